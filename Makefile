@@ -1,0 +1,65 @@
+# Everything is done by Go and the scripts in .ci; tools are installed into .tools, nothing outside this folder (but see `test`).
+# TEST_PKGS and LINT_PKGS narrow the packages: make unit TEST_PKGS=./proto/...
+
+.DEFAULT_GOAL := help
+export TEST_PKGS LINT_PKGS TEST_FLAGS FUZZTIME
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: test
+test: ## everything: lint, generated code, all tests; as root on Debian it installs the packages the tests need
+	@.ci/everything.sh
+
+.PHONY: unit
+unit: ## the tests alone: race detector on, then those of memory and speed without it
+	@.ci/test.sh
+
+.PHONY: lint
+lint: ## gofumpt, go vet, staticcheck, buf lint, buf breaking
+	@.ci/lint.sh
+
+.PHONY: fmt
+fmt: ## format the Go code and the .proto files
+	@.ci/fmt.sh
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@.ci/fuzz.sh
+
+.PHONY: build
+build: ## bin/sluice
+	go build -trimpath -o bin/sluice ./cmd/sluice
+
+.PHONY: demo
+demo: ## the main job on this machine: simulator, plugin, files in ./sluice-demo
+	go run ./cmd/sluice demo
+
+.PHONY: bench
+bench: ## throughput, CPU and memory beside curl, as a Markdown table
+	bash bench/run.sh
+
+.PHONY: soak
+soak: ## the tests of memory and speed at full size (SLUICE_SOAK=1)
+	@.ci/test.sh soak
+
+.PHONY: tools
+tools: ## install the pinned tools into .tools
+	@.ci/tools.sh
+
+.PHONY: generate
+generate: ## write the Go code of the .proto files
+	@.ci/proto.sh generate
+
+.PHONY: check-generated
+check-generated: ## fail when the Go code of the .proto files is stale
+	@.ci/proto.sh check
+
+.PHONY: freeze
+freeze: ## at a release: make the plugin protocol as it is now the one that may not break
+	@.ci/proto.sh freeze
+
+.PHONY: clean
+clean: ## remove builds and tools
+	rm -rf bin dist .tools

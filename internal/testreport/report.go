@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// event is one line of `go test -json`; see `go doc test2json` and `go help buildjson`.
+type event struct {
+	Action     string
+	Package    string // of a test event
+	ImportPath string // of a build event
+	Test       string
+	Output     string
+	Elapsed    float64 // seconds
+}
+
+// unit is what output is collected for: a test, a package (empty test), or a build.
+type unit struct{ pkg, test string }
+
+// report gathers events. It is not safe for concurrent use.
+type report struct {
+	out     io.Writer
+	output  map[unit][]string
+	open    map[string]bool // packages that have begun and not ended
+	skipped []string        // "package Test: reason"
+	failed  []string        // packages and builds, in the order of their failure
+	tests   int             // tests and subtests that ran to an end
+	pkgs    int             // packages that ended
+}
+
+func newReport(out io.Writer) *report {
+	return &report{out: out, output: map[unit][]string{}, open: map[string]bool{}}
+}
+
+// read consumes events until EOF and prints packages as they end. A line that is not an event is an error: output that can't be
+// understood must not look like success.
+func (r *report) read(in io.Reader) error {
+	br := bufio.NewReader(in)
+	for n := 1; ; n++ {
+		line, err := br.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read line %d: %w", n, err)
+		}
+		if len(strings.TrimSpace(string(line))) > 0 {
+			var e event
+			if jerr := json.Unmarshal(line, &e); jerr != nil || e.Action == "" {
+				return fmt.Errorf("line %d is not an event of go test -json: %q", n, line)
+			}
+			if werr := r.add(e); werr != nil {
+				return fmt.Errorf("write report: %w", werr)
+			}
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+func (r *report) add(e event) error {
+	u := unit{e.Package, e.Test}
+	if e.ImportPath != "" {
+		u.pkg = "build " + e.ImportPath
+	}
+	switch e.Action {
+	case "start":
+		r.open[e.Package] = true
+	case "output", "build-output":
+		r.output[u] = append(r.output[u], e.Output)
+	case "build-fail":
+		r.failed = append(r.failed, u.pkg)
+		return r.dump(u)
+	case "pass", "fail", "skip":
+		if e.Test != "" {
+			return r.endTest(e.Action, u)
+		}
+		return r.endPackage(e.Action, u)
+	}
+	return nil
+}
+
+func (r *report) endTest(action string, u unit) error {
+	r.tests++
+	if action == "fail" {
+		return r.dump(u)
+	}
+	if action == "skip" {
+		r.skipped = append(r.skipped, u.pkg+" "+u.test+": "+reason(r.output[u]))
+	}
+	delete(r.output, u)
+	return nil
+}
+
+func (r *report) endPackage(action string, u unit) error {
+	delete(r.open, u.pkg)
+	r.pkgs++
+	lines := r.output[u]
+	delete(r.output, u)
+	if action == "fail" {
+		r.failed = append(r.failed, u.pkg)
+		// A test that a panic or a timeout cut short has output and no end of its own.
+		for _, cut := range r.unended(u.pkg) {
+			if err := r.dump(cut); err != nil {
+				return err
+			}
+		}
+		_, err := io.WriteString(r.out, strings.Join(lines, ""))
+		return err
+	}
+	for _, line := range lines {
+		if isClosing(line) {
+			if _, err := io.WriteString(r.out, line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unended returns the tests of a package that have output left, in order.
+func (r *report) unended(pkg string) []unit {
+	var left []unit
+	for u := range r.output {
+		if u.pkg == pkg && u.test != "" {
+			left = append(left, u)
+		}
+	}
+	slices.SortFunc(left, func(a, b unit) int { return strings.Compare(a.test, b.test) })
+	return left
+}
+
+func (r *report) dump(u unit) error {
+	_, err := io.WriteString(r.out, strings.Join(r.output[u], ""))
+	delete(r.output, u)
+	return err
+}
+
+// finish prints what was skipped and the count, and returns why the run is a failure, or nil.
+func (r *report) finish(forbidSkips bool) error {
+	if len(r.skipped) > 0 {
+		if _, err := fmt.Fprintf(r.out, "skipped:\n  %s\n", strings.Join(r.skipped, "\n  ")); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+	}
+	if _, err := fmt.Fprintf(r.out, "%d tests and subtests ended, %d skipped\n", r.tests, len(r.skipped)); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	var errs []error
+	if r.pkgs == 0 && len(r.open) == 0 {
+		errs = append(errs, errors.New("no package was tested"))
+	}
+	if len(r.failed) > 0 {
+		errs = append(errs, fmt.Errorf("failed: %s", strings.Join(r.failed, ", ")))
+	}
+	if len(r.open) > 0 {
+		var open []string
+		for pkg := range r.open {
+			open = append(open, pkg)
+		}
+		slices.Sort(open)
+		errs = append(errs, fmt.Errorf("never ended: %s", strings.Join(open, ", ")))
+	}
+	if forbidSkips && len(r.skipped) > 0 {
+		errs = append(errs, fmt.Errorf("%d tests were skipped, and skips are forbidden here", len(r.skipped)))
+	}
+	return errors.Join(errs...)
+}
+
+// isClosing says whether a line of a package that passed is the one go test closes it with.
+func isClosing(line string) bool {
+	return strings.HasPrefix(line, "ok  \t") || strings.HasPrefix(line, "?   \t")
+}
+
+// reason is what a skipped test logged, on one line, without go test's own frame lines.
+func reason(output []string) string {
+	var words []string
+	for _, line := range output {
+		trimmed := strings.TrimSpace(line)
+		if trimmed == "" || strings.HasPrefix(trimmed, "=== ") || strings.HasPrefix(trimmed, "--- ") {
+			continue
+		}
+		words = append(words, trimmed)
+	}
+	if len(words) == 0 {
+		return "no reason given"
+	}
+	return strings.Join(words, " ")
+}
