@@ -1,0 +1,51 @@
+package sinks
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// Definition is a type of sink: what a config calls it, its settings, and how one is opened.
+type Definition struct {
+	Type    string          // as in a config: "file"
+	Promise string          // one line for docs and check: "exactly once per slice", "at least once"
+	Config  json.RawMessage // JSON Schema (2020-12); properties may have "x-sluice-secret": true
+	// Open returns a ready sink: it owns its target (see ErrOwned) and holds its lock. It validates c.Settings beyond the
+	// schema. A sink whose target belongs to someone else returns ErrOwned with a hint.
+	Open func(ctx context.Context, c Config) (Sink, error)
+	// Check validates the settings beyond the schema and asks whether Open could succeed, without creating, locking or
+	// changing anything.
+	Check func(ctx context.Context, c Config) error
+}
+
+// Config is what a sink is opened with.
+type Config struct {
+	Settings json.RawMessage // one JSON object, valid by the Definition's schema, secrets resolved
+	Base     string          // folder that relative paths are relative to: the config file's
+	Pipeline string          // informs only
+	Name     string          // the sink's name in the pipeline
+	Streams  []Stream        // what will be written
+	Sluice   string          // the host's version, informs only
+	Stdout   io.Writer       // where a sink that prints records prints them; nil: not offered
+	Log      *slog.Logger
+}
+
+// Stream is a stream that a sink will be given.
+type Stream struct {
+	Name        string
+	Selection   flow.SelectionID
+	Schema      *arrow.Schema
+	PartitionBy string // "log_id"; empty without partitions
+}
+
+// Locator is implemented by sinks with a place on this machine: Location is the real path (symbolic links resolved) of
+// the root. The ledger maps it to Identity.
+type Locator interface {
+	Location() string
+}
