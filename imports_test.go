@@ -222,7 +222,8 @@ func TestImportRules(t *testing.T) {
 		{
 			rule: "messages of proto/sluice/v1 are seen by proto/wire, plugins and host/supervisor only",
 			good: []pkg{
-				{path: "proto/wire", imports: []string{"proto/sluice/v1"}}, {path: "plugins", imports: []string{"proto/sluice/v1"}},
+				{path: "proto/wire", imports: []string{"proto/sluice/v1"}},
+				{path: "plugins", imports: []string{"proto/sluice/v1"}},
 				{path: "host/supervisor", imports: []string{"proto/sluice/v1"}},
 			},
 			bad: []pkg{

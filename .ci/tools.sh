@@ -27,7 +27,7 @@ go_tool() {
 }
 
 # buf_binary prints the path of the prebuilt binary below a folder; the packages differ in where they put it.
-buf_binary() { find "$1" -type f -name buf -path '*/bin/buf' -size +1000k 2>/dev/null | head -n 1; }
+buf_binary() { find "$1" -type f -path '*/bin/buf' -size +1000k -print -quit; }
 
 install_buf() {
 	stamped buf "$BUF_VERSION" && return
@@ -41,7 +41,7 @@ install_buf() {
 	fi
 	say "installing buf $BUF_VERSION"
 	local into=$TOOLS/buf found
-	rm -rf "$into"
+	rm -rf "$into" && mkdir "$into"
 	if command -v npm >/dev/null; then
 		# The platform's binary comes as an optional dependency; no script of the package needs to run.
 		npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$into" "@bufbuild/buf@$BUF_VERSION" >&2 || true
