@@ -1,0 +1,66 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// target is a folder that the file gives to something, which may share it with nothing else.
+type target struct {
+	path    string // absolute
+	what    string // for messages
+	key     string
+	pos     Position
+	name    string // of the pipeline
+	written string // as the file has it, for a proposal
+	state   bool
+	letters bool
+}
+
+func (l *loader) claim(t target) {
+	t.path = realPath(t.path)
+	l.targets = append(l.targets, t)
+}
+
+// checkTargets reports folders that are used twice, and those inside the state's folder, which people delete as a whole.
+func (l *loader) checkTargets() {
+	for i, t := range l.targets {
+		for _, before := range l.targets[:i] {
+			switch {
+			case t.path == before.path:
+				hint := "give each a folder of its own"
+				switch {
+				case t.letters:
+					hint = fmt.Sprintf("write `path: ./dead/%s`", t.name)
+				case t.written != "" && t.name != "" && t.name != before.name:
+					hint = fmt.Sprintf("write `path: %s/%s`", strings.TrimRight(t.written, "/"), t.name)
+				}
+				l.add(t.pos, t.key, fmt.Sprintf("the folder belongs to %s already (%s)", before.what, before.key), hint)
+			case before.state && strings.HasPrefix(t.path, before.path+string(filepath.Separator)):
+				l.add(t.pos, t.key, "the folder is inside of `state`", "the state may be deleted and rebuilt; keep data outside of it")
+			default:
+				continue
+			}
+			break
+		}
+	}
+}
+
+// realPath resolves the symbolic links of what exists of a path, so that one folder has one name.
+func realPath(path string) string {
+	rest := ""
+	for p := path; ; {
+		if real, err := filepath.EvalSymlinks(p); err == nil {
+			return filepath.Join(real, rest)
+		} else if !os.IsNotExist(err) {
+			return path
+		}
+		parent := filepath.Dir(p)
+		if parent == p {
+			return path
+		}
+		rest, p = filepath.Join(filepath.Base(p), rest), parent
+	}
+}
