@@ -44,7 +44,11 @@ func (c *call) stream(pages iter.Seq[[]byte]) {
 	if c.fault.StallAfter != nil {
 		out.stallAt = *c.fault.StallAfter
 	}
-	err := writePages(out, pages, zip, c.fault.Gzip)
+	// The headers go at once: otherwise net/http would give a small answer a Content-Length instead of chunks.
+	err := out.control.Flush()
+	if err == nil {
+		err = writePages(out, pages, zip, c.fault.Gzip)
+	}
 	if err == nil {
 		err = out.finish()
 	}

@@ -14,10 +14,10 @@ const DemoKey = "5ca1ab1e-0000-4000-8000-000000000001"
 
 // The vendor's documented limits.
 const (
-	DefaultMaxLines   = 20_000_000      // lines of one download
-	DefaultRequests   = 150             // downloads per window
-	DefaultBytes      = 75_000_000_000  // downloaded bytes per window
-	DefaultManagement = 1500            // management requests per window
+	DefaultMaxLines   = 20_000_000     // lines of one download
+	DefaultRequests   = 150            // downloads per window
+	DefaultBytes      = 75_000_000_000 // downloaded bytes per window
+	DefaultManagement = 1500           // management requests per window
 	DefaultWindow     = 15 * time.Minute
 	maxLogsPerRequest = 10
 	maxURLBytes       = 8192

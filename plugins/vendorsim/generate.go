@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
+	"sort"
+	"sync"
 	"time"
 )
 
@@ -36,6 +39,7 @@ type ring struct {
 	period int64 // nanoseconds between records
 	count  int64 // records in all
 	stamp  bool
+	copies sync.Pool // of *[]byte: what readers of a stamped ring write into
 }
 
 const defaultRingBytes = 8 << 20
@@ -49,16 +53,16 @@ func newRing(g Generated) (*ring, error) {
 		g.RingBytes = defaultRingBytes
 	}
 	switch {
-	case g.From.IsZero():
-		return nil, errors.New("generated: From is missing")
-	case !g.To.IsZero() && !g.To.After(g.From):
+	case g.From.UnixMilli() < 0:
+		return nil, errors.New("generated: From is missing or before 1970")
+	case !g.To.IsZero() && g.To.UnixMilli() <= g.From.UnixMilli():
 		return nil, errors.New("generated: To must be after From")
 	case (g.Bytes > 0) == (g.LinesPerSecond > 0):
 		return nil, errors.New("generated: give one of Bytes and LinesPerSecond")
 	case g.Bytes > 0 && g.To.IsZero():
 		return nil, errors.New("generated: Bytes needs To")
-	case g.LinesPerSecond > 1e9:
-		return nil, errors.New("generated: at most 1e9 LinesPerSecond")
+	case g.LinesPerSecond != 0 && (g.LinesPerSecond > 1e9 || g.LinesPerSecond < 1e-3):
+		return nil, errors.New("generated: LinesPerSecond must lie between 0.001 and 1e9")
 	case g.RingBytes < 0:
 		return nil, errors.New("generated: RingBytes must not be negative")
 	case !style.valid():
@@ -82,7 +86,7 @@ func newRing(g Generated) (*ring, error) {
 		return nil, errors.New("generated: more than one line a nanosecond between From and To")
 	}
 	if !r.stamp {
-		r.write(r.blob, 0, int64(len(r.stamps)))
+		r.write(r.blob, 0, min(r.count, int64(len(r.stamps)))) // the rest is never shown
 	}
 	return r, nil
 }
@@ -132,26 +136,29 @@ func (r *ring) span(from, to int64) (lo, hi int64) {
 
 func (r *ring) at(i int64) int64 { return r.from + i*r.period/int64(time.Millisecond) }
 
-// stampedPage is the size of a block that has to be copied to be stamped: small enough for the processor's cache.
+// stampedPage is the size of a block that is stamped before it is sent: small enough for the processor's cache.
 const stampedPage = 256 << 10
 
 func (r *ring) pages(lo, hi int64) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		k := int64(len(r.stamps))
-		var page []byte
+		blob := r.blob
+		if r.stamp && lo < hi {
+			// Written over in place in a copy of the reader's own: copying each page again would cost more.
+			own := r.borrow()
+			defer r.copies.Put(own)
+			blob = *own
+		}
 		for lo < hi {
 			p := lo % k
 			end := min(k, p+hi-lo) // line number in the ring, not included
 			if r.stamp {
-				for end > p+1 && r.starts[end]-r.starts[p] > stampedPage {
-					end = p + (end-p)/2
-				}
+				limit := sort.SearchInts(r.starts[p+1:end], r.starts[p]+stampedPage)
+				end = min(end, p+1+int64(limit))
 			}
-			block := r.blob[r.starts[p]:r.starts[end]]
+			block := blob[r.starts[p]:r.starts[end]]
 			if r.stamp {
-				page = append(page[:0], block...)
-				r.write(page, lo, end-p)
-				block = page
+				r.write(block, lo, end-p)
 			}
 			if !yield(block) {
 				return
@@ -159,6 +166,14 @@ func (r *ring) pages(lo, hi int64) iter.Seq[[]byte] {
 			lo += end - p
 		}
 	}
+}
+
+func (r *ring) borrow() *[]byte {
+	if own, ok := r.copies.Get().(*[]byte); ok {
+		return own
+	}
+	own := slices.Clone(r.blob)
+	return &own
 }
 
 // write puts the times of the n records from lo on into page, which holds exactly their lines.

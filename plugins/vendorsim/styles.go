@@ -60,33 +60,37 @@ type stamp struct {
 }
 
 var stampForms = [layouts]struct {
-	text   string // the part that changes once a second
-	width  int
-	millis int // offset of the three digits, or -1
+	text    string
+	width   int
+	seconds int // offset of their two digits
+	millis  int // offset of the three digits, or -1
 }{
-	stampSyslog: {text: "Jan _2 15:04:05", width: 15, millis: -1},
-	stampNginx:  {text: "02/Jan/2006:15:04:05 -0700", width: 26, millis: -1},
-	stampISO:    {text: "2006-01-02T15:04:05.000Z", width: 24, millis: 20},
-	stampJava:   {text: "2006-01-02 15:04:05,000", width: 23, millis: 20},
+	stampSyslog: {text: "Jan _2 15:04:05", width: 15, seconds: 13, millis: -1},
+	stampNginx:  {text: "02/Jan/2006:15:04:05 -0700", width: 26, seconds: 18, millis: -1},
+	stampISO:    {text: "2006-01-02T15:04:05.000Z", width: 24, seconds: 17, millis: 20},
+	stampJava:   {text: "2006-01-02 15:04:05,000", width: 23, seconds: 17, millis: 20},
 }
 
-// stampClock renders times into lines; it formats each layout once a second.
+// stampClock renders times into lines; it formats each layout once a minute.
 type stampClock struct {
-	second [layouts]int64
+	minute [layouts]int64
 	text   [layouts][]byte
 }
 
 // put writes the time ms over the beginning of dst.
 func (c *stampClock) put(dst []byte, l layout, ms int64) {
 	form := &stampForms[l]
-	sec := ms / 1000
-	if c.text[l] == nil || c.second[l] != sec {
-		c.second[l] = sec
-		c.text[l] = time.Unix(sec, 0).UTC().AppendFormat(c.text[l][:0], form.text)
+	sec, milli := ms/1000, ms%1000
+	minute := sec / 60
+	if c.text[l] == nil || c.minute[l] != minute {
+		c.minute[l] = minute
+		c.text[l] = time.Unix(minute*60, 0).UTC().AppendFormat(c.text[l][:0], form.text)
 	}
 	copy(dst[:form.width], c.text[l])
+	sec -= minute * 60
+	dst[form.seconds] = byte('0' + sec/10)
+	dst[form.seconds+1] = byte('0' + sec%10)
 	if form.millis >= 0 {
-		milli := ms % 1000
 		dst[form.millis] = byte('0' + milli/100)
 		dst[form.millis+1] = byte('0' + milli/10%10)
 		dst[form.millis+2] = byte('0' + milli%10)
@@ -128,11 +132,11 @@ var (
 	sources    = []string{"Microsoft-Windows-Security-Auditing", "Service Control Manager", "Microsoft-Windows-TaskScheduler", "MSSQLSERVER"}
 )
 
-func (w *writer) str(s string)   { w.out = append(w.out, s...) }
-func (w *writer) num(n int)      { w.out = strconv.AppendInt(w.out, int64(n), 10) }
-func (w *writer) mark(l layout)  { w.stamp = stamp{len(w.out), l}; w.str(blanks[:stampForms[l].width]) }
-func (w *writer) address()       { w.num(10 + w.n(180)); w.dot(); w.dot(); w.dot() }
-func (w *writer) dot()           { w.str("."); w.num(1 + w.n(254)) }
+func (w *writer) str(s string)  { w.out = append(w.out, s...) }
+func (w *writer) num(n int)     { w.out = strconv.AppendInt(w.out, int64(n), 10) }
+func (w *writer) mark(l layout) { w.stamp = stamp{len(w.out), l}; w.str(blanks[:stampForms[l].width]) }
+func (w *writer) address()      { w.num(10 + w.n(180)); w.dot(); w.dot(); w.dot() }
+func (w *writer) dot()          { w.str("."); w.num(1 + w.n(254)) }
 func (w *writer) hex(digits int) { // low digits of a random number
 	const alphabet = "0123456789abcdef"
 	v := w.next()
