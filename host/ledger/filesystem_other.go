@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package ledger
+
+// networkFileSystem can't tell here: it always answers "".
+func networkFileSystem(string) (string, error) { return "", nil }

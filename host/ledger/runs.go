@@ -1,0 +1,82 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// Run is one run of a pipeline that has ended.
+type Run struct {
+	Pipeline   string
+	Start, End time.Time // kept in whole milliseconds
+	Exit       int
+	Summary    json.RawMessage // one JSON object; nil is kept as {}
+}
+
+// keptRuns is how many runs of a pipeline are kept.
+const keptRuns = 1000
+
+// RecordRun writes down a run that has ended.
+func (l *Ledger) RecordRun(ctx context.Context, r Run) error {
+	if r.Summary == nil {
+		r.Summary = json.RawMessage("{}")
+	}
+	return l.write(ctx, "record run", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO runs (pipeline, start_ms, end_ms, exit, summary) VALUES (?, ?, ?, ?, ?)`,
+			r.Pipeline, r.Start.UnixMilli(), r.End.UnixMilli(), r.Exit, string(r.Summary))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM runs WHERE pipeline = ?1 AND id IN
+			(SELECT id FROM runs WHERE pipeline = ?1 ORDER BY start_ms DESC, id DESC LIMIT -1 OFFSET ?2)`, r.Pipeline, keptRuns)
+		return err
+	})
+}
+
+// LastRuns returns the last n runs of a pipeline (of all, if it is empty), the most recent first.
+func (l *Ledger) LastRuns(ctx context.Context, pipeline string, n int) ([]Run, error) {
+	var all []Run
+	err := l.query(ctx, "list runs", func(rows *sql.Rows) error {
+		var r Run
+		var start, end int64
+		var summary string
+		err := rows.Scan(&r.Pipeline, &start, &end, &r.Exit, &summary)
+		r.Start, r.End, r.Summary = timeOf(start), timeOf(end), json.RawMessage(summary)
+		all = append(all, r)
+		return err
+	}, `SELECT pipeline, start_ms, end_ms, exit, summary FROM runs WHERE ?1 = '' OR pipeline = ?1
+		ORDER BY start_ms DESC, id DESC LIMIT ?2`, pipeline, n)
+	return all, err
+}
+
+// Totals sums what a sink has committed of a partition.
+type Totals struct {
+	Slices      uint64
+	Rows, Bytes uint64 // delivered
+	Dead        uint64 // records
+	Last        time.Time
+}
+
+// Totals returns what a sink has committed of a partition, all revisions. Last is when the last commit took place, zero without any.
+func (l *Ledger) Totals(ctx context.Context, sink string, p flow.Partition) (Totals, error) {
+	sinkID, partitionID, ok, err := l.both(ctx, sink, p)
+	if err != nil || !ok {
+		return Totals{}, err
+	}
+	var t Totals
+	err = l.query(ctx, "totals", func(rows *sql.Rows) error {
+		var n, r, b, dead, last int64
+		err := rows.Scan(&n, &r, &b, &dead, &last)
+		t = Totals{Slices: uint64(n), Rows: uint64(r), Bytes: uint64(b), Dead: uint64(dead)}
+		if n > 0 {
+			t.Last = timeOf(last)
+		}
+		return err
+	}, `SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0), coalesce(sum(dead_rows), 0), coalesce(max(at_ms), 0)
+		FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'committed'`, sinkID, partitionID)
+	return t, err
+}
