@@ -1,0 +1,254 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// maxDays is how many days' coverage is kept in memory; a commit to another reads its day again.
+const maxDays = 1024
+
+type dayKey struct {
+	flow.Partition
+	day string
+}
+
+// day is what is known of one folder of the log. last grows only when an entry was read, is durable, and its parts are in
+// place as far as anyone still has them.
+type day struct {
+	key dayKey
+	dir string
+
+	mu      sync.Mutex
+	loaded  bool
+	last    uint64
+	commits []committed
+
+	used uint64 // guarded by Log.mu
+}
+
+// committed is what coverage needs of a commit entry.
+type committed struct {
+	number    uint64
+	id        flow.SliceID
+	nonce     nonce
+	from, to  time.Time
+	rev       uint32
+	forgotten bool
+}
+
+func (c committed) rng() flow.Range { return flow.Range{From: c.from, To: c.to} }
+
+// day returns the memory of a day, from now on the most recently used one.
+func (l *Log) day(p flow.Partition, at time.Time) *day {
+	key := dayKey{p, dayName(at)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.days[key]
+	if d == nil {
+		if len(l.days) >= maxDays {
+			l.evict()
+		}
+		d = &day{key: key, dir: l.dayDir(p, at)}
+		l.days[key] = d
+	}
+	l.clock++
+	d.used = l.clock
+	return d
+}
+
+// evict forgets the older half. A goroutine that still holds such a day loses nothing by it: the log on disk decides, and
+// whoever asks for the day again reads it.
+func (l *Log) evict() {
+	all := make([]*day, 0, len(l.days))
+	for _, d := range l.days {
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b *day) int { return int(int64(a.used) - int64(b.used)) })
+	for _, d := range all[:len(all)/2] {
+		delete(l.days, d.key)
+	}
+}
+
+// refresh reads the entries that came after the last known one, makes them durable and rolls them forward. d.mu is held.
+func (l *Log) refresh(ctx context.Context, d *day) error {
+	end := uint64(0) // 0: not known, read until there is no further entry
+	if !d.loaded {
+		n, err := l.countEntries(d.dir)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			d.loaded = true
+			return nil
+		}
+		end = n
+	}
+	synced := false
+	for end == 0 || d.last < end {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e, err := l.readEntry(d, d.last+1)
+		if errors.Is(err, fs.ErrNotExist) && end == 0 {
+			break
+		} else if err != nil {
+			return err
+		}
+		if !synced {
+			// Whoever linked it may have died before its own sync: unsynced, it could vanish from under the ledger.
+			if err := l.fs.SyncDir(d.dir); err != nil {
+				return err
+			}
+			synced = true
+		}
+		if e.Commit != nil {
+			if err := l.rollForward(e.Commit, false); err != nil {
+				return err
+			}
+		}
+		if err := d.apply(d.last+1, e); err != nil {
+			return damaged(filepath.Join(d.dir, entryFile(d.last+1)), err)
+		}
+	}
+	d.loaded = true
+	return nil
+}
+
+// countEntries returns how many entries a day's folder has, and refuses one with a hole or with files that aren't entries.
+func (l *Log) countEntries(dir string) (uint64, error) {
+	entries, err := l.fs.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
+	var numbers []uint64
+	for _, e := range entries {
+		if e.Name()[0] == '.' {
+			continue
+		}
+		n, ok := parseEntryFile(e.Name())
+		if !ok {
+			return 0, damaged(filepath.Join(dir, e.Name()), errors.New("no entry of a commit log has such a name"))
+		}
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	for i, n := range numbers {
+		if want := uint64(i) + 1; n != want {
+			return 0, damaged(filepath.Join(dir, entryFile(want)), fmt.Errorf("the entry is missing, but %s is there", entryFile(n)))
+		}
+	}
+	return uint64(len(numbers)), nil
+}
+
+// readEntry reads one entry and checks that it lies where it belongs.
+func (l *Log) readEntry(d *day, number uint64) (Entry, error) {
+	name := filepath.Join(d.dir, entryFile(number))
+	b, err := l.fs.ReadFile(name)
+	if err != nil {
+		return Entry{}, err
+	}
+	e, err := ParseEntry(b)
+	if err != nil {
+		return Entry{}, damaged(name, err)
+	}
+	if p, day := e.partition(); p != d.key.Partition || day != d.key.day {
+		return Entry{}, damaged(name, fmt.Errorf("it is an entry of %s on %s", p, day))
+	}
+	return e, nil
+}
+
+// apply adds an entry to what is known.
+func (d *day) apply(number uint64, e Entry) error {
+	if f := e.Forget; f != nil {
+		for _, n := range f.Entries {
+			i := d.find(n)
+			if i < 0 || d.commits[i].forgotten {
+				return fmt.Errorf("it forgets entry %d, which isn't a commit that stands", n)
+			}
+			d.commits[i].forgotten = true
+		}
+		d.last = number
+		return nil
+	}
+	c := e.Commit
+	d.commits = append(d.commits, committed{
+		number: number, id: c.Slice.ID, nonce: e.nonce(), from: c.Slice.From, to: c.Slice.To, rev: c.Slice.Rev,
+	})
+	d.last = number
+	return nil
+}
+
+// find returns the index of the commit with a number, -1 without.
+func (d *day) find(number uint64) int {
+	return slices.IndexFunc(d.commits, func(c committed) bool { return c.number == number })
+}
+
+// conflict returns an error that is ErrOverlap if s may not be committed beside what is there.
+func (d *day) conflict(s flow.Slice) error {
+	var covered flow.Ranges
+	var top *committed // the highest revision that meets s
+	for i := range d.commits {
+		c := &d.commits[i]
+		if c.forgotten || !c.rng().Meets(s.Range()) {
+			continue
+		}
+		if c.rev == 0 {
+			covered = append(covered, c.rng())
+		}
+		if top == nil || c.rev > top.rev {
+			top = c
+		}
+	}
+	switch {
+	case s.Rev == 0 && top == nil:
+		return nil
+	case s.Rev == 0 || top != nil && s.Rev <= top.rev:
+		return &sinks.OverlapError{Slice: s, By: flow.NewSlice(s.Partition, top.from, top.to, top.rev), Entry: top.number}
+	case !flow.NewRanges(covered...).Covers(s.Range()):
+		return revisionError(s, errors.New("a revision adds to covered time only, and part of its range isn't covered"))
+	case s.Rev != top.rev+1:
+		return revisionError(s, fmt.Errorf("the next revision of its range is %d", top.rev+1))
+	}
+	return nil
+}
+
+func revisionError(s flow.Slice, err error) error {
+	return fault.New(fault.Overlap, "commit", "", fmt.Errorf("slice %s: %w: %w", s, sinks.ErrOverlap, err))
+}
+
+// listDays returns the days that a partition has a folder for, in order.
+func (l *Log) listDays(p flow.Partition) ([]time.Time, error) {
+	dir := l.partitionDir(p)
+	entries, err := l.fs.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var days []time.Time
+	for _, e := range entries {
+		if e.Name()[0] == '.' {
+			continue
+		}
+		at, err := parseDay(e.Name())
+		if err != nil {
+			return nil, damaged(filepath.Join(dir, e.Name()), errors.New("it isn't the folder of a day"))
+		}
+		days = append(days, at)
+	}
+	slices.SortFunc(days, time.Time.Compare)
+	return days, nil
+}

@@ -1,0 +1,242 @@
+package commitlog
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// Owner is owner.json: whose a root is. What a sink opens it with must fit what the first one wrote.
+type Owner struct {
+	V        int                    `json:"v"`
+	ID       string                 `json:"id"` // 32 hex digits, made once; the sink's identity
+	Type     string                 `json:"type"`
+	Format   string                 `json:"format"`
+	Streams  map[string]OwnedStream `json:"streams"`
+	Pipeline string                 `json:"pipeline"` // informs only, as do the rest
+	Sink     string                 `json:"sink"`
+	At       time.Time              `json:"at"`
+}
+
+// OwnedStream is what must stay the same of a stream.
+type OwnedStream struct {
+	Selection flow.SelectionID `json:"selection"`
+	Layout    string           `json:"layout"`
+}
+
+// errNoOwner says that a root has no owner yet.
+var errNoOwner = errors.New("the root has no owner.json")
+
+// ReadOwner reads the owner of a root; fs.ErrNotExist if it has none.
+func ReadOwner(fsys FS, root string) (Owner, error) {
+	name := filepath.Join(root, metaDir, ownerName)
+	b, err := fsys.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Owner{}, fmt.Errorf("%s: %w: %w", root, errNoOwner, fs.ErrNotExist)
+	} else if err != nil {
+		return Owner{}, Fault("read the sink's owner", root, err)
+	}
+	var head struct {
+		V int `json:"v"`
+	}
+	if err := json.Unmarshal(b, &head); err != nil {
+		return Owner{}, damaged(name, err)
+	}
+	if head.V > version {
+		return Owner{}, damaged(name, fmt.Errorf("format %d is newer than this program understands (%d): use a newer sluice", head.V, version))
+	}
+	var o Owner
+	if err := strict(b, &o); err != nil {
+		return Owner{}, damaged(name, err)
+	}
+	if id, err := hex.DecodeString(o.ID); err != nil || len(id) != 16 || o.V < 1 {
+		return Owner{}, damaged(name, errors.New("it has no valid id or version"))
+	}
+	return o, nil
+}
+
+// Fits returns ErrOwned with a hint if want may not write where o is the owner. Streams that o doesn't know are welcome.
+func (o Owner) Fits(want Owner, root string) error {
+	name := want.Pipeline
+	if name == "" {
+		name = "NAME"
+	}
+	hint := fmt.Sprintf("one root has one pipeline: give this one `path: %s`", filepath.Join(root, EscapeName(name)))
+	who := fmt.Sprintf("%s belongs to pipeline %q, which writes", root, o.Pipeline)
+	if o.Type != want.Type || o.Format != want.Format {
+		return owned(hint, "%s %s as %s, not %s as %s", who, o.Type, o.Format, want.Type, want.Format)
+	}
+	for _, s := range slices.Sorted(maps.Keys(want.Streams)) {
+		first, known := o.Streams[s]
+		mine := want.Streams[s]
+		switch {
+		case !known:
+		case first.Selection != mine.Selection:
+			return owned(hint, "%s stream %s with selection %s, not %s: source, account, query or fields differ", who, s, first.Selection.Short(), mine.Selection.Short())
+		case first.Layout != mine.Layout:
+			return owned(hint, "%s stream %s in layout %s, not %s", who, s, first.Layout, mine.Layout)
+		}
+	}
+	return nil
+}
+
+// own reads the root's owner, or makes want the owner, and adds want's new streams. The lock is held.
+func (l *Log) own(want Owner) error {
+	o, err := ReadOwner(l.fs, l.root)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if entries, derr := l.fs.ReadDir(l.meta(commitsDir)); derr == nil && len(entries) > 0 {
+			return damaged(l.meta(ownerName), errors.New("it is gone, but there is a commit log"))
+		}
+		var id [16]byte
+		_, _ = rand.Read(id[:])
+		want.V, want.ID, want.At = version, hex.EncodeToString(id[:]), l.now().UTC().Truncate(time.Millisecond)
+		l.owner = want
+		return l.writeOwner(true)
+	case err != nil:
+		return err
+	}
+	if err := o.Fits(want, l.root); err != nil {
+		return err
+	}
+	changed := false
+	if o.Streams == nil {
+		o.Streams = map[string]OwnedStream{}
+	}
+	for name, s := range want.Streams {
+		if _, known := o.Streams[name]; !known {
+			o.Streams[name] = s
+			changed = true
+		}
+	}
+	l.owner = o
+	if changed {
+		return l.writeOwner(false)
+	}
+	return nil
+}
+
+// writeOwner puts owner.json in place in one step.
+func (l *Log) writeOwner(first bool) error {
+	b, err := json.MarshalIndent(l.owner, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp, name := l.meta(".owner-"+newNonce().String()), l.meta(ownerName)
+	if err := l.writeFile(tmp, append(b, '\n')); err != nil {
+		return err
+	}
+	if first {
+		err = l.fs.PutAbsent(tmp, name)
+		if rerr := l.fs.Remove(tmp); err == nil && rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = rerr
+		}
+	} else {
+		err = l.fs.Rename(tmp, name)
+	}
+	if err != nil {
+		return err
+	}
+	return l.fs.SyncDir(l.meta())
+}
+
+// writeFile writes a small file and makes its content durable; its name isn't yet.
+func (l *Log) writeFile(name string, b []byte) error {
+	f, err := l.fs.Create(name, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// partName is the form of the names that file-like sinks give their parts.
+var partName = regexp.MustCompile(`^\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{16}-\d{5,}\.(log|ndjson|csv|parquet|arrow)(\.gz|\.zst)?$`)
+
+// adoptLimit bounds how many names are looked at before a folder without owner is taken over: a data lake that is
+// someone else's may have millions.
+const adoptLimit = 10_000
+
+// checkAdoptable refuses a root that holds data files of Sluice but no _sluice folder: they would be written again.
+func checkAdoptable(fsys FS, root string) error {
+	left := adoptLimit
+	dirs := []string{root}
+	for len(dirs) > 0 && left > 0 {
+		dir := dirs[0]
+		dirs = dirs[1:]
+		entries, err := fsys.ReadDir(dir)
+		if err != nil {
+			if dir == root {
+				return err
+			}
+			continue // a folder that isn't ours to read can't hold our data
+		}
+		for _, e := range entries {
+			left--
+			switch {
+			case e.Name()[0] == '.' || e.Name()[0] == '_':
+			case e.IsDir():
+				dirs = append(dirs, filepath.Join(dir, e.Name()))
+			case partName.MatchString(e.Name()):
+				return owned("bring the _sluice folder back from where the data came from, or choose an empty path; without it nobody knows what is covered, and lines would be there twice",
+					"%s holds data of Sluice (%s) but no %s folder", root, filepath.Join(dir, e.Name()), metaDir)
+			}
+		}
+	}
+	return nil
+}
+
+// CheckRoot says whether Open could take root for want, without changing anything. The lock isn't asked: a running
+// pipeline may hold it.
+func CheckRoot(fsys FS, root string, want Owner) error {
+	for dir := root; ; dir = filepath.Dir(dir) {
+		info, err := fsys.Lstat(dir)
+		if errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+			continue
+		}
+		if err != nil {
+			return Fault("check the sink's path", root, err)
+		}
+		if info.Mode()&fs.ModeSymlink == 0 && !info.IsDir() {
+			return Fault("check the sink's path", root, &fs.PathError{Op: "open", Path: dir, Err: errNotDir})
+		}
+		if w, ok := fsys.(interface{ Writable(name string) error }); ok {
+			if err := w.Writable(dir); err != nil {
+				return Fault("check the sink's path", root, err)
+			}
+		}
+		break
+	}
+	o, err := ReadOwner(fsys, root)
+	switch {
+	case err == nil:
+		return o.Fits(want, root)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if _, err := fsys.Lstat(filepath.Join(root, metaDir)); err == nil {
+		return nil
+	}
+	if err := checkAdoptable(fsys, root); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Fault("check the sink's path", root, err)
+	}
+	return nil
+}
+
+func lockNote(pipeline string) string {
+	return fmt.Sprintf("process %d (pipeline %s)", os.Getpid(), pipeline)
+}
