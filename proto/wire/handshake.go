@@ -1,0 +1,73 @@
+package wire
+
+import (
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+)
+
+// ProtocolVersion is the version of the plugin protocol that this build speaks.
+const ProtocolVersion = 1
+
+// PluginSetName is the one name under which a plugin process serves.
+const PluginSetName = "sluice"
+
+const (
+	// MaxMessage is the longest message, in bytes, that either side accepts. A record of 16 MiB travels alone.
+	MaxMessage = 64 << 20
+	// MaxFree is the longest message, in bytes, that travels without credit.
+	MaxFree = 64 << 10
+	// MaxRows is the most rows that one frame may hold: columns with one value in the slice are spread over as many.
+	MaxRows = 1 << 16
+	// MaxDeadPiece is the most bytes of a dead letter that one message may carry.
+	MaxDeadPiece = 1 << 20
+)
+
+// Both HTTP/2 windows are set: setting one leaves the other at 64 KiB. Credit bounds memory, so the windows only have to
+// be wide enough not to stall.
+const (
+	httpWindow  = 8 << 20
+	socketBytes = 256 << 10
+)
+
+// Handshake is what host and plugin must agree on before they talk. The cookie only tells a plugin from a program that a
+// person started by mistake; it is no secret.
+var Handshake = plugin.HandshakeConfig{
+	ProtocolVersion:  ProtocolVersion,
+	MagicCookieKey:   "SLUICE_PLUGIN",
+	MagicCookieValue: "b7d2f0c6-sluice-plugin-v1",
+}
+
+// Features lists the optional parts of the protocol that this build knows. One is used only if both sides name it.
+func Features() []string { return []string{FeatureNullColumns} }
+
+// FeatureNullColumns is the feature of frames that leave out columns which are null in every row.
+const FeatureNullColumns = "null_columns"
+
+// ServerOptions returns the options of a gRPC server that takes part in the protocol.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(Codec()),
+		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.MaxSendMsgSize(MaxMessage),
+		grpc.InitialWindowSize(httpWindow),
+		grpc.InitialConnWindowSize(httpWindow),
+		grpc.ReadBufferSize(socketBytes),
+		grpc.WriteBufferSize(socketBytes),
+	}
+}
+
+// DialOptions returns the options of a gRPC client that takes part in the protocol, all but the transport's credentials.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(
+			grpc.ForceCodecV2(Codec()),
+			grpc.MaxCallRecvMsgSize(MaxMessage),
+			grpc.MaxCallSendMsgSize(MaxMessage),
+		),
+		grpc.WithInitialWindowSize(httpWindow),
+		grpc.WithInitialConnWindowSize(httpWindow),
+		grpc.WithReadBufferSize(socketBytes),
+		grpc.WithWriteBufferSize(socketBytes),
+		grpc.WithDisableRetry(),
+	}
+}
