@@ -1,0 +1,56 @@
+package control
+
+import "time"
+
+// Snapshot is what a host is doing at one moment. Times are UTC; the zero time means never or not known.
+type Snapshot struct {
+	PID       int        `json:"pid"`
+	Version   string     `json:"version"`
+	Started   time.Time  `json:"started"`
+	At        time.Time  `json:"at"` // when the snapshot was made
+	Pipelines []Pipeline `json:"pipelines"`
+	Budgets   []Budget   `json:"budgets"`
+}
+
+// Pipeline is one pipeline of the host.
+type Pipeline struct {
+	Name   string  `json:"name"`
+	State  string  `json:"state"` // "planning", "running", "draining", "idle", "stopped"
+	Error  string  `json:"error,omitempty"`
+	Slices []Slice `json:"slices"` // in flight, in time order
+}
+
+// Slice is a slice in flight or about to be tried again.
+type Slice struct {
+	ID         string    `json:"id"`
+	Pipeline   string    `json:"pipeline"`
+	Source     string    `json:"source"`
+	Stream     string    `json:"stream"`
+	Partition  string    `json:"partition"`
+	From       time.Time `json:"from"`
+	To         time.Time `json:"to"`
+	Attempt    uint32    `json:"attempt"`             // from 0
+	State      string    `json:"state"`               // "waiting", "opening", "reading", "committing", "backoff"
+	WaitsFor   string    `json:"waits_for,omitempty"` // "vendor", "budget until 14:15", "plugin", "sink lake"
+	Rows       uint64    `json:"rows"`
+	Bytes      uint64    `json:"bytes"`
+	LastByte   time.Time `json:"last_byte,omitzero"`
+	NextTry    time.Time `json:"next_try,omitzero"`
+	CreditUsed int64     `json:"credit_used"`     // bytes in flight
+	CreditSize int64     `json:"credit_size"`     // bytes that may be
+	Sinks      []string  `json:"sinks"`           // those it is read for
+	Error      string    `json:"error,omitempty"` // of the last attempt
+}
+
+// Budget is how one namespace of a vendor's key stands.
+type Budget struct {
+	Key           string        `json:"key"` // its hash
+	Namespace     string        `json:"namespace"`
+	Window        time.Duration `json:"window_ns"`
+	UsedRequests  uint64        `json:"used_requests"`
+	LimitRequests uint64        `json:"limit_requests"` // 0: not limited
+	UsedBytes     uint64        `json:"used_bytes"`
+	LimitBytes    uint64        `json:"limit_bytes"`
+	NextFree      time.Time     `json:"next_free,omitzero"` // zero: now
+	Why           string        `json:"why,omitempty"`
+}
