@@ -1,0 +1,359 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// outcome is how one try of a slice ended: what was committed and found, and the error of each sink that lacks it still.
+// A read's error stands for every sink that was left.
+type outcome struct {
+	work      *work
+	committed map[int]sinks.Receipt // committed by this try
+	found     map[int]sinks.Receipt // the sink already held it
+	failed    map[int]error
+	readErr   error // the read itself failed; failed holds it for each sink too
+	sum       flow.Sum
+	counters  map[string]uint64
+}
+
+// leg is one sink's side of a slice.
+type leg struct {
+	index     int
+	sink      Sink
+	txn       sinks.Txn
+	delivered flow.Sum
+	deadSum   flow.Sum
+	dead      *deadFile
+	err       error
+}
+
+// carry takes one slice from Lookup to Record. It is the only caller of a sink's transaction.
+func (r *run) carry(ctx context.Context, w *work) outcome {
+	out := outcome{work: w, committed: map[int]sinks.Receipt{}, found: map[int]sinks.Receipt{}, failed: map[int]error{}}
+	lacking := r.lookup(ctx, w, &out)
+	if len(lacking) == 0 {
+		return out
+	}
+	if err := r.cfg.Ledger.Begin(ctx, r.identities(lacking), w.slice, w.attempt); err != nil {
+		return out.failAll(lacking, fault.New(fault.Config, "ledger", "check the state folder's disk", err))
+	}
+	src, err := r.source(ctx)
+	if err != nil {
+		return out.failRead(lacking, err)
+	}
+	w.state.wait("vendor", time.Time{})
+	reader, err := src.Read(ctx, w.slice, r.cfg.share(), func(until time.Time, why string) {
+		w.state.wait(why, until)
+		r.observe(Event{Kind: Waiting, Slice: w.slice, Name: w.part.Name, Until: until, Message: why})
+	})
+	if err != nil {
+		return out.failRead(lacking, err)
+	}
+	defer reader.Close()
+	if err := r.ripe(w.slice, reader.VendorTime()); err != nil {
+		return out.failRead(lacking, err)
+	}
+	legs := r.begin(ctx, w, lacking, reader)
+	defer func() {
+		for _, l := range legs {
+			l.abandon()
+		}
+	}()
+	manifest, err := r.pump(ctx, w, reader, legs)
+	if err != nil {
+		return out.failRead(lacking, err)
+	}
+	out.sum, out.counters = manifest.Sum, reader.Counters()
+	r.commit(ctx, w, legs, manifest, &out)
+	return out
+}
+
+// failAll charges an error to every sink of the slice that has nothing better.
+func (o outcome) failAll(lacking []int, err error) outcome {
+	for _, i := range lacking {
+		if _, ok := o.failed[i]; !ok {
+			o.failed[i] = err
+		}
+	}
+	return o
+}
+
+func (o outcome) failRead(lacking []int, err error) outcome {
+	o.readErr = err
+	return o.failAll(lacking, err)
+}
+
+// lookup asks the sinks with a memory whether they hold the slice; what is found is recorded. It returns the others.
+func (r *run) lookup(ctx context.Context, w *work, out *outcome) []int {
+	var lacking []int
+	for _, i := range w.sinks.each() {
+		memory, ok := r.cfg.Sinks[i].Sink.(sinks.Memory)
+		if !ok {
+			lacking = append(lacking, i)
+			continue
+		}
+		receipt, err := memory.Lookup(ctx, w.slice)
+		switch {
+		case errors.Is(err, sinks.ErrNotCommitted):
+			lacking = append(lacking, i)
+		case err != nil:
+			out.failed[i] = fmt.Errorf("sink %s: look up: %w", r.cfg.Sinks[i].Name, err)
+		default:
+			r.record(ctx, i, receipt, out, out.found)
+		}
+	}
+	return lacking
+}
+
+// record writes a receipt into the ledger, which follows the sink: a commit that can't be recorded is found again by the
+// next Lookup.
+func (r *run) record(ctx context.Context, i int, receipt sinks.Receipt, out *outcome, into map[int]sinks.Receipt) {
+	if err := r.cfg.Ledger.Record(context.WithoutCancel(ctx), r.cfg.Sinks[i].Identity(), receipt); err != nil {
+		out.failed[i] = fault.New(fault.Config, "ledger", "check the state folder's disk; the sink has the slice", err)
+		return
+	}
+	into[i] = receipt
+}
+
+// ripe refuses a slice that the vendor's own clock, in the very answer that opened it, doesn't call closed.
+func (r *run) ripe(s flow.Slice, vendor time.Time) error {
+	if r.cfg.HostClock || vendor.IsZero() {
+		vendor = r.clock.Now()
+	} else {
+		r.clock.set(vendor)
+	}
+	if young := s.To.Sub(vendor.Add(-r.cfg.Lag)); young > 0 {
+		return fault.Errorf(fault.NotYet, "read", "the vendor's clock says %s: the slice is closed in %s",
+			vendor.UTC().Format(time.RFC3339), young).After(young)
+	}
+	return nil
+}
+
+// begin starts a transaction in each sink. A sink that can't begin has its error; the others go on.
+func (r *run) begin(ctx context.Context, w *work, lacking []int, reader Reader) []*leg {
+	legs := make([]*leg, len(lacking))
+	for n, i := range lacking {
+		l := &leg{index: i, sink: r.cfg.Sinks[i]}
+		legs[n] = l
+		l.err = guard(l.sink.Name, "begin", func() (err error) {
+			l.txn, err = l.sink.Begin(ctx, w.slice, w.attempt, reader.Schema())
+			return err
+		})
+	}
+	return legs
+}
+
+// pump moves items from the reader into the sinks until the manifest. Sinks append side by side; an item is released once,
+// when all have returned. A sink that fails drops out; without any left the read is given up.
+func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (flow.Manifest, error) {
+	var read flow.Sum
+	hasher := flow.NewHasher()
+	for {
+		alive := living(legs)
+		if len(alive) == 0 {
+			return flow.Manifest{}, errNoSinkLeft
+		}
+		item, err := reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return flow.Manifest{}, err
+		}
+		switch {
+		case item.Batch != nil:
+			sum, err := flow.SumRecord(item.Batch.Records)
+			if err == nil {
+				read = read.Plus(sum)
+				w.state.wait(waitsForSink(alive), time.Time{})
+				appendAll(ctx, w, alive, *item.Batch, sum, r.stage)
+				w.state.moved(sum.Rows, sum.Bytes)
+			}
+			reader.Release(item)
+			if err != nil {
+				return flow.Manifest{}, fault.New(fault.Bug, "read", "report this to the plugin's author", err)
+			}
+		case item.Dead != nil:
+			_, _ = hasher.Write(item.Dead.Bytes)
+			if item.Dead.Last {
+				read = read.Plus(hasher.Sum())
+			}
+			for _, l := range alive {
+				l.err = l.addDead(w, *item.Dead, r.stage)
+			}
+			w.state.moved(0, uint64(len(item.Dead.Bytes)))
+			reader.Release(item)
+		}
+	}
+	manifest := reader.Manifest()
+	if manifest.Sum != read || manifest.Slice.ID != w.slice.ID {
+		return flow.Manifest{}, fault.Errorf(fault.Bug, "read", "the manifest says %d rows, %d bytes, digest %s; what came was %d, %d, %s",
+			manifest.Rows, manifest.Bytes, manifest.Digest, read.Rows, read.Bytes, read.Digest)
+	}
+	return manifest, nil
+}
+
+var errNoSinkLeft = errors.New("no sink is left to write to")
+
+func waitsForSink(alive []*leg) string {
+	if len(alive) == 1 {
+		return "sink " + alive[0].sink.Name
+	}
+	return "sinks"
+}
+
+func living(legs []*leg) []*leg {
+	var alive []*leg
+	for _, l := range legs {
+		if l.err == nil {
+			alive = append(alive, l)
+		}
+	}
+	return alive
+}
+
+// appendAll appends a batch to the sinks side by side and returns when all have.
+func appendAll(ctx context.Context, w *work, alive []*leg, b flow.Batch, sum flow.Sum, stage stager) {
+	if len(alive) == 1 {
+		alive[0].append(ctx, w, b, sum, stage)
+		return
+	}
+	var wg sync.WaitGroup
+	for _, l := range alive {
+		wg.Go(func() { l.append(ctx, w, b, sum, stage) })
+	}
+	wg.Wait()
+}
+
+// append writes a batch to one sink; what the sink rejects goes to its dead letters.
+func (l *leg) append(ctx context.Context, w *work, b flow.Batch, sum flow.Sum, stage stager) {
+	var rejected []sinks.Rejected
+	l.err = guard(l.sink.Name, "append", func() (err error) {
+		rejected, err = l.txn.Append(ctx, b)
+		return err
+	})
+	if l.err != nil {
+		return
+	}
+	dead, err := l.addRejected(w, b, rejected, stage)
+	if err != nil {
+		l.err = err
+		return
+	}
+	l.delivered = l.delivered.Plus(sum.Minus(dead))
+}
+
+// commit settles each sink on its own: a slice that was committed in one and failed in the other is read again only for
+// the other.
+func (r *run) commit(ctx context.Context, w *work, legs []*leg, m flow.Manifest, out *outcome) {
+	w.state.wait("commit", time.Time{})
+	receipts := make([]sinks.Receipt, len(legs))
+	var wg sync.WaitGroup
+	for n, l := range legs {
+		if l.err != nil {
+			continue
+		}
+		wg.Go(func() { receipts[n], l.err = r.commitLeg(ctx, w, l, m) })
+	}
+	wg.Wait()
+	for n, l := range legs {
+		if l.err != nil {
+			out.failed[l.index] = l.err
+			continue
+		}
+		r.record(ctx, l.index, receipts[n], out, out.committed) // sink first, ledger second: see doc.go
+		if l.dead != nil {
+			if err := l.dead.publish(); err != nil {
+				r.cfg.Log.Warn("dead letters stay staged until the next start", "slice", w.slice.String(), "error", err.Error())
+			}
+			l.dead = nil
+		}
+	}
+}
+
+func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (sinks.Receipt, error) {
+	account := sinks.Account{
+		Read: m.Sum, Delivered: l.delivered, Dead: l.deadSum,
+		Source: sinks.SourceInfo{Name: r.cfg.SourceName, Version: r.cfg.SourceVer, Sluice: r.cfg.Version},
+	}
+	if !account.Balanced() {
+		return sinks.Receipt{}, fault.Errorf(fault.Bug, "sink "+l.sink.Name,
+			"of %d records read %d were delivered and %d are dead", m.Rows, l.delivered.Rows, l.deadSum.Rows)
+	}
+	if l.dead != nil {
+		if err := l.dead.seal(); err != nil {
+			return sinks.Receipt{}, err
+		}
+		account.DeadLetters = l.dead.name
+	}
+	var receipt sinks.Receipt
+	err := guard(l.sink.Name, "commit", func() (err error) {
+		receipt, err = l.txn.Commit(ctx, account)
+		return err
+	})
+	l.txn = nil
+	if err != nil && (errors.Is(err, sinks.ErrInDoubt) || fault.KindOf(err) == fault.InDoubt) {
+		return r.resolve(ctx, w, l, err)
+	}
+	return receipt, err
+}
+
+// resolve asks a sink in doubt what became of the commit. While it doesn't answer the slice stays uncommitted here; the
+// next try begins with Lookup again.
+func (r *run) resolve(ctx context.Context, w *work, l *leg, doubt error) (sinks.Receipt, error) {
+	memory, ok := l.sink.Sink.(sinks.Memory)
+	if !ok {
+		return sinks.Receipt{}, doubt
+	}
+	receipt, err := memory.Lookup(context.WithoutCancel(ctx), w.slice)
+	switch {
+	case errors.Is(err, sinks.ErrNotCommitted):
+		return sinks.Receipt{}, fault.New(fault.Transient, "sink "+l.sink.Name, "", doubt)
+	case err != nil:
+		l.keepDead() // the commit may name it: the next start decides
+		return sinks.Receipt{}, fault.New(fault.InDoubt, "sink "+l.sink.Name, "", errors.Join(doubt, err))
+	}
+	return receipt, nil
+}
+
+// abandon gives up what is left of a leg.
+func (l *leg) abandon() {
+	if l.txn != nil {
+		_ = guard(l.sink.Name, "abort", l.txn.Abort)
+		l.txn = nil
+	}
+	if l.dead != nil {
+		l.dead.discard()
+		l.dead = nil
+	}
+}
+
+// keepDead leaves the staged dead letters for the next start to publish or sweep.
+func (l *leg) keepDead() {
+	if l.dead != nil {
+		l.dead.leave()
+		l.dead = nil
+	}
+}
+
+// guard turns a sink's panic into an error of its slice.
+func guard(name, op string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fault.Errorf(fault.Bug, "sink "+name, "%s: panic: %v\n%s", op, p, debug.Stack())
+		} else if err != nil {
+			err = fmt.Errorf("sink %s: %s: %w", name, op, err)
+		}
+	}()
+	return f()
+}

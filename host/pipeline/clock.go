@@ -1,0 +1,67 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sluice-io/sluice/proto/fault"
+)
+
+// vendorClock is the vendor's now: asked once, then carried on by the monotonic clock, so that a step of the host's wall
+// clock changes nothing. Safe for concurrent use.
+type vendorClock struct {
+	mu    sync.Mutex
+	base  time.Time // the vendor's clock
+	taken time.Time // when it was read, with a monotonic reading
+	now   func() time.Time
+}
+
+// set takes a reading. Readings have whole seconds (HTTP's Date) and age on their way: only one that is further on than
+// what is carried moves the clock, unless it is back by more than a minute, which is a correction.
+func (c *vendorClock) set(vendor time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	if !c.taken.IsZero() {
+		carried := c.base.Add(now.Sub(c.taken))
+		if behind := carried.Sub(vendor); behind >= 0 && behind < time.Minute {
+			return
+		}
+	}
+	c.base, c.taken = vendor.UTC().Round(0), now
+}
+
+// Now returns the vendor's now, the zero time before the first reading.
+func (c *vendorClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken.IsZero() {
+		return time.Time{}
+	}
+	return c.base.Add(c.now().Sub(c.taken))
+}
+
+// horizon is the first instant that isn't asked for yet: the vendor's now minus lag, in whole milliseconds.
+func (c *vendorClock) horizon(lag time.Duration) time.Time {
+	return c.Now().Add(-lag).Truncate(time.Millisecond)
+}
+
+// ask takes a reading from the source, or from the host's own clock if the pipeline says so.
+func (c *vendorClock) ask(ctx context.Context, src Source, host bool) error {
+	if host {
+		c.set(c.now())
+		return nil
+	}
+	t, err := src.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("vendor's clock: %w", err)
+	}
+	if t.IsZero() {
+		return fault.New(fault.Config, "vendor's clock",
+			"set `clock: host` on the pipeline if this machine's clock can be trusted", fmt.Errorf("the vendor tells no time"))
+	}
+	c.set(t)
+	return nil
+}

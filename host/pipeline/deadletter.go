@@ -1,0 +1,348 @@
+package pipeline
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// Dead letters are staged per slice, sink and nonce under DeadPath/_staging/NONCE/: slice.json says whose they are,
+// records.ndjson holds them. Both are durable before Commit, whose entry names the published file; after Commit the file
+// is renamed to that name. At each start what a committed slice names is published, and the rest is swept.
+const (
+	stagingFolder = "_staging"
+	stagedSlice   = "slice.json"
+	stagedRecords = "records.ndjson"
+)
+
+// stager opens the dead letters of a slice and sink.
+type stager func(w *work, l *leg) (*deadFile, error)
+
+// deadFile is the dead letters of one slice and sink. Each line is one record:
+//
+//	{"v":1,"slice":ID,"stream":S,"partition":P,"from":T,"to":T,"sink":NAME,"record":BASE64,"bytes":N,"reason":TEXT}
+type deadFile struct {
+	folder string // staging
+	root   string
+	name   string // of the published file, relative to root, with slashes
+	head   []byte
+	file   *os.File
+	out    *bufio.Writer
+	limit  int64 // bytes of one record
+
+	hasher *flow.Hasher
+	record io.WriteCloser // base64, while a record is open
+	size   int64
+}
+
+type stagedOwner struct {
+	V        int        `json:"v"`
+	Slice    flow.Slice `json:"slice"`
+	Sink     string     `json:"sink"`
+	Identity string     `json:"identity"`
+	Name     string     `json:"name"`
+}
+
+// stage opens the dead letters of a slice and sink in a folder of their own.
+func (r *run) stage(w *work, l *leg) (*deadFile, error) {
+	var nonce [8]byte
+	_, _ = rand.Read(nonce[:])
+	d := &deadFile{
+		root: r.cfg.DeadPath, folder: filepath.Join(r.cfg.DeadPath, stagingFolder, hex.EncodeToString(nonce[:])),
+		limit: r.cfg.DeadRecord, hasher: flow.NewHasher(),
+	}
+	s := w.slice
+	d.name = fmt.Sprintf("%s/%s-%s-%x.ndjson", l.sink.Name, s.From.Format("20060102T150405.000Z"), s.ID.String()[:16], nonce)
+	head, err := json.Marshal(struct {
+		V         int          `json:"v"`
+		Slice     flow.SliceID `json:"slice"`
+		Stream    string       `json:"stream"`
+		Partition string       `json:"partition"`
+		From      string       `json:"from"`
+		To        string       `json:"to"`
+		Sink      string       `json:"sink"`
+	}{1, s.ID, s.Stream, s.Key, s.From.Format(flow.Layout), s.To.Format(flow.Layout), l.sink.Name})
+	if err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
+	}
+	d.head = append(head[:len(head)-1], `,"record":"`...)
+	owner, err := json.Marshal(stagedOwner{1, s, l.sink.Name, l.sink.Identity(), d.name})
+	if err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
+	}
+	if err := d.open(owner); err != nil {
+		d.discard()
+		return nil, fault.New(fault.Config, "dead letters", "check dead_letter.path: the folder must be writable and have room", err)
+	}
+	return d, nil
+}
+
+func (d *deadFile) open(owner []byte) (err error) {
+	if err := os.MkdirAll(d.folder, 0o777); err != nil {
+		return err
+	}
+	if err := writeSynced(filepath.Join(d.folder, stagedSlice), owner); err != nil {
+		return err
+	}
+	d.file, err = os.OpenFile(filepath.Join(d.folder, stagedRecords), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err == nil {
+		d.out = bufio.NewWriterSize(d.file, 64<<10)
+	}
+	return err
+}
+
+// write adds a piece of the open record; the first piece opens it.
+func (d *deadFile) write(p []byte) error {
+	if d.record == nil {
+		if _, err := d.out.Write(d.head); err != nil {
+			return d.broken(err)
+		}
+		d.record, d.size = base64.NewEncoder(base64.StdEncoding, d.out), 0
+	}
+	if d.size += int64(len(p)); d.size > d.limit {
+		return fault.Errorf(fault.Oversize, "dead letters", "a record of more than %d bytes", d.limit).
+			WithHint("raise dead_letter.max_record")
+	}
+	_, _ = d.hasher.Write(p)
+	if _, err := d.record.Write(p); err != nil {
+		return d.broken(err)
+	}
+	return nil
+}
+
+// end closes the open record with the reason and returns its sum.
+func (d *deadFile) end(reason string) (flow.Sum, error) {
+	if err := d.write(nil); err != nil { // opens an empty record
+		return flow.Sum{}, err
+	}
+	text, err := json.Marshal(reason)
+	if err != nil {
+		return flow.Sum{}, err
+	}
+	err = d.record.Close()
+	d.record = nil
+	if err == nil {
+		_, err = fmt.Fprintf(d.out, `","bytes":%d,"reason":%s}`+"\n", d.size, text)
+	}
+	if err != nil {
+		return flow.Sum{}, d.broken(err)
+	}
+	return d.hasher.Sum(), nil
+}
+
+func (d *deadFile) broken(err error) error {
+	return fault.New(fault.Config, "dead letters", "check the disk of dead_letter.path", err)
+}
+
+// seal makes the staged file durable, its folder's name too: it must be found if the commit that follows names it.
+func (d *deadFile) seal() error {
+	err := d.out.Flush()
+	if err == nil {
+		err = d.file.Sync()
+	}
+	if e := d.file.Close(); err == nil {
+		err = e
+	}
+	d.file = nil
+	for _, folder := range []string{d.folder, filepath.Dir(d.folder), d.root, filepath.Dir(d.root)} {
+		if err == nil {
+			err = syncFolder(folder)
+		}
+	}
+	if err != nil {
+		return d.broken(err)
+	}
+	return nil
+}
+
+// publish renames the sealed file to the name that the commit holds.
+func (d *deadFile) publish() error { return publishDead(d.root, d.folder, d.name) }
+
+// discard removes what was staged.
+func (d *deadFile) discard() {
+	d.leave()
+	_ = os.RemoveAll(d.folder)
+}
+
+// leave closes the file and keeps it staged.
+func (d *deadFile) leave() {
+	if d.file != nil {
+		_ = d.file.Close()
+		d.file = nil
+	}
+}
+
+func publishDead(root, folder, name string) error {
+	target := filepath.Join(root, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
+		return fmt.Errorf("dead letters: %w", err)
+	}
+	if err := os.Rename(filepath.Join(folder, stagedRecords), target); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("dead letters: %w", err)
+	}
+	if err := syncFolder(filepath.Dir(target)); err != nil {
+		return fmt.Errorf("dead letters: %w", err)
+	}
+	return os.RemoveAll(folder)
+}
+
+// sweepDead settles what an earlier run left staged: published if the sink's commit names it, else removed. What belongs
+// to a sink that isn't open now is left alone.
+func (r *run) sweepDead(ctx context.Context) error {
+	staged, err := os.ReadDir(filepath.Join(r.cfg.DeadPath, stagingFolder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("dead letters: %w", err)
+	}
+	for _, entry := range staged {
+		folder := filepath.Join(r.cfg.DeadPath, stagingFolder, entry.Name())
+		var owner stagedOwner
+		text, err := os.ReadFile(filepath.Join(folder, stagedSlice))
+		if err != nil || json.Unmarshal(text, &owner) != nil || !strings.HasSuffix(owner.Name, ".ndjson") || !filepath.IsLocal(filepath.FromSlash(owner.Name)) {
+			// It never came as far as a commit: slice.json is durable before the first record.
+			if err := os.RemoveAll(folder); err != nil {
+				return fmt.Errorf("dead letters: %w", err)
+			}
+			continue
+		}
+		if err := r.settleDead(ctx, folder, owner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) settleDead(ctx context.Context, folder string, owner stagedOwner) error {
+	for _, s := range r.cfg.Sinks {
+		if s.Identity() != owner.Identity {
+			continue
+		}
+		named := false
+		if memory, ok := s.Sink.(sinks.Memory); ok {
+			receipt, err := memory.Lookup(ctx, owner.Slice)
+			if err != nil && !errors.Is(err, sinks.ErrNotCommitted) {
+				return fmt.Errorf("dead letters: sink %s: %w", s.Name, err)
+			}
+			named = err == nil && receipt.DeadLetters == owner.Name
+		} else {
+			// Without a memory nobody knows: keeping a dead letter twice is better than losing it.
+			named = true
+		}
+		if named {
+			return publishDead(r.cfg.DeadPath, folder, owner.Name)
+		}
+		return os.RemoveAll(folder)
+	}
+	return nil
+}
+
+// addDead stages a piece of a record that the source couldn't put into a batch.
+func (l *leg) addDead(w *work, piece flow.DeadPiece, stage stager) error {
+	if err := l.needDead(w, stage); err != nil {
+		return err
+	}
+	if err := l.dead.write(piece.Bytes); err != nil {
+		return err
+	}
+	if !piece.Last {
+		return nil
+	}
+	sum, err := l.dead.end(piece.Reason)
+	l.deadSum = l.deadSum.Plus(sum)
+	return err
+}
+
+// addRejected stages the rows that the sink rejected and returns their sum.
+func (l *leg) addRejected(w *work, b flow.Batch, rejected []sinks.Rejected, stage stager) (flow.Sum, error) {
+	var sum flow.Sum
+	if len(rejected) == 0 {
+		return sum, nil
+	}
+	if err := l.needDead(w, stage); err != nil {
+		return sum, err
+	}
+	seen := map[int]bool{}
+	for _, rej := range rejected {
+		if rej.Row < 0 || int64(rej.Row) >= b.Records.NumRows() || seen[rej.Row] {
+			return sum, fault.Errorf(fault.Bug, "sink "+l.sink.Name, "it rejects row %d of %d, or twice", rej.Row, b.Records.NumRows())
+		}
+		seen[rej.Row] = true
+		body, err := rowBytes(b.Records, rej.Row)
+		if err == nil {
+			err = l.dead.write(body)
+		}
+		if err != nil {
+			return sum, err
+		}
+		one, err := l.dead.end(rej.Reason)
+		if err != nil {
+			return sum, err
+		}
+		sum = sum.Plus(one)
+	}
+	l.deadSum = l.deadSum.Plus(sum)
+	return sum, nil
+}
+
+func (l *leg) needDead(w *work, stage stager) (err error) {
+	if l.dead == nil {
+		l.dead, err = stage(w, l)
+	}
+	return err
+}
+
+// rowBytes returns the bytes of one row that the digest hashes.
+func rowBytes(rec arrow.Record, row int) ([]byte, error) {
+	bodyIndex, rawIndex, ok := flow.BodyColumns(rec.Schema())
+	if !ok {
+		return nil, fault.Errorf(fault.Bug, "dead letters", "the stream has no text body")
+	}
+	var raw *array.Binary
+	if rawIndex >= 0 {
+		raw, _ = rec.Column(rawIndex).(*array.Binary)
+	}
+	body, ok := rec.Column(bodyIndex).(*array.String)
+	if !ok {
+		return nil, fault.Errorf(fault.Bug, "dead letters", "the body isn't text")
+	}
+	return flow.RowBody(body, raw, row), nil
+}
+
+func writeSynced(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func syncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

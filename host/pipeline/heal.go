@@ -1,0 +1,149 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// heal brings the ledger up to what the sinks hold, for every sink with a memory and every partition. It only ever adds:
+// a commit that the ledger holds and the sink lacks stops the pipeline, because then either the sink lost data or it is
+// another one.
+func (r *run) heal(ctx context.Context) error {
+	for i, s := range r.cfg.Sinks {
+		if _, ok := s.Sink.(sinks.Memory); !ok {
+			continue
+		}
+		healed := 0
+		for _, p := range r.parts {
+			n, err := r.healPartition(ctx, i, p.Partition.Partition)
+			if err != nil {
+				return err
+			}
+			healed += n
+		}
+		if healed > 0 {
+			r.observe(Event{Kind: Healed, Sinks: []string{s.Name}, Message: fmt.Sprintf("%d commits that the sink holds and the ledger lacked", healed)})
+		}
+	}
+	return nil
+}
+
+// healPartition records what one sink holds of a partition beyond the last entry that the ledger knows of each day.
+func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, error) {
+	s, l := r.cfg.Sinks[i], r.cfg.Ledger
+	memory := s.Sink.(sinks.Memory)
+	days, err := l.Days(ctx, s.Identity(), p)
+	if err != nil {
+		return 0, err
+	}
+	type known struct {
+		number uint64
+		slice  flow.SliceID
+		seen   bool
+	}
+	last := map[int64]*known{}
+	span := flow.Range{From: flow.Day(r.asked.From), To: flow.Day(r.asked.To).Add(24 * time.Hour)}
+	for _, day := range days {
+		number, id, err := l.LastEntry(ctx, s.Identity(), p, day)
+		if err != nil {
+			return 0, err
+		}
+		last[day.UnixMilli()] = &known{number: number, slice: id}
+		if day.Before(span.From) {
+			span.From = day
+		}
+		if end := day.Add(24 * time.Hour); end.After(span.To) {
+			span.To = end
+		}
+	}
+	// The last known entry is asked for again: entries are numbered without gaps, so that it is still there proves that
+	// nothing before it was lost.
+	after := func(day time.Time) uint64 {
+		if k := last[day.UnixMilli()]; k != nil && k.number > 0 {
+			return k.number - 1
+		}
+		return 0
+	}
+	healed := 0
+	for receipt, err := range memory.Committed(ctx, flow.Gap{Partition: p, From: span.From, To: span.To}, after) {
+		if err != nil {
+			return healed, fmt.Errorf("sink %s: read its commit log: %w", s.Name, err)
+		}
+		if k := last[receipt.Slice.Day().UnixMilli()]; k != nil && receipt.Entry == k.number {
+			if receipt.Slice.ID != k.slice {
+				return healed, lostEntry(s, p, receipt.Slice.Day(), k.number)
+			}
+			k.seen = true
+			continue
+		}
+		if err := l.Record(ctx, s.Identity(), receipt); err != nil {
+			return healed, err
+		}
+		healed++
+	}
+	for day, k := range last {
+		if k.number > 0 && !k.seen {
+			return healed, lostEntry(s, p, time.UnixMilli(day).UTC(), k.number)
+		}
+	}
+	return healed, nil
+}
+
+func lostEntry(s Sink, p flow.Partition, day time.Time, number uint64) error {
+	return fault.New(fault.Config, "sink "+s.Name,
+		"was the folder restored from a backup, or is another one mounted? `sluice ledger rebuild` takes the sink's word over the ledger's",
+		fmt.Errorf("the ledger holds commit %d of %s on %s and the sink's commit log lacks it", number, p, day.Format(time.DateOnly)))
+}
+
+// load reads what the ledger knows of each partition: coverage by sink, what is unavailable, and durable cuts.
+func (r *run) load(ctx context.Context) error {
+	for _, p := range r.parts {
+		gone, err := r.cfg.Ledger.Unavailable(ctx, p.Partition.Partition)
+		if err != nil {
+			return err
+		}
+		p.unavailable = nil
+		for _, g := range gone {
+			p.unavailable = p.unavailable.Add(g.Range)
+		}
+		p.cuts = nil
+		for i, s := range r.cfg.Sinks {
+			if p.covered[i], err = r.cfg.Ledger.Coverage(ctx, s.Identity(), p.Partition.Partition); err != nil {
+				return err
+			}
+			open, err := r.cfg.Ledger.Cuts(ctx, s.Identity(), p.Partition.Partition)
+			if err != nil {
+				return err
+			}
+			for _, c := range open {
+				p.addCut(c, i)
+			}
+		}
+		for i, dropped := range p.dropCuts() {
+			for _, s := range dropped {
+				if err := r.cfg.Ledger.GiveUp(ctx, r.identities([]int{i}), s, "part of it is covered"); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// addCut takes up a durable cut for one sink. Cuts of different runs for different sinks may meet: the one that is in the
+// way of an earlier one is dropped for that sink by the sink's own coverage once the other is committed.
+func (p *partition) addCut(c ledger.Cut, sink int) {
+	for n := range p.cuts {
+		if p.cuts[n].ID == c.ID {
+			p.cuts[n].sinks |= setOf(sink)
+			return
+		}
+	}
+	p.cuts = append(p.cuts, cut{Slice: c.Slice, sinks: setOf(sink)})
+}

@@ -1,0 +1,196 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// planAhead bounds the gap that is handed to Plan: the plan rolls, so more would be cut anew anyway.
+const planAhead = 3 * 24 * time.Hour
+
+// partition is what a run knows of one partition. It belongs to the run's loop.
+type partition struct {
+	Partition
+	asked       flow.Range    // what was asked, up to the horizon
+	covered     []flow.Ranges // by sink
+	unavailable flow.Ranges
+	cuts        []cut              // durable cuts that were begun or planned and aren't settled
+	work        map[*work]struct{} // slices that run or wait for their next try, or are given up for this run
+	stopped     error              // set: nothing of the partition starts any more
+}
+
+// cut is a slice that was cut in an earlier run or by a split, with the sinks whose ledger holds it open.
+type cut struct {
+	flow.Slice
+	sinks    sinkSet
+	attempts uint32
+}
+
+// work is a slice that a run has taken up, for the sinks that lack it.
+type work struct {
+	slice    flow.Slice
+	part     *partition
+	sinks    sinkSet
+	attempt  uint32 // of this run; counts every try that was opened
+	failures int    // counts against Config.Attempts
+	overlaps int
+	running  bool
+	parked   bool // quarantined, failed or given up: not in this run again
+	next     time.Time
+	lastErr  error
+	since    time.Time
+	state    progress
+}
+
+// progress is what status shows of a running slice. Safe for concurrent use.
+type progress struct {
+	mu       sync.Mutex
+	waits    string
+	until    time.Time
+	rows     uint64
+	bytes    uint64
+	lastByte time.Time
+	moving   bool // bytes have begun to flow
+}
+
+func (p *progress) wait(why string, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waits, p.until = why, until
+}
+
+func (p *progress) moved(rows, bytes uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rows += rows
+	p.bytes += bytes
+	p.moving = true
+	p.waits = ""
+	p.until = time.Time{}
+	p.lastByte = time.Now()
+}
+
+func (p *progress) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waits, p.until, p.rows, p.bytes, p.moving = "plugin", time.Time{}, 0, 0, false
+}
+
+func (p *progress) isMoving() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.moving
+}
+
+// lacks returns what each sink lacks of the asked range, work in hand not counted.
+func (p *partition) lacks() []flow.Ranges {
+	want := flow.NewRanges(p.asked).Minus(p.unavailable)
+	gaps := make([]flow.Ranges, len(p.covered))
+	for i := range gaps {
+		gaps[i] = want.Minus(p.covered[i])
+	}
+	return gaps
+}
+
+// candidate is what could start next: a durable cut, or an interval that has yet to be cut.
+type candidate struct {
+	from  time.Time
+	cut   *cut
+	fresh *interval
+}
+
+// next returns the earliest thing to start, or false. Slices of a partition start in time order; those that run or wait
+// for their next try occupy their range for their sinks.
+func (p *partition) next() (candidate, bool) {
+	if p.stopped != nil {
+		return candidate{}, false
+	}
+	gaps := p.lacks()
+	for w := range p.work {
+		for _, i := range w.sinks.each() {
+			gaps[i] = gaps[i].Minus(flow.NewRanges(w.slice.Range()))
+		}
+	}
+	var best *cut
+	for n := range p.cuts {
+		c := &p.cuts[n]
+		// Whole, also where the sinks that hold it open lack more than was asked: that is what makes a cut durable. A sink
+		// that lacks the whole range joins, so that it is read once for both.
+		for i := range gaps {
+			if gaps[i].Covers(c.Range()) {
+				c.sinks |= setOf(i)
+			}
+		}
+		for _, i := range c.sinks.each() {
+			gaps[i] = gaps[i].Minus(flow.NewRanges(c.Range()))
+		}
+		if c.sinks != 0 && (best == nil || c.From.Before(best.From)) {
+			best = c
+		}
+	}
+	fresh := intervals(gaps)
+	switch {
+	case best == nil && len(fresh) == 0:
+		return candidate{}, false
+	case best != nil && (len(fresh) == 0 || !fresh[0].From.Before(best.From)):
+		return candidate{from: best.From, cut: best}, true
+	}
+	return candidate{from: fresh[0].From, fresh: &fresh[0]}, true
+}
+
+// dropCuts forgets cuts that don't meet the asked range, or that meet a sink's coverage in part: there the sink would
+// refuse them. It returns, by sink, what to give up in the ledger.
+func (p *partition) dropCuts() map[int][]flow.Slice {
+	dropped := map[int][]flow.Slice{}
+	keep := p.cuts[:0]
+	for _, c := range p.cuts {
+		if !p.asked.Meets(c.Range()) {
+			continue // durable still: another range may ask for it
+		}
+		for _, i := range c.sinks.each() {
+			if p.covered[i].Meets(c.Range()) {
+				c.sinks &^= setOf(i)
+				dropped[i] = append(dropped[i], c.Slice)
+			}
+		}
+		if c.sinks != 0 {
+			keep = append(keep, c)
+		}
+	}
+	p.cuts = keep
+	return dropped
+}
+
+// take turns a candidate into a slice and the sinks to read it for.
+func (p *partition) take(ctx context.Context, c candidate, src Source, l *ledger.Ledger) (flow.Slice, sinkSet, error) {
+	if c.cut != nil {
+		taken := *c.cut
+		p.cuts = slices.DeleteFunc(p.cuts, func(x cut) bool { return x.ID == taken.ID }) // the ledger still has it
+		return taken.Slice, taken.sinks, nil
+	}
+	hints, err := l.Hints(ctx, p.Partition.Partition, hintCount)
+	if err != nil {
+		return flow.Slice{}, 0, err
+	}
+	gap := flow.Gap{Partition: p.Partition.Partition, From: c.fresh.From, To: c.fresh.To, Hints: hints}
+	if ahead := flow.Day(gap.From).Add(planAhead); gap.To.After(ahead) {
+		gap.To = ahead
+	}
+	planned, err := src.Plan(ctx, gap)
+	if err != nil {
+		return flow.Slice{}, 0, fmt.Errorf("plan %s: %w", p.Partition.Partition, err)
+	}
+	if len(planned) == 0 || !planned[0].From.Equal(gap.From) || planned[0].To.After(gap.To) {
+		return flow.Slice{}, 0, fmt.Errorf("plan %s: the source's first slice doesn't begin the gap %s", p.Partition.Partition, gap.Range())
+	}
+	return planned[0], c.fresh.sinks, nil
+}
+
+// hintCount is how many earlier slices' weights a plan sees.
+const hintCount = 16

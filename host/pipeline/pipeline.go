@@ -1,0 +1,123 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// Source is what a pipeline needs of a running plugin. Safe for concurrent use.
+type Source interface {
+	// Plan cuts a gap into slices that begin at its From without hole or overlap; it may stop before its To.
+	Plan(ctx context.Context, g flow.Gap) ([]flow.Slice, error)
+	// Now returns the vendor's clock; a *fault.Error of kind Config if the vendor tells none.
+	Now(ctx context.Context) (time.Time, error)
+	// Read opens a slice and returns when the vendor's first good answer has begun. It grants no credit before the first
+	// Next. share is the credit in bytes; waiting is called, perhaps from another goroutine, whenever the source says what it
+	// waits for, until Read returns and after.
+	Read(ctx context.Context, s flow.Slice, share int64, waiting func(until time.Time, why string)) (Reader, error)
+	// Close ends the process.
+	Close() error
+	// Done is closed when the process has ended.
+	Done() <-chan struct{}
+}
+
+// Reader is a flow.Reader with what was said when it opened.
+type Reader interface {
+	flow.Reader
+	// Schema is the full schema of every batch.
+	Schema() *arrow.Schema
+	// VendorTime is the vendor's clock in the answer that opened the slice; zero if it tells none.
+	VendorTime() time.Time
+	// Counters are what the source counted; valid after Next has returned io.EOF.
+	Counters() map[string]uint64
+}
+
+// Sink is one open sink of a pipeline.
+type Sink struct {
+	Name string
+	Type string
+	sinks.Sink
+}
+
+// Config is what a pipeline runs with.
+type Config struct {
+	Name       string
+	SourceName string // for events and commit entries
+	SourceVer  string
+	Version    string // Sluice's own
+	Partitions []Partition
+	Sinks      []Sink
+	From       time.Time
+	To         time.Time     // zero: up to the vendor's now minus lag
+	Last       time.Duration // instead of From: back from the vendor's now minus lag
+	Lag        time.Duration
+	HostClock  bool // trust this machine's clock
+	Window     int64
+	Parallel   int
+	Attempts   int           // tries of a slice before it is failed or quarantined
+	MaxBackoff time.Duration // between tries
+	DeadPath   string        // folder of dead letters
+	DeadMax    uint64        // more dead letters fail the run
+	DeadRecord int64         // a larger dead record fails its slice, bytes
+	// Start starts a fresh plugin process, configured. It is called again after a crash and after an error of
+	// authentication, so that secrets are read again.
+	Start  func(ctx context.Context) (Source, error)
+	Ledger *ledger.Ledger
+	Log    *slog.Logger
+	// Observe is called for each event, from one goroutine at a time; it must not block for long. May be nil.
+	Observe func(Event)
+}
+
+// Partition is one partition to carry, with what people call it.
+type Partition struct {
+	flow.Partition
+	Name string
+}
+
+// Validate reports all that can't work.
+func (c *Config) Validate() error {
+	var errs []error
+	if len(c.Sinks) == 0 || len(c.Sinks) > maxSinks {
+		errs = append(errs, fmt.Errorf("%d sinks, want 1 to %d", len(c.Sinks), maxSinks))
+	}
+	if len(c.Partitions) == 0 {
+		errs = append(errs, errors.New("nothing to read: the source names no partition"))
+	}
+	if c.Parallel < 1 || c.Window/int64(max(c.Parallel, 1)) < minShare {
+		errs = append(errs, fmt.Errorf("window %d shared by %d slices is less than %d bytes each", c.Window, c.Parallel, minShare))
+	}
+	if c.From.IsZero() == (c.Last == 0) {
+		errs = append(errs, errors.New("exactly one of from and last must be set"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("pipeline %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// minShare is the least credit of a slice: one frame of the largest ordinary size.
+const minShare = 4 << 20
+
+// share is the credit of each running slice. Nothing is borrowed, so nothing starves.
+func (c *Config) share() int64 { return c.Window / int64(c.Parallel) }
+
+// Memory is the most that the pipeline holds at once, in bytes: the window, one largest record and the sinks' declared
+// buffers for each running slice.
+func Memory(window int64, parallel int, largestRecord int64, all []Sink) int64 {
+	sum := window + int64(parallel)*largestRecord
+	for _, s := range all {
+		if z, ok := s.Sink.(sinks.Sizer); ok {
+			sum += int64(parallel) * z.Buffer()
+		}
+	}
+	return sum
+}

@@ -1,0 +1,584 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// Pipeline is one pipeline's run. Make one with New, and Run it once.
+type Pipeline struct{ run *run }
+
+// New returns a pipeline that is ready to run.
+func New(cfg Config) *Pipeline { return &Pipeline{newRun(cfg)} }
+
+// Run carries what was asked until it is covered, given up, or told to stop, and says how it went.
+//
+// When drain is closed no slice starts any more, slices that only wait end at once, and those that move bytes may finish
+// within grace. When ctx ends everything ends at once. Neither charges a slice. The error is of the pipeline as a whole,
+// such as a wrong key; failures of slices are in the Summary.
+func (p *Pipeline) Run(ctx context.Context, drain <-chan struct{}, grace time.Duration) (*Summary, error) {
+	defer p.run.close()
+	return p.run.do(ctx, drain, grace)
+}
+
+type run struct {
+	cfg     Config
+	clock   *vendorClock
+	parts   []*partition
+	asked   flow.Range // up to the horizon when the run began, or to a `to` that has passed
+	ahead   bool       // the range was cut at the horizon
+	turn    int        // the partition to look at first
+	results chan outcome
+	running int
+	summary Summary
+	fatal   error // stops the pipeline
+
+	srcMu sync.Mutex
+	src   Source
+
+	// workMu guards what Snapshot sees: the partitions' work and its fields. Only the loop writes them, so only its writes and
+	// Snapshot's reads take it.
+	workMu sync.Mutex
+	obsMu  sync.Mutex
+	cancel map[*work]context.CancelFunc
+	starts int // failed starts of the plugin in a row
+}
+
+func newRun(cfg Config) *run {
+	r := &run{
+		cfg: cfg, clock: &vendorClock{now: time.Now}, results: make(chan outcome, cfg.Parallel),
+		cancel: map[*work]context.CancelFunc{},
+	}
+	for _, p := range cfg.Partitions {
+		r.parts = append(r.parts, &partition{
+			Partition: p, covered: make([]flow.Ranges, len(cfg.Sinks)), work: map[*work]struct{}{},
+		})
+	}
+	return r
+}
+
+func (r *run) close() {
+	r.srcMu.Lock()
+	defer r.srcMu.Unlock()
+	if r.src != nil {
+		_ = r.src.Close()
+		r.src = nil
+	}
+}
+
+func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration) (*Summary, error) {
+	r.summary = Summary{Pipeline: r.cfg.Name, Started: time.Now().UTC()}
+	err := r.cfg.Validate()
+	if err == nil {
+		err = r.prepare(ctx)
+	}
+	if err == nil {
+		r.observe(Event{Kind: Started, Message: r.startedMessage()})
+		err = r.loop(ctx, drain, grace)
+	}
+	r.finish(err)
+	return &r.summary, err
+}
+
+// prepare asks the vendor's clock, fixes the asked range and heals the ledger.
+func (r *run) prepare(ctx context.Context) error {
+	src, err := r.source(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.clock.ask(ctx, src, r.cfg.HostClock); err != nil {
+		return err
+	}
+	r.workMu.Lock()
+	r.ask()
+	r.workMu.Unlock()
+	if err := r.heal(ctx); err != nil {
+		return err
+	}
+	if err := r.sweepDead(ctx); err != nil {
+		return err
+	}
+	for _, p := range r.parts {
+		p.asked = r.asked
+	}
+	return r.load(ctx)
+}
+
+// ask fixes the asked range: never later than the vendor's now minus lag, but for a `to` that has passed by less than
+// lag: that is waited for and read whole.
+func (r *run) ask() {
+	now, horizon := r.clock.Now(), r.clock.horizon(r.cfg.Lag)
+	to := r.cfg.To
+	if to.IsZero() || to.After(now) {
+		r.ahead = !to.IsZero()
+		to = horizon
+	}
+	from := r.cfg.From
+	if r.cfg.Last > 0 {
+		from = to.Add(-r.cfg.Last)
+	}
+	r.asked = flow.Range{From: from.UTC().Truncate(time.Millisecond), To: to.UTC()}
+	if r.asked.Empty() {
+		r.asked.To = r.asked.From
+	}
+}
+
+func (r *run) startedMessage() string {
+	horizon := r.clock.horizon(r.cfg.Lag)
+	switch {
+	case r.asked.Empty():
+		return fmt.Sprintf("nothing to do: the range begins at %s, and the vendor's clock minus lag is %s",
+			r.asked.From.Format(time.RFC3339), horizon.Format(time.RFC3339))
+	case r.ahead:
+		return fmt.Sprintf("%s: `to` is still ahead, so up to the vendor's clock minus lag", r.asked)
+	case r.cfg.To.IsZero():
+		return fmt.Sprintf("%s: up to the vendor's clock minus lag", r.asked)
+	}
+	return r.asked.String()
+}
+
+func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Duration) error {
+	var graceOver <-chan time.Time
+	draining := false
+	stop := func() {
+		draining = true
+		r.endWaiting()
+		timer := time.NewTimer(grace)
+		graceOver = timer.C
+	}
+	for {
+		wake := time.Duration(-1)
+		if !draining && ctx.Err() == nil {
+			wake = r.start(ctx)
+			if r.fatal != nil {
+				stop()
+			}
+		}
+		if r.running == 0 && (draining || ctx.Err() != nil || wake < 0) {
+			break
+		}
+		var woken <-chan time.Time
+		if wake >= 0 {
+			timer := time.NewTimer(wake)
+			woken = timer.C
+		}
+		select {
+		case out := <-r.results:
+			r.running--
+			r.settle(context.WithoutCancel(ctx), out)
+			if r.fatal != nil && !draining {
+				stop()
+			}
+		case <-woken:
+		case <-drain:
+			r.observe(Event{Kind: Draining, Message: fmt.Sprintf("slices that move bytes may finish within %s", grace)})
+			r.summary.Stopped = true
+			drain = nil
+			stop()
+		case <-graceOver:
+			graceOver = nil
+			r.endAll()
+		case <-ctx.Done():
+			r.summary.Stopped = true
+			r.endAll()
+			for ; r.running > 0; r.running-- {
+				r.settle(context.WithoutCancel(ctx), <-r.results)
+			}
+		}
+	}
+	return r.fatal
+}
+
+// start fills the free places. It returns when to look again, negative if there is nothing to wait for but running slices.
+func (r *run) start(ctx context.Context) time.Duration {
+	wake := time.Duration(-1)
+	sooner := func(d time.Duration) {
+		if d = max(d, 0); wake < 0 || d < wake {
+			wake = d
+		}
+	}
+	now := time.Now()
+	for r.running < r.cfg.Parallel && r.fatal == nil {
+		if w := r.due(now, sooner); w != nil {
+			r.launch(ctx, w)
+			continue
+		}
+		w, err := r.fresh(ctx, sooner)
+		if err != nil {
+			r.fatal = err
+			return -1
+		}
+		if w == nil {
+			break
+		}
+		r.launch(ctx, w)
+	}
+	if r.running == r.cfg.Parallel {
+		return -1 // nothing can start before a result anyway
+	}
+	return wake
+}
+
+// due returns the slice that has waited longest past its next try.
+func (r *run) due(now time.Time, sooner func(time.Duration)) *work {
+	var first *work
+	for _, p := range r.parts {
+		for w := range p.work {
+			if w.running || w.parked || p.stopped != nil {
+				continue
+			}
+			if w.next.After(now) {
+				sooner(w.next.Sub(now))
+				continue
+			}
+			if first == nil || w.next.Before(first.next) {
+				first = w
+			}
+		}
+	}
+	return first
+}
+
+// fresh takes up the next slice of the partitions in turn.
+func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, error) {
+	horizon := r.clock.horizon(r.cfg.Lag)
+	for n := range r.parts {
+		p := r.parts[(r.turn+n)%len(r.parts)]
+		c, ok := p.next()
+		if !ok || r.mustWait(p, c) {
+			continue
+		}
+		src, err := r.source(ctx)
+		if err != nil {
+			return nil, r.startFailed(err, sooner)
+		}
+		r.starts = 0
+		cuts := slices.Clone(p.cuts)
+		s, set, err := p.take(ctx, c, src, r.cfg.Ledger)
+		if err != nil {
+			return nil, err
+		}
+		if s.To.After(horizon) { // a `to` that has passed by less than lag
+			p.cuts = cuts
+			until := time.Now().Add(s.To.Sub(horizon))
+			r.observe(Event{Kind: Waiting, Slice: s, Name: p.Name, Until: until, Message: "lag until " + s.To.Add(r.cfg.Lag).Format("15:04")})
+			sooner(s.To.Sub(horizon))
+			continue
+		}
+		r.turn = (r.turn + n + 1) % len(r.parts)
+		w := &work{slice: s, part: p, sinks: set}
+		r.workMu.Lock()
+		p.work[w] = struct{}{}
+		r.workMu.Unlock()
+		return w, nil
+	}
+	return nil, nil
+}
+
+// startFailed lets a plugin that didn't start be tried again; after as many tries as a slice has the pipeline stops.
+func (r *run) startFailed(err error, sooner func(time.Duration)) error {
+	r.starts++
+	if v := r.cfg.decide(err, r.starts); v.action != actRetry {
+		return err
+	}
+	wait := r.cfg.backoff(r.starts)
+	r.observe(Event{Kind: Retry, Err: err, Message: err.Error(), Hint: fault.HintOf(err), Until: time.Now().Add(wait)})
+	sooner(wait)
+	return nil
+}
+
+// mustWait holds a slice back for a sink that takes a partition's slices one at a time.
+func (r *run) mustWait(p *partition, c candidate) bool {
+	set := sinkSet(0)
+	if c.cut != nil {
+		set = c.cut.sinks
+	} else {
+		set = c.fresh.sinks
+	}
+	for w := range p.work {
+		if !w.running && w.parked {
+			continue
+		}
+		for _, i := range (w.sinks & set).each() {
+			if isSerial(r.cfg.Sinks[i].Sink) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r *run) launch(ctx context.Context, w *work) {
+	ctx, cancel := context.WithCancel(ctx)
+	r.workMu.Lock()
+	w.running = true
+	w.since = time.Now()
+	w.state.reset()
+	r.cancel[w] = cancel
+	r.workMu.Unlock()
+	r.running++
+	r.observe(Event{Kind: Planned, Slice: w.slice, Name: w.part.Name, Sinks: r.names(w.sinks), Attempt: w.attempt})
+	go func() { r.results <- r.carry(ctx, w) }() // the loop takes every result before it ends
+}
+
+// endWaiting ends the slices that don't move bytes.
+func (r *run) endWaiting() {
+	for w, cancel := range r.cancel {
+		if !w.state.isMoving() {
+			cancel()
+		}
+	}
+}
+
+func (r *run) endAll() {
+	for _, cancel := range r.cancel {
+		cancel()
+	}
+}
+
+// settle takes the outcome of one try.
+func (r *run) settle(ctx context.Context, out outcome) {
+	r.workMu.Lock()
+	defer r.workMu.Unlock()
+	w := out.work
+	if cancel := r.cancel[w]; cancel != nil {
+		cancel()
+		delete(r.cancel, w)
+	}
+	w.running = false
+	r.take(w, out)
+	if len(out.failed) == 0 {
+		r.drop(w)
+		return
+	}
+	w.attempt++
+	groups := r.judge(w, out)
+	for n, g := range groups {
+		target := w
+		if n > 0 { // sinks that failed for different reasons go separate ways
+			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: w.failures, overlaps: w.overlaps}
+			w.part.work[target] = struct{}{}
+		}
+		target.sinks, target.lastErr = g.sinks, g.err
+		if g.verdict.charged {
+			target.failures = w.failures + 1
+		}
+		r.apply(ctx, target, g)
+	}
+}
+
+// take adds what was committed or found to the coverage and the summary.
+func (r *run) take(w *work, out outcome) {
+	var committed sinkSet
+	for i, receipt := range out.committed {
+		committed |= setOf(i)
+		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
+		r.summary.DeadLetters += receipt.Dead.Rows
+	}
+	for i, receipt := range out.found {
+		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
+	}
+	w.sinks = 0
+	for i := range out.failed {
+		w.sinks |= setOf(i)
+	}
+	if committed != 0 {
+		r.summary.Rows += out.sum.Rows
+		r.summary.Bytes += out.sum.Bytes
+		r.summary.Slices++
+		for name, n := range out.counters {
+			if r.summary.Counters == nil {
+				r.summary.Counters = map[string]uint64{}
+			}
+			r.summary.Counters[name] += n
+		}
+		r.observe(Event{
+			Kind: Committed, Slice: w.slice, Name: w.part.Name, Sinks: r.names(committed), Attempt: w.attempt, Sum: out.sum,
+			Counters: out.counters,
+		})
+	}
+	if len(out.found) > 0 {
+		r.observe(Event{Kind: Found, Slice: w.slice, Name: w.part.Name})
+	}
+}
+
+// group is the sinks of a slice that share a verdict.
+type group struct {
+	sinks   sinkSet
+	verdict verdict
+	err     error
+}
+
+func (r *run) judge(w *work, out outcome) []group {
+	if out.readErr != nil {
+		return []group{{w.sinks, r.cfg.decide(out.readErr, w.failures+1), out.readErr}}
+	}
+	var groups []group
+	for _, i := range w.sinks.each() {
+		v := r.cfg.decide(out.failed[i], w.failures+1)
+		at := slices.IndexFunc(groups, func(g group) bool { return g.verdict.action == v.action })
+		if at < 0 {
+			groups = append(groups, group{setOf(i), v, out.failed[i]})
+			continue
+		}
+		groups[at].sinks |= setOf(i)
+		groups[at].verdict.wait = max(groups[at].verdict.wait, v.wait)
+	}
+	return groups
+}
+
+// apply does what a verdict asks for.
+func (r *run) apply(ctx context.Context, w *work, g group) {
+	p, ids := w.part, r.identities(g.sinks.each())
+	event := Event{
+		Slice: w.slice, Name: p.Name, Sinks: r.names(g.sinks), Attempt: w.attempt, Err: g.err, Hint: fault.HintOf(g.err),
+		Message: g.err.Error(),
+	}
+	if g.verdict.fresh {
+		r.retire()
+	}
+	var err error
+	switch g.verdict.action {
+	case actRetry:
+		w.next = time.Now().Add(g.verdict.wait)
+		w.state.wait("backoff", w.next)
+		event.Kind, event.Until = Retry, w.next
+		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
+	case actWait:
+		w.next = time.Now().Add(g.verdict.wait)
+		w.state.wait(g.err.Error(), w.next)
+		event.Kind, event.Until = Waiting, w.next
+	case actSplit:
+		err = r.split(ctx, ids, w, g, event)
+		event.Kind = ""
+	case actQuarantine:
+		event.Kind = Quarantined
+		w.parked = true
+		r.fault(w, g.err, true)
+		err = r.fail(ctx, ids, w, ledger.Quarantined, g.err)
+	case actStopPartition:
+		event.Kind = Stopped
+		w.parked, p.stopped = true, g.err
+		r.fault(w, g.err, false)
+		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
+	case actStopPipeline:
+		event.Kind = Failed
+		w.parked = true
+		r.fault(w, g.err, false)
+		r.fatal = g.err
+		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
+	case actReplan:
+		event.Kind = GivenUp
+		err = r.replan(ctx, w, g)
+	case actUnavailable:
+		event.Kind = Missing
+		p.unavailable = p.unavailable.Add(w.slice.Range())
+		err = r.cfg.Ledger.MarkUnavailable(ctx, p.Partition.Partition, w.slice.Range(), g.err.Error())
+		if err == nil {
+			err = r.cfg.Ledger.GiveUp(ctx, ids, w.slice, "unavailable")
+		}
+		r.drop(w)
+	case actDrop:
+		r.drop(w)
+	}
+	if err != nil {
+		r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+	}
+	if event.Kind != "" {
+		r.observe(event)
+	}
+}
+
+func (r *run) fail(ctx context.Context, ids []string, w *work, state ledger.State, err error) error {
+	return r.cfg.Ledger.Fail(ctx, ids, w.slice, state, fault.KindOf(err), err.Error(), fault.HintOf(err))
+}
+
+// split cuts a truncated slice, in the ledger first: the parts are durable before one of them starts.
+func (r *run) split(ctx context.Context, ids []string, w *work, g group, event Event) error {
+	var truncated *flow.Truncated
+	errors.As(g.err, &truncated)
+	var into []flow.Slice
+	var rows, bytes uint64
+	if truncated != nil {
+		into, rows, bytes = truncated.Into, truncated.Rows, truncated.Bytes
+	}
+	parts := partsOf(w.slice, into)
+	if parts == nil {
+		g.err = fault.New(fault.Truncated, "read",
+			"raise the source's limit, or narrow its query: one millisecond can't be cut", fmt.Errorf("the vendor's cap was met within a single millisecond: %w", g.err))
+		w.parked = true
+		r.fault(w, g.err, true)
+		event.Kind, event.Err, event.Message, event.Hint = Quarantined, g.err, g.err.Error(), fault.HintOf(g.err)
+		r.observe(event)
+		return r.fail(ctx, ids, w, ledger.Quarantined, g.err)
+	}
+	if err := r.cfg.Ledger.Split(ctx, ids, w.slice, parts, rows, bytes); err != nil {
+		return err
+	}
+	for _, part := range parts {
+		w.part.cuts = append(w.part.cuts, cut{Slice: part, sinks: g.sinks})
+	}
+	r.drop(w)
+	event.Kind, event.Parts = Split, parts
+	r.observe(event)
+	return nil
+}
+
+// replan looks at the sinks that found the range covered and lets what is left be planned anew.
+func (r *run) replan(ctx context.Context, w *work, g group) error {
+	for _, i := range g.sinks.each() {
+		if _, err := r.healPartition(ctx, i, w.part.Partition.Partition); err != nil {
+			return err
+		}
+		covered, err := r.cfg.Ledger.Coverage(ctx, r.cfg.Sinks[i].Identity(), w.part.Partition.Partition)
+		if err != nil {
+			return err
+		}
+		if !covered.Meets(w.slice.Range()) {
+			return fault.New(fault.Bug, "sink "+r.cfg.Sinks[i].Name, "report this to the sink's author",
+				fmt.Errorf("it refuses %s as covered and holds nothing of it: %w", w.slice, g.err))
+		}
+		w.part.covered[i] = covered
+	}
+	if err := r.cfg.Ledger.GiveUp(ctx, r.identities(g.sinks.each()), w.slice, "part of it is covered"); err != nil {
+		return err
+	}
+	r.drop(w)
+	return nil
+}
+
+func (r *run) drop(w *work) { delete(w.part.work, w) }
+
+func (r *run) identities(indexes []int) []string {
+	out := make([]string, len(indexes))
+	for n, i := range indexes {
+		out[n] = r.cfg.Sinks[i].Identity()
+	}
+	return out
+}
+
+func (r *run) names(set sinkSet) []string {
+	var out []string
+	for _, i := range set.each() {
+		out = append(out, r.cfg.Sinks[i].Name)
+	}
+	return out
+}
+
+func (r *run) observe(e Event) {
+	if r.cfg.Observe == nil {
+		return
+	}
+	e.Time, e.Pipeline = time.Now().UTC(), r.cfg.Name
+	r.obsMu.Lock()
+	defer r.obsMu.Unlock()
+	r.cfg.Observe(e)
+}

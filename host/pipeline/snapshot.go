@@ -1,0 +1,71 @@
+package pipeline
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// SliceStatus is what a slice in hand is doing.
+type SliceStatus struct {
+	Slice    flow.Slice
+	Name     string // the partition's
+	Sinks    []string
+	Attempt  uint32
+	State    string // "running", "waiting", "quarantined"
+	WaitsFor string // "vendor", "budget until 14:15", "plugin", "sink lake", "backoff until 14:15"; empty while bytes move
+	Rows     uint64
+	Bytes    uint64
+	Since    time.Time // when this try began
+	LastByte time.Time // zero: none yet
+	NextTry  time.Time // zero while it runs
+	Error    string    // of the last try
+}
+
+// Status is what a running pipeline does now.
+type Status struct {
+	Name      string
+	VendorNow time.Time
+	Asked     flow.Range
+	Slices    []SliceStatus
+}
+
+// Snapshot returns what the pipeline does now. Safe for concurrent use with Run, but not from Config.Observe.
+func (p *Pipeline) Snapshot() Status {
+	r := p.run
+	st := Status{Name: r.cfg.Name, VendorNow: r.clock.Now()}
+	r.workMu.Lock()
+	defer r.workMu.Unlock()
+	st.Asked = r.asked
+	for _, part := range r.parts {
+		for w := range part.work {
+			st.Slices = append(st.Slices, w.status(r.names(w.sinks)))
+		}
+	}
+	return st
+}
+
+func (w *work) status(names []string) SliceStatus {
+	w.state.mu.Lock()
+	defer w.state.mu.Unlock()
+	s := SliceStatus{
+		Slice: w.slice, Name: w.part.Name, Sinks: names, Attempt: w.attempt, State: "waiting", WaitsFor: w.state.waits,
+		Rows: w.state.rows, Bytes: w.state.bytes, Since: w.since, LastByte: w.state.lastByte,
+	}
+	switch {
+	case w.running:
+		s.State = "running"
+	case w.parked:
+		s.State, s.WaitsFor = "quarantined", "retry"
+	default:
+		s.NextTry = w.next
+	}
+	if !w.state.until.IsZero() && s.WaitsFor != "" {
+		s.WaitsFor = fmt.Sprintf("%s until %s", s.WaitsFor, w.state.until.UTC().Format("15:04:05"))
+	}
+	if w.lastErr != nil {
+		s.Error = w.lastErr.Error()
+	}
+	return s
+}

@@ -1,0 +1,43 @@
+package pipeline
+
+import (
+	"context"
+
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// source returns the running plugin; a process that has ended is replaced by a fresh one.
+func (r *run) source(ctx context.Context) (Source, error) {
+	r.srcMu.Lock()
+	defer r.srcMu.Unlock()
+	if r.src != nil {
+		select {
+		case <-r.src.Done():
+			_ = r.src.Close()
+			r.src = nil
+		default:
+			return r.src, nil
+		}
+	}
+	src, err := r.cfg.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.src = src
+	return src, nil
+}
+
+// retire ends the running plugin: the next slice starts a fresh one. Slices that run in it fail and are tried again.
+func (r *run) retire() {
+	r.srcMu.Lock()
+	defer r.srcMu.Unlock()
+	if r.src != nil {
+		_ = r.src.Close()
+		r.src = nil
+	}
+}
+
+func isSerial(s sinks.Sink) bool {
+	serial, ok := s.(sinks.Serial)
+	return ok && serial.Serial()
+}

@@ -1,0 +1,98 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// Summary says how a run of one pipeline went. Durations are sums over the partitions.
+type Summary struct {
+	Pipeline    string
+	Started     time.Time
+	Ended       time.Time
+	Range       flow.Range    // what was asked, up to the vendor's now minus lag
+	Asked       time.Duration // of log time
+	Covered     time.Duration // of it, by every sink, earlier runs included
+	Missing     time.Duration // of it, lacked by at least one sink
+	Unavailable time.Duration // of it, what the vendor no longer has
+	Slices      int           // committed by this run
+	Rows        uint64        // committed by this run, each once however many sinks took it
+	Bytes       uint64        // of them, as the digest counts
+	DeadLetters uint64        // records, each for each sink
+	TooManyDead bool
+	Stopped     bool // told to stop, or ended
+	Faults      []Fault
+	Counters    map[string]uint64
+	Err         error // of the pipeline as a whole
+	Partitions  []PartitionSummary
+}
+
+// PartitionSummary is one partition's part of the Summary.
+type PartitionSummary struct {
+	flow.Partition
+	Name        string
+	Missing     flow.Ranges // lacked by at least one sink
+	Unavailable flow.Ranges
+	Covered     time.Duration
+}
+
+// Fault is a slice that this run couldn't carry.
+type Fault struct {
+	Slice       flow.Slice
+	Name        string
+	Kind        fault.Kind
+	Quarantined bool
+	Message     string
+	Hint        string
+}
+
+func (r *run) fault(w *work, err error, quarantined bool) {
+	r.summary.Faults = append(r.summary.Faults, Fault{
+		Slice: w.slice, Name: w.part.Name, Kind: fault.KindOf(err), Quarantined: quarantined, Message: err.Error(), Hint: fault.HintOf(err),
+	})
+}
+
+// finish counts what is covered when the run has ended.
+func (r *run) finish(err error) {
+	s := &r.summary
+	s.Ended, s.Range, s.Err = time.Now().UTC(), r.asked, err
+	s.TooManyDead = s.DeadLetters > r.cfg.DeadMax
+	for _, p := range r.parts {
+		want := flow.NewRanges(p.asked)
+		gone := want.Intersect(p.unavailable)
+		var missing flow.Ranges
+		for _, gap := range p.lacks() {
+			missing = missing.Union(gap)
+		}
+		covered := want.Minus(missing).Minus(gone).Duration()
+		s.Asked += want.Duration()
+		s.Missing += missing.Duration()
+		s.Unavailable += gone.Duration()
+		s.Covered += covered
+		s.Partitions = append(s.Partitions, PartitionSummary{
+			Partition: p.Partition.Partition, Name: p.Name, Missing: missing, Unavailable: gone, Covered: covered,
+		})
+	}
+	r.observe(Event{Kind: Ended, Err: err, Hint: fault.HintOf(err)})
+}
+
+// AllNotFound reports whether every partition was unknown to the vendor, which reads as a wrong key or region.
+func (s *Summary) AllNotFound() bool {
+	lost := map[flow.Partition]bool{}
+	for _, f := range s.Faults {
+		if f.Kind == fault.NotFound {
+			lost[f.Slice.Partition] = true
+		}
+	}
+	return len(s.Partitions) > 0 && len(lost) == len(s.Partitions)
+}
+
+// Failed reports whether the run must end with exit code 1.
+func (s *Summary) Failed() bool {
+	return s.Err != nil || len(s.Faults) > 0 || s.TooManyDead
+}
+
+// Complete reports whether everything that was asked is covered or unavailable.
+func (s *Summary) Complete() bool { return s.Err == nil && s.Missing == 0 }
