@@ -41,11 +41,11 @@ type decoder struct {
 }
 
 func (d *decoder) add(pos Position, path, message, hint string) {
-	d.problems = append(d.problems, Problem{File: d.file, Line: pos.Line, Col: pos.Column, Path: path, Message: message, Hint: hint})
+	d.problems = append(d.problems, newProblem(d.file, pos, path, message, hint))
 }
 
 func (d *decoder) warn(pos Position, path, message, hint string) {
-	d.warnings = append(d.warnings, Problem{File: d.file, Line: pos.Line, Col: pos.Column, Path: path, Message: message, Hint: hint})
+	d.warnings = append(d.warnings, newProblem(d.file, pos, path, message, hint))
 }
 
 // section decodes a mapping. n may be nil or of another kind: then every key is missing.
@@ -74,7 +74,7 @@ func (d *decoder) key(s *section, e entry) {
 	k := findKey(s.keys, e.name)
 	switch {
 	case k == nil:
-		d.add(e.pos, path, "unknown key "+strconv.Quote(e.name), didYouMean(e.name, keyNames(s.keys)))
+		d.add(e.pos, path, "unknown key "+strconv.Quote(shorten(e.name)), didYouMean(e.name, keyNames(s.keys)))
 	case k.later != "":
 		d.add(e.pos, path, "not in this version: "+k.later, "remove the key")
 	case e.value.kind == null:
@@ -217,12 +217,12 @@ func (k *key) bounded(n int64) error {
 		return nil
 	}
 	if n < 0 {
-		return fmt.Errorf("must not be negative: allowed is %s", k.boundsText())
+		return fmt.Errorf("must not be negative: allowed: %s", k.boundsText())
 	}
 	if n < k.min {
-		return fmt.Errorf("too small: allowed is %s", k.boundsText())
+		return fmt.Errorf("too small: allowed: %s", k.boundsText())
 	}
-	return fmt.Errorf("too large: allowed is %s", k.boundsText())
+	return fmt.Errorf("too large: allowed: %s", k.boundsText())
 }
 
 // Bounds of an explicit slice: a smaller one costs more requests than it is worth, a longer one would cross a UTC day.
@@ -387,4 +387,10 @@ func (s *section) sub(name string) *section {
 	}
 	k := findKey(s.keys, name)
 	return &section{path: joinPath(s.path, name), pos: s.pos, keys: k.keys}
+}
+
+// defaultNumber is the default of a size, duration or count.
+func (k *key) defaultNumber() int64 {
+	s := section{keys: []key{*k}}
+	return s.number(k.name)
 }

@@ -72,7 +72,7 @@ func (l *loader) config(s *section) *Config {
 		Listen:          s.text("listen"),
 		ShutdownTimeout: time.Duration(s.number("shutdown_timeout")),
 	}
-	l.claim(target{path: c.State, what: "state", key: "state", pos: s.position("state"), state: true})
+	l.claim(target{path: c.State, what: "the state", key: "state", pos: s.position("state"), state: true})
 	names := map[string]Position{}
 	for _, sub := range s.values["pipelines"].sections {
 		p := l.pipeline(sub)

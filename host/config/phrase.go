@@ -106,7 +106,7 @@ func (c *checker) report(v violation) {
 			return
 		}
 		hint := about
-		if slices.Contains(k.Want, "string") && n.kind != list && n.kind != mapping && n.kind != null {
+		if slices.Contains(k.Want, "string") && n.kind != list && n.kind != mapping && n.kind != null && !c.schema.isShaped(v.location) {
 			hint = "put it in quotes"
 		}
 		c.add(n.pos, path, "expected "+typeNames(k.Want)+", not "+n.kind.String(), hint)

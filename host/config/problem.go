@@ -16,6 +16,15 @@ type Problem struct {
 	Hint    string // what to do about it; may be empty
 }
 
+// newProblem bounds the path: a key may be as long as the file.
+func newProblem(file string, pos Position, path, message, hint string) Problem {
+	const longest = 200
+	if len(path) > longest {
+		path = strings.ToValidUTF8(path[:longest], "") + "..."
+	}
+	return Problem{File: file, Line: pos.Line, Col: pos.Column, Path: path, Message: message, Hint: hint}
+}
+
 // String returns the problem as one line: "file:line:col: path: message; hint".
 func (p Problem) String() string {
 	var b strings.Builder

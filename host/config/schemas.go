@@ -308,14 +308,29 @@ func (s *settingsSchema) holdsSecret(schema map[string]any, depth int) bool {
 	return slices.ContainsFunc(childSchemas(schema), func(sub namedSchema) bool { return s.holdsSecret(sub.schema, depth+1) })
 }
 
-// describe returns the description of the value at a location, "" without one.
+// isShaped reports whether text at a location must have a form: a number in quotes wouldn't do.
+func (s *settingsSchema) isShaped(location []string) bool {
+	return slices.ContainsFunc(s.at(location), func(schema map[string]any) bool {
+		return schema["pattern"] != nil || schema["format"] != nil
+	})
+}
+
+// describe returns the description of the value at a location as the end of a line, "" without one.
 func (s *settingsSchema) describe(location []string) string {
 	for _, schema := range s.at(location) {
 		if text, ok := schema["description"].(string); ok {
-			return strings.TrimSuffix(text, ".")
+			return lowerFirst(strings.TrimSuffix(text, "."))
 		}
 	}
 	return ""
+}
+
+// lowerFirst makes a sentence the rest of a line; words such as LEQL and ID stay.
+func lowerFirst(s string) string {
+	if len(s) > 1 && 'A' <= s[0] && s[0] <= 'Z' && (s[1] == ' ' || 'a' <= s[1] && s[1] <= 'z') {
+		return strings.ToLower(s[:1]) + s[1:]
+	}
+	return s
 }
 
 // SelectionSettings returns what the user gave of the keys that a schema marks x-sluice-selection, by key: what

@@ -34,7 +34,7 @@ func (l *loader) checkTargets() {
 				switch {
 				case t.letters:
 					hint = fmt.Sprintf("write `path: ./dead/%s`", t.name)
-				case t.written != "" && t.name != "" && t.name != before.name:
+				case !before.state && t.written != "" && t.name != "" && t.name != before.name:
 					hint = fmt.Sprintf("write `path: %s/%s`", strings.TrimRight(t.written, "/"), t.name)
 				}
 				l.add(t.pos, t.key, fmt.Sprintf("the folder belongs to %s already (%s)", before.what, before.key), hint)

@@ -123,7 +123,7 @@ func parseTree(file string, data []byte) (*node, Problems) {
 }
 
 func (b *treeBuilder) add(pos Position, path, message, hint string) {
-	b.problems = append(b.problems, Problem{File: b.file, Line: pos.Line, Col: pos.Column, Path: path, Message: message, Hint: hint})
+	b.problems = append(b.problems, newProblem(b.file, pos, path, message, hint))
 }
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(?s:(.*))$`)
