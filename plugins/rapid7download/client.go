@@ -1,0 +1,146 @@
+package rapid7download
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rest"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// client asks the vendor.
+type client struct {
+	rest       *rest.Client
+	settings   settings
+	download   plugins.Limit
+	management plugins.Limit
+}
+
+func newClient(s settings, cfg plugins.Config) (*client, error) {
+	o, err := s.Options(cfg)
+	if err != nil {
+		return nil, fault.New(fault.Config, "open "+Name, "", err)
+	}
+	o.BaseURL, o.PlainHTTP = s.baseURL(), true // http must be spelled out in base_url, which is permission enough
+	o.Header = http.Header{"X-Api-Key": {s.APIKey}}
+	o.Key = s.APIKey
+	o.Gzip = s.Gzip
+	c, err := rest.New(o)
+	if err != nil {
+		return nil, err
+	}
+	management := managementLimit
+	if s.Budget.Window > 0 {
+		management.Window = time.Duration(s.Budget.Window)
+	}
+	return &client{rest: c, settings: s, download: s.Settings.Limit(downloadLimit), management: management}, nil
+}
+
+// open asks for the lines of a slice: one log, bounds in milliseconds, always with a query and a limit.
+func (c *client) open(ctx context.Context, s flow.Slice, waiting func(time.Time, string) error) (*rest.Answer, error) {
+	to := s.To.UnixMilli()
+	if c.settings.inclusive {
+		to--
+	}
+	op := "download log " + s.Key
+	answer, err := c.rest.Do(ctx, rest.Request{
+		Op:   op,
+		Path: "/download/logs/" + url.PathEscape(s.Key),
+		Query: url.Values{
+			"from":  {strconv.FormatInt(s.From.UnixMilli(), 10)},
+			"to":    {strconv.FormatInt(to, 10)},
+			"query": {c.settings.Query},
+			"limit": {strconv.FormatUint(c.settings.Limit, 10)},
+		},
+		Limit:   c.download,
+		Waiting: waiting,
+	})
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if answer.Status != http.StatusOK {
+		answer.Close()
+		return nil, fault.Errorf(fault.Corrupt, op, "the vendor answers %d where 200 was expected", answer.Status)
+	}
+	return answer, nil
+}
+
+// explain adds to a refusal what it can mean: the vendor's documents contradict each other about wrong keys, and a wrong
+// region has no status of its own.
+func (c *client) explain(err error) error {
+	var refused *rest.StatusError
+	var classified *fault.Error
+	if !errors.As(err, &refused) || !errors.As(err, &classified) || classified.Hint != "" {
+		return err
+	}
+	place := c.settings.place()
+	switch status := refused.Status; {
+	case status == http.StatusBadRequest:
+		classified.Hint = "the vendor refuses the request: check query, logs and limit"
+	case status == http.StatusUnauthorized:
+		classified.Hint = "check api_key, and that it belongs to " + place
+	case status == http.StatusForbidden:
+		classified.Hint = "the key may not download: the vendor asks for a key with read/write privileges; check also that it belongs to " + place
+	case status == http.StatusNotFound:
+		classified.Hint = "the log doesn't exist (deleted?), or it lives in another region than " + place + ", or api_key is wrong: the vendor answers all three alike"
+	case status == http.StatusInternalServerError:
+		classified.Hint = "if this lasts, check that the key belongs to " + place + ": a wrong region can read as a server error"
+	}
+	return err
+}
+
+// listed is what the vendor tells of its logs.
+type listed struct {
+	Logs []struct {
+		ID   string `json:"id"`
+		Name string `json:"name"`
+	} `json:"logs"`
+}
+
+const maxListing = 256 << 20 // bytes; a guard, not a limit of the vendor's
+
+// check proves the key by listing the logs, the cheapest call that needs it.
+func (c *client) check(ctx context.Context) (string, error) {
+	const op = "list logs"
+	answer, err := c.rest.Do(ctx, rest.Request{Op: op, Path: "/management/logs", Limit: c.management})
+	if err != nil {
+		return "", c.explain(err)
+	}
+	defer answer.Close()
+	body, err := io.ReadAll(io.LimitReader(answer, maxListing))
+	if err != nil {
+		return "", err
+	}
+	var list listed
+	if err := json.Unmarshal(body, &list); err != nil {
+		return "", fault.New(fault.Corrupt, op, "check base_url", errors.New("the answer isn't the documented JSON"))
+	}
+	var missing []string
+	for _, id := range c.settings.Logs {
+		if !slices.ContainsFunc(list.Logs, func(l struct {
+			ID   string `json:"id"`
+			Name string `json:"name"`
+		},
+		) bool {
+			return strings.EqualFold(l.ID, id)
+		}) {
+			missing = append(missing, id)
+		}
+	}
+	summary := fmt.Sprintf("the key is valid for %s and sees %d logs", c.settings.place(), len(list.Logs))
+	if len(missing) > 0 {
+		summary += "; not among them (internal logs aren't listed): " + strings.Join(missing, ", ")
+	}
+	return summary, nil
+}

@@ -1,0 +1,187 @@
+// Package rapid7download is the source for Rapid7 Log Search's download API (InsightIDR, InsightOps, formerly Logentries):
+// the lines of logs, selected by the time the vendor received them.
+//
+// It asks for one log a request, always with an explicit query (the documented default keeps only errors) and an explicit
+// limit, so that an answer that was cut by it can be told. docs/sources/rapid7-download.md is its manual. It deliberately
+// doesn't parse lines: the vendor gives text without times, and the text arrives byte for byte.
+package rapid7download
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+
+	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rest"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// Name is the source's type in a config.
+const Name = "rapid7-download"
+
+// Version is the source's semantic version.
+const Version = "0.1.0"
+
+// Definition returns the plugin.
+func Definition() plugins.Definition {
+	return plugins.Definition{
+		Name:    Name,
+		Version: Version,
+		Streams: streams(),
+		Config:  plugins.Schema(configSchema),
+		Limits:  []plugins.Limit{downloadLimit, managementLimit},
+		Open:    func(_ context.Context, cfg plugins.Config) (plugins.Source, error) { return open(cfg) },
+	}
+}
+
+// source implements plugins.Source. Safe for concurrent use.
+type source struct {
+	client  *client
+	schema  *arrow.Schema
+	frame   *arrow.Schema
+	target  plugins.SliceTarget
+	limits  plugins.Limits
+	mem     memory.Allocator
+	buffers *readBuffers
+	now     func() time.Time
+}
+
+var (
+	_ plugins.Source      = (*source)(nil)
+	_ plugins.Clock       = (*source)(nil)
+	_ plugins.Checker     = (*source)(nil)
+	_ plugins.Partitioner = (*source)(nil)
+)
+
+func open(cfg plugins.Config) (*source, error) {
+	s, err := parseSettings(cfg.Settings)
+	if err != nil {
+		return nil, fault.New(fault.Config, "read the settings of "+Name, "", err)
+	}
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if len(s.doubled) > 0 {
+		log.Warn("logs named twice are read once", "logs", s.doubled)
+	}
+	if s.BaseURL == "" && !slices.Contains(knownRegions, s.Region) {
+		log.Warn("region is none that the vendor documents", "region", s.Region, "known", strings.Join(knownRegions, " "))
+	}
+	if base, err := rest.ParseBaseURL(s.baseURL(), true); err == nil && showsKey(base) {
+		log.Warn("base_url is plain http: the network sees api_key", "base_url", s.BaseURL)
+	}
+	c, err := newClient(s, cfg)
+	if err != nil {
+		return nil, err
+	}
+	schema := eventSchema()
+	return &source{
+		client: c, schema: schema, frame: frameSchema(schema),
+		target: sliceTarget(cfg.Slice, c.download), limits: cfg.Limits,
+		mem: memory.DefaultAllocator, buffers: newReadBuffers(), now: time.Now,
+	}, nil
+}
+
+// Close implements io.Closer.
+func (s *source) Close() error { return s.client.rest.Close() }
+
+// Partitions implements plugins.Partitioner: the logs.
+func (s *source) Partitions(_ context.Context, stream string) ([]plugins.PartitionKey, error) {
+	if err := known(stream); err != nil {
+		return nil, err
+	}
+	keys := make([]plugins.PartitionKey, 0, len(s.client.settings.Logs))
+	for _, id := range s.client.settings.Logs {
+		keys = append(keys, plugins.PartitionKey{Key: id})
+	}
+	return keys, nil
+}
+
+// Now implements plugins.Clock.
+func (s *source) Now(ctx context.Context) (time.Time, error) { return s.client.rest.Now(ctx) }
+
+// Check implements plugins.Checker.
+func (s *source) Check(ctx context.Context) (string, error) { return s.client.check(ctx) }
+
+// Read implements plugins.Source.
+func (s *source) Read(ctx context.Context, slice flow.Slice, out plugins.Emitter) error {
+	if err := known(slice.Stream); err != nil {
+		return err
+	}
+	if !slices.Contains(s.client.settings.Logs, slice.Key) {
+		return fault.Errorf(fault.Bug, "read "+slice.String(), "log %q is none of the settings'", slice.Key)
+	}
+	opener, ok := out.(plugins.Opener)
+	if !ok {
+		return fault.Errorf(fault.Bug, "read "+slice.String(), "the emitter %T can't be told which columns are constant", out)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	observed := s.now()
+	news := &news{emit: out.Waiting}
+	answer, err := s.client.open(ctx, slice, news.waiting)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	opening := plugins.Opening{Constants: constants(s.mem, s.schema, slice, observed), VendorTime: answer.Date}
+	err = opener.Open(ctx, opening)
+	opening.Constants.Release()
+	if err != nil {
+		return err
+	}
+	d := newDecoder(s.frame, s.mem, s.limits, out, s.now)
+	defer d.release()
+	in := newReadAhead(answer, s.buffers, news)
+	// The reader may be waiting for the vendor: first end that, then wait for it.
+	defer in.close()
+	defer cancel()
+	if err := d.run(ctx, in, s.client.settings.Limit); err != nil {
+		return err
+	}
+	if s.capped(d.rows) {
+		return truncated(slice, d.rows, d.bytes)
+	}
+	return nil
+}
+
+// capped says whether the answer may have been cut by a limit: ours, or the documented one that a higher one of ours
+// may not have lifted. A record with a line break in it arrives as two lines, hence "or more".
+func (s *source) capped(rows uint64) bool {
+	return rows >= s.client.settings.Limit || rows == documentedLimit
+}
+
+func known(stream string) error {
+	if stream != streamEvents {
+		return fault.Errorf(fault.Config, Name, "there is no stream %q: want %s", stream, streamEvents)
+	}
+	return nil
+}
+
+// autoSlice is the least that an automatic slice aims at, in bytes.
+const autoSlice = 256 << 20
+
+// sliceTarget decides what a slice should weigh: as configured, or else enough that the budget's bytes are spent before its
+// requests.
+func sliceTarget(configured plugins.SliceTarget, limit plugins.Limit) plugins.SliceTarget {
+	if configured.Duration > 0 || configured.Bytes > 0 {
+		return configured
+	}
+	target := uint64(autoSlice)
+	if limit.Requests > 0 {
+		target = max(target, limit.Bytes/limit.Requests)
+	}
+	return plugins.SliceTarget{Bytes: target}
+}
+
+// rowTarget is the most rows that an automatic slice aims at.
+func (s *source) rowTarget() uint64 {
+	return max(1, uint64(float64(min(s.client.settings.Limit, documentedLimit))*0.7))
+}
