@@ -84,7 +84,7 @@ func fileKeys() []key {
 			}},
 			{name: "retry", typ: aSection, doc: "what happens after a failure that may pass", keys: []key{
 				{name: "attempts", typ: aCount, def: "8", min: 1, max: 1000, doc: "tries of a slice in one run; then it is quarantined until the next"},
-				{name: "max_backoff", typ: aDuration, def: "2m", min: int64(time.Millisecond), max: int64(day), doc: "longest pause between two tries; it begins at 1s and doubles"},
+				{name: "max_backoff", typ: aDuration, def: "2m", min: int64(time.Millisecond), max: int64(day), doc: "longest pause between two tries"},
 			}},
 			{name: "dead_letter", typ: aSection, doc: "records that can't be delivered", keys: []key{
 				{name: "path", typ: aPath, doc: "folder; relative to this file; default: `./dead/` and the pipeline's name"},

@@ -103,6 +103,7 @@ func formsOf(s string) []string {
 	forms := []string{
 		s,
 		url.QueryEscape(s), url.PathEscape(s), strings.ReplaceAll(url.QueryEscape(s), "+", "%20"),
+		strings.TrimPrefix((&url.URL{Path: "/" + s}).EscapedPath(), "/"), strings.TrimPrefix(url.UserPassword("", s).String(), ":"),
 		hex.EncodeToString([]byte(s)), strings.ToUpper(hex.EncodeToString([]byte(s))),
 	}
 	quotedGo := strconv.Quote(s)
