@@ -30,13 +30,23 @@ type Sink interface {
 
 // Memory is implemented by sinks that can say what they hold; for them the sink is the truth.
 type Memory interface {
-	// Committed yields the receipts of entries that meet the gap, of the gap's selection, stream and partition, day by day in
-	// time order and within a day in the order of their numbers. after(day), if not nil, returns the last entry number that
+	// Committed yields the receipts of all entries of the days that the gap meets, of its selection, stream and partition, day
+	// by day in time order and within a day in the order of their numbers (all of a day, so that the last number says what is
+	// known of it). after(day), if not nil, returns the last entry number that
 	// the caller knows of that day; only later ones are yielded. A forget entry is yielded as a Receipt with Forgets set, after
 	// the commits that it withdraws. It rolls forward what a crash left between commit point and rename. An error ends the sequence.
 	Committed(ctx context.Context, g flow.Gap, after func(day time.Time) uint64) iter.Seq2[Receipt, error]
 	// Lookup returns the receipt of a committed slice, or ErrNotCommitted.
 	Lookup(ctx context.Context, s flow.Slice) (Receipt, error)
+}
+
+// Lister is implemented by sinks with Memory that can say what they hold without being asked for a partition: a lost ledger
+// is rebuilt from it.
+type Lister interface {
+	// Partitions returns every partition of which something was committed.
+	Partitions(ctx context.Context) ([]flow.Partition, error)
+	// Strays yields the paths, relative to the root, of data files that no commit names. An error ends the sequence.
+	Strays(ctx context.Context) iter.Seq2[string, error]
 }
 
 // Sizer is implemented by sinks that hold copies of what they were given: Buffer is the most bytes that one open
