@@ -35,8 +35,11 @@ type Source interface {
 
 // Emitter takes what a Read reads. Its methods must be called from one goroutine at a time.
 type Emitter interface {
-	// Batch sends one record batch with the full schema of the stream, in frames. It blocks while there is no credit; when
-	// it returns, r and its buffers are the caller's again. Rows of one record are never reordered.
+	// Batch sends one record batch, in frames: with the full schema of the stream or, after an Open with constants, with
+	// the columns that aren't in them. It blocks while there is no credit. It takes no ownership: r is the caller's again when
+	// it returns. What it needs longer it retains by reference count, so the buffers must not be overwritten while
+	// references exist; an Allocator uses them again after that. Rows of one record are never reordered. After an error the
+	// read has failed: Read returns it.
 	Batch(ctx context.Context, r arrow.Record) error
 	// Dead sends one record that is too large or unfit for a batch to the dead letters. It reads r to its end and counts
 	// what it read into the manifest.
@@ -63,7 +66,7 @@ type Counter interface {
 // Opening is what is known when a read has begun.
 type Opening struct {
 	// Constants is a one-row record of the columns with one value in the slice, a subset of the stream's schema in its order.
-	// The SDK retains it. Nil: none.
+	// What the digest hashes can't be among them. The SDK retains it. Nil: none.
 	Constants arrow.Record
 	// VendorTime is the vendor's clock in the answer that began; zero if the vendor tells none.
 	VendorTime time.Time
@@ -131,6 +134,9 @@ type Stream struct {
 	PartitionBy string // what a partition key is: "log_id"; empty without partitions
 	Main        bool   // read when a pipeline names no stream
 	Description string
+	// DigestColumns are the columns that the digest hashes in the canonical form of proto/flow/FORMAT.md. Empty for log
+	// streams, whose digest hashes the text body.
+	DigestColumns []string
 }
 
 // Schema is a JSON Schema (2020-12) of a source's settings. Beside the standard keywords, properties may have
