@@ -40,11 +40,20 @@ type decoder struct {
 	warnings Problems
 }
 
+// maxProblems bounds what is reported: nobody reads more, and a broken file may have one for each of its lines.
+const maxProblems = 500
+
 func (d *decoder) add(pos Position, path, message, hint string) {
+	if len(d.problems) >= maxProblems {
+		return
+	}
 	d.problems = append(d.problems, newProblem(d.file, pos, path, message, hint))
 }
 
 func (d *decoder) warn(pos Position, path, message, hint string) {
+	if len(d.warnings) >= maxProblems {
+		return
+	}
 	d.warnings = append(d.warnings, newProblem(d.file, pos, path, message, hint))
 }
 

@@ -3,8 +3,10 @@ package config
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,7 +64,7 @@ type loader struct {
 	reg     Registry
 	schemas schemaSet
 	dir     string
-	targets []target // folders that only one may have
+	targets []target // folders that only one may have, the state's first
 }
 
 func (l *loader) config(s *section) *Config {
@@ -72,7 +74,7 @@ func (l *loader) config(s *section) *Config {
 		Listen:          s.text("listen"),
 		ShutdownTimeout: time.Duration(s.number("shutdown_timeout")),
 	}
-	l.claim(target{path: c.State, what: "the state", key: "state", pos: s.position("state"), state: true})
+	l.claim(target{path: c.State, what: "the state", key: "state", pos: s.position("state")})
 	names := map[string]Position{}
 	for _, sub := range s.values["pipelines"].sections {
 		p := l.pipeline(sub)
@@ -190,7 +192,7 @@ func (l *loader) streams(s *section, source string) []string {
 	}
 	var out []string
 	for i, g := range given {
-		if !contains(typ.Streams, g.name) {
+		if !slices.Contains(typ.Streams, g.name) {
 			l.add(g.pos, fmt.Sprintf("%s.streams[%d]", s.path, i),
 				fmt.Sprintf("source %s has no stream %s", source, strconv.Quote(shorten(g.name))), didYouMean(g.name, typ.Streams))
 		}
@@ -249,19 +251,5 @@ func (l *loader) flow(s *section) Flow {
 	return f
 }
 
-func mapKeys[V any](m map[string]V) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	return keys
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
+// mapKeys returns the keys in order, so that messages are the same each time.
+func mapKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

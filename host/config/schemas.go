@@ -130,12 +130,12 @@ type namedSchema struct {
 // childSchemas lists every schema directly inside another, in a fixed order.
 func childSchemas(schema map[string]any) []namedSchema {
 	var out []namedSchema
-	for _, k := range slices.Sorted(slices.Values(mapKeys(schema))) {
+	for _, k := range mapKeys(schema) {
 		switch v := schema[k].(type) {
 		case map[string]any:
 			switch k {
 			case "properties", "patternProperties", "$defs", "definitions", "dependentSchemas":
-				for _, name := range slices.Sorted(slices.Values(mapKeys(v))) {
+				for _, name := range mapKeys(v) {
 					if sub, ok := v[name].(map[string]any); ok {
 						out = append(out, namedSchema{name, sub})
 					}

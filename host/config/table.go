@@ -53,7 +53,7 @@ func laterRows(b *strings.Builder, keys []key, path string) {
 		if k.later != "" {
 			row(b, "`"+at+"`", k.later)
 		}
-		for _, v := range slices.Sorted(slices.Values(mapKeys(refusedChoices[k.name]))) {
+		for _, v := range mapKeys(refusedChoices[k.name]) {
 			row(b, "`"+at+": "+v+"`", refusedChoices[k.name][v])
 		}
 		if k.typ == aSectionList {

@@ -15,7 +15,6 @@ type target struct {
 	pos     Position
 	name    string // of the pipeline
 	written string // as the file has it, for a proposal
-	state   bool
 	letters bool
 }
 
@@ -26,24 +25,23 @@ func (l *loader) claim(t target) {
 
 // checkTargets reports folders that are used twice, and those inside the state's folder, which people delete as a whole.
 func (l *loader) checkTargets() {
-	for i, t := range l.targets {
-		for _, before := range l.targets[:i] {
+	state := l.targets[0]
+	claimed := map[string]target{state.path: state}
+	for _, t := range l.targets[1:] {
+		if before, ok := claimed[t.path]; ok {
+			hint := "give each a folder of its own"
 			switch {
-			case t.path == before.path:
-				hint := "give each a folder of its own"
-				switch {
-				case t.letters:
-					hint = fmt.Sprintf("write `path: ./dead/%s`", t.name)
-				case !before.state && t.written != "" && t.name != "" && t.name != before.name:
-					hint = fmt.Sprintf("write `path: %s/%s`", strings.TrimRight(t.written, "/"), t.name)
-				}
-				l.add(t.pos, t.key, fmt.Sprintf("the folder belongs to %s already (%s)", before.what, before.key), hint)
-			case before.state && strings.HasPrefix(t.path, before.path+string(filepath.Separator)):
-				l.add(t.pos, t.key, "the folder is inside of `state`", "the state may be deleted and rebuilt; keep data outside of it")
-			default:
-				continue
+			case t.letters:
+				hint = fmt.Sprintf("write `path: ./dead/%s`", t.name)
+			case before.name != "" && t.name != "" && t.name != before.name:
+				hint = fmt.Sprintf("write `path: %s/%s`", strings.TrimRight(t.written, "/"), t.name)
 			}
-			break
+			l.add(t.pos, t.key, fmt.Sprintf("the folder belongs to %s already (%s)", before.what, before.key), hint)
+			continue
+		}
+		claimed[t.path] = t
+		if strings.HasPrefix(t.path, strings.TrimSuffix(state.path, string(filepath.Separator))+string(filepath.Separator)) {
+			l.add(t.pos, t.key, "the folder is inside of `state`", "the state may be deleted and rebuilt; keep data outside of it")
 		}
 	}
 }

@@ -123,6 +123,9 @@ func parseTree(file string, data []byte) (*node, Problems) {
 }
 
 func (b *treeBuilder) add(pos Position, path, message, hint string) {
+	if len(b.problems) >= maxProblems {
+		return
+	}
 	b.problems = append(b.problems, newProblem(b.file, pos, path, message, hint))
 }
 
@@ -185,6 +188,7 @@ func (b *treeBuilder) build(y *yaml.Node, path string, depth int) *node {
 
 func (b *treeBuilder) mapping(n *node, y *yaml.Node, path string, depth int) {
 	var merged []*yaml.Node
+	lines := map[string]int{} // of the keys so far: a search for each would be slow in a mapping of many
 	for i := 0; i+1 < len(y.Content); i += 2 {
 		k, v := y.Content[i], y.Content[i+1]
 		if k.Kind == yaml.ScalarNode && k.ShortTag() == "!!merge" {
@@ -199,10 +203,11 @@ func (b *treeBuilder) mapping(n *node, y *yaml.Node, path string, depth int) {
 			b.add(pos, path, "a key must be text", "put ${...} inside {...} in quotes")
 			continue
 		}
-		if before := n.get(k.Value); before != nil {
-			b.add(pos, joinPath(path, k.Value), "this key is here twice", fmt.Sprintf("the first is in line %d", b.lineOf(n, k.Value)))
+		if line, ok := lines[k.Value]; ok {
+			b.add(pos, joinPath(path, k.Value), "this key is here twice", fmt.Sprintf("the first is in line %d", line))
 			continue
 		}
+		lines[k.Value] = pos.Line
 		n.keys = append(n.keys, entry{name: k.Value, pos: pos, value: b.build(v, joinPath(path, k.Value), depth+1)})
 	}
 	// What is written in the mapping itself wins over what is merged into it, and earlier merges over later ones.
@@ -218,21 +223,13 @@ func (b *treeBuilder) mapping(n *node, y *yaml.Node, path string, depth int) {
 				continue
 			}
 			for _, e := range m.keys {
-				if n.get(e.name) == nil {
+				if _, ok := lines[e.name]; !ok {
+					lines[e.name] = e.pos.Line
 					n.keys = append(n.keys, e)
 				}
 			}
 		}
 	}
-}
-
-func (b *treeBuilder) lineOf(n *node, name string) int {
-	for _, e := range n.keys {
-		if e.name == name {
-			return e.pos.Line
-		}
-	}
-	return 0
 }
 
 func (b *treeBuilder) scalar(n *node, y *yaml.Node, path string) {
