@@ -16,7 +16,9 @@ func SameUser() credentials.TransportCredentials {
 	return sameUser{insecure.NewCredentials()}
 }
 
-type sameUser struct{ credentials.TransportCredentials }
+type sameUser struct {
+	credentials.TransportCredentials
+}
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (c sameUser) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -40,4 +42,6 @@ func (c sameUser) ClientHandshake(ctx context.Context, authority string, conn ne
 }
 
 // Clone implements credentials.TransportCredentials.
-func (c sameUser) Clone() credentials.TransportCredentials { return sameUser{c.TransportCredentials.Clone()} }
+func (c sameUser) Clone() credentials.TransportCredentials {
+	return sameUser{c.TransportCredentials.Clone()}
+}
