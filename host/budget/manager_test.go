@@ -418,3 +418,24 @@ func TestSystemClock(t *testing.T) {
 		t.Errorf("boot %q, %v, %v", c.Boot(), a, b)
 	}
 }
+
+// TestDatesOnlyComeLate: of several Dates the one that came fastest tells the vendor's clock best, and one that came slowly, or was
+// told again much later, must not make what was counted look older or younger.
+func TestDatesOnlyComeLate(t *testing.T) {
+	f := newFixture(t)
+	q := one(1)
+	q.VendorTime = f.seen()
+	g := f.acquire(q)
+	stale := f.seen()
+	f.clock.now += 5 * time.Minute
+	f.settle(Settlement{Reservation: g.Reservation, Requests: 1, Done: true, VendorTime: stale})
+	f.reboot("two", time.Minute)
+	q.VendorTime = f.seen()
+	if no := f.acquire(q); no.Granted || no.RetryAfter != window-time.Minute+dateMargin {
+		t.Errorf("got %+v", no)
+	}
+	q.VendorTime = stale // proves nothing new
+	if no := f.acquire(q); no.Granted || no.RetryAfter != window-time.Minute+dateMargin {
+		t.Errorf("got %+v", no)
+	}
+}

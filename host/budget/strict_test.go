@@ -12,7 +12,7 @@ import (
 type strictVendor struct {
 	t                   testing.TB
 	requests, bytes     uint64 // limits
-	block               uint64 // by which bytes may be exceeded
+	block               uint64 // of bytes, that is asked for at a time
 	window              time.Duration
 	arrived             []time.Time
 	served              []servedBytes
@@ -38,8 +38,8 @@ func (v *strictVendor) serve(at time.Time, n uint64, when string) {
 	for _, s := range v.served {
 		sum += s.n
 	}
-	if sum > v.bytes+v.block {
-		v.t.Fatalf("%s: %d bytes in a window, %d and a block of %d are allowed", when, sum, v.bytes, v.block)
+	if sum > v.bytes { // who asks for a block before the last one is used up may exceed this by what is left of it
+		v.t.Fatalf("%s: %d bytes in a window, %d are allowed", when, sum, v.bytes)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestNeverExceeded(t *testing.T) {
 			case op < 34:
 				flights = nil
 				f.restart()
-			case op == 34 && rng.IntN(2) == 0:
+			case op == 34:
 				flights = nil
 				boots++
 				f.reboot(fmt.Sprint("boot", boots), time.Duration(rng.Int64N(int64(2*v.window))))

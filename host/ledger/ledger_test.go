@@ -162,7 +162,7 @@ func TestConcurrentUse(t *testing.T) {
 // TestManyRows holds that coverage of many slices is read by an index in one pass.
 func TestManyRows(t *testing.T) {
 	l := open(t, t.TempDir())
-	const days, perDay = 40, 500
+	const days, perDay = 10, 100
 	var all []sinks.Receipt
 	for d := range days {
 		for i := range perDay {

@@ -98,3 +98,11 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+func receipts(of ...flow.Slice) []sinks.Receipt {
+	all := make([]sinks.Receipt, len(of))
+	for i, s := range of {
+		all[i] = receipt(s, uint64(i+1))
+	}
+	return all
+}
