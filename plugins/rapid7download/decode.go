@@ -25,6 +25,7 @@ const (
 	flushAfter  = time.Second // a record waits no longer for its batch to fill
 	replacement = "\uFFFD"    // stands in body for each byte that isn't UTF-8
 	rawFactor   = 3           // a body with its raw bytes may weigh so many records: beyond, it is unfit for a batch
+	firstRows   = 4096 + 1    // offsets that a batch begins with
 	finalMark   = "missing_final_newline"
 )
 
@@ -238,15 +239,14 @@ func (d *decoder) copyLines(p []byte) int {
 		return 0
 	}
 	values, offsets := d.values, d.offsets
-	// Beyond this the batch is heavy enough; a batch with raw bodies has a column more to count.
-	room := min(cap(values), d.target) - 4*cap(offsets)/8
+	row, fixed := 4, 0 // what a row and the batch weigh beside the bodies
 	if d.raw.used() {
-		room = 0
+		row, fixed = 9, len(d.raw.values)
 	}
 	n := 0
-	for len(offsets) < min(cap(offsets), frameRows) && len(values)+4*len(offsets) < room {
+	for len(offsets) < min(cap(offsets), frameRows) && len(values)+row*len(offsets)+fixed < d.target {
 		i := bytes.IndexByte(p[n:], '\n')
-		if i < 0 || i > d.record || i > cap(values)-len(values) || len(values)+i+4*len(offsets) > d.max-8 {
+		if i < 0 || i > d.record || i > cap(values)-len(values) || len(values)+i+row*len(offsets)+fixed > d.max-2*row {
 			break
 		}
 		values = append(values, p[n:n+i]...)
@@ -327,21 +327,28 @@ func (d *decoder) endRow(ctx context.Context) error {
 // reserve makes room for n more bytes and one more row.
 func (d *decoder) reserve(n int) {
 	if d.valueBuf == nil {
-		d.valueBuf = memory.NewResizableBuffer(d.mem)
+		d.valueBuf, d.offsetBuf = memory.NewResizableBuffer(d.mem), memory.NewResizableBuffer(d.mem)
 		d.valueBuf.Reserve(max(d.target, n))
-		d.values = d.valueBuf.Buf()[:0]
-		d.offsetBuf = memory.NewResizableBuffer(d.mem)
-		d.offsetBuf.Reserve(4 * (4096 + 1))
-		d.offsets = append(arrow.Int32Traits.CastFromBytes(d.offsetBuf.Buf())[:0], 0)
+		d.offsetBuf.Reserve(4 * firstRows)
+		d.use(0, 0)
+		d.offsets = append(d.offsets, 0)
 	}
 	if used := len(d.values); cap(d.values)-used < n {
 		d.valueBuf.Reserve(max(min(2*cap(d.values), used+d.record), used+n))
-		d.values = d.valueBuf.Buf()[:used]
 	}
 	if used := len(d.offsets); cap(d.offsets) == used {
 		d.offsetBuf.Reserve(4 * 2 * used)
-		d.offsets = arrow.Int32Traits.CastFromBytes(d.offsetBuf.Buf())[:used]
 	}
+	d.use(len(d.values), len(d.offsets))
+}
+
+// use points values and offsets at their buffers. What an allocator gave beyond the buffer's own length isn't used: the
+// buffer doesn't know about it.
+func (d *decoder) use(values, offsets int) {
+	b := d.valueBuf.Buf()
+	d.values = b[:values:len(b)]
+	o := arrow.Int32Traits.CastFromBytes(d.offsetBuf.Buf())
+	d.offsets = o[:offsets:len(o)]
 }
 
 // flush emits the rows so far. The open line goes on in a new batch.
@@ -428,7 +435,9 @@ func (d *decoder) emitDead(ctx context.Context, reason string, r io.Reader, leng
 type longLine struct {
 	ctx     context.Context // of the one Dead call that reads it
 	src     chunks
-	parts   [][]byte // read first; the last may hold the line feed
+	parts   [][]byte // chunks to read, the line's first
+	part    []byte   // of the line, from the current chunk
+	last    bool     // the line feed lies behind part
 	length  uint64
 	rest    []byte // behind the line feed
 	unended bool   // the text ended first
@@ -436,33 +445,34 @@ type longLine struct {
 }
 
 func (l *longLine) Read(p []byte) (int, error) {
-	for l.err == nil {
-		if len(l.parts) == 0 {
-			part, err := l.src.next(l.ctx)
-			if err == io.EOF {
-				l.unended = true
-			}
-			if err != nil {
-				l.err = err
-				break
-			}
-			l.parts = append(l.parts, part)
-		}
-		part := l.parts[0]
-		if end := bytes.IndexByte(part, '\n'); end == 0 {
-			l.rest, l.err = part[1:], io.EOF
-			break
-		} else if end > 0 {
-			part = part[:end]
-		}
-		n := copy(p, part)
-		l.length += uint64(n)
-		if l.parts[0] = l.parts[0][n:]; len(l.parts[0]) == 0 {
-			l.parts = l.parts[1:]
-		}
-		if n > 0 || len(p) == 0 {
-			return n, nil
-		}
+	for len(l.part) == 0 && l.err == nil {
+		l.advance()
 	}
-	return 0, l.err
+	if len(l.part) == 0 {
+		return 0, l.err
+	}
+	n := copy(p, l.part)
+	l.part = l.part[n:]
+	l.length += uint64(n)
+	return n, nil
+}
+
+// advance goes to the next part of the line.
+func (l *longLine) advance() {
+	if l.last {
+		l.err = io.EOF
+		return
+	}
+	if len(l.parts) == 0 {
+		chunk, err := l.src.next(l.ctx)
+		if err != nil {
+			l.unended, l.err = err == io.EOF, err
+			return
+		}
+		l.parts = append(l.parts, chunk)
+	}
+	l.part, l.parts = l.parts[0], l.parts[1:]
+	if end := bytes.IndexByte(l.part, '\n'); end >= 0 {
+		l.part, l.rest, l.last = l.part[:end], l.part[end+1:], true
+	}
 }

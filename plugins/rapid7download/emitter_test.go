@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/proto/flow"
@@ -130,5 +131,31 @@ func (c *collector) Count(name string, n uint64) { c.counters[name] += n }
 func (c *collector) release() {
 	if c.opening.Constants != nil {
 		c.opening.Constants.Release()
+	}
+}
+
+// roughAllocator gives memory that is longer than asked for and full of rubbish, and spoils what it gets back: who uses
+// a batch after its last release sees it.
+type roughAllocator struct{ memory.Allocator }
+
+func spoil(b []byte) []byte {
+	for i := range b {
+		b[i] = 0xa5
+	}
+	return b
+}
+
+func (a roughAllocator) Allocate(n int) []byte { return spoil(a.Allocator.Allocate(n + 256))[:n] }
+
+func (a roughAllocator) Reallocate(n int, b []byte) []byte {
+	out := a.Allocate(n)
+	copy(out, b)
+	a.Free(b)
+	return out
+}
+
+func (a roughAllocator) Free(b []byte) {
+	if cap(b) > 0 {
+		a.Allocator.Free(spoil(b[: len(b)+256 : len(b)+256]))
 	}
 }

@@ -47,7 +47,8 @@ type source struct {
 	frame   *arrow.Schema
 	target  plugins.SliceTarget
 	limits  plugins.Limits
-	mem     memory.Allocator
+	mem     memory.Allocator // zeroed, for builders
+	fast    memory.Allocator // not zeroed, for batches
 	buffers *readBuffers
 	now     func() time.Time
 }
@@ -82,10 +83,11 @@ func open(cfg plugins.Config) (*source, error) {
 		return nil, err
 	}
 	schema := eventSchema()
+	mem := plugins.NewAllocator()
 	return &source{
 		client: c, schema: schema, frame: frameSchema(schema),
 		target: sliceTarget(cfg.Slice, c.download), limits: cfg.Limits,
-		mem: memory.DefaultAllocator, buffers: newReadBuffers(), now: time.Now,
+		mem: mem, fast: mem.Unzeroed(), buffers: newReadBuffers(), now: time.Now,
 	}, nil
 }
 
@@ -137,7 +139,7 @@ func (s *source) Read(ctx context.Context, slice flow.Slice, out plugins.Emitter
 	if err != nil {
 		return err
 	}
-	d := newDecoder(s.frame, s.mem, s.limits, out, s.now)
+	d := newDecoder(s.frame, s.fast, s.limits, out, s.now)
 	defer d.release()
 	in := newReadAhead(answer, s.buffers, news)
 	// The reader may be waiting for the vendor: first end that, then wait for it.

@@ -81,7 +81,7 @@ func (c *rawColumn) take(d *decoder, rows int) *array.Data {
 	bitmapLen := int(bitutil.BytesForBits(int64(rows)))
 	if !c.used() {
 		if n := 4 * (rows + 1); len(d.zeros) < n {
-			d.zeros = make([]byte, max(n, 4*(4096+1)))
+			d.zeros = make([]byte, max(n, 4*firstRows))
 		}
 		zeros := func(n int) *memory.Buffer { return memory.NewBufferBytes(d.zeros[:n:n]) }
 		return array.NewData(arrow.BinaryTypes.Binary, rows,
