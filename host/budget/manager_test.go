@@ -106,6 +106,7 @@ func TestBytes(t *testing.T) {
 		t.Errorf("a third block: %+v", no)
 	}
 	f.settle(Settlement{Reservation: g1.Reservation, Requests: 1, Bytes: 10, Done: true}) // 10 + 40
+	f.settle(Settlement{Reservation: g2.Reservation, Requests: 1})                        // its headers; bytes go on
 	f.clock.now += time.Minute
 	more := q
 	more.Reservation, more.Requests = g2.Reservation, 0

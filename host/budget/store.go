@@ -125,10 +125,7 @@ func (m *Manager) load(ctx context.Context) error {
 		}
 		s := m.space(key, namespace)
 		if open || boot != m.boot {
-			r.end(now)
-			if open {
-				r.vendorMillis = 0 // it may have gone on for longer than was stamped
-			}
+			r.end(now) // what was open has no Date of its end, so it counts from now whatever the vendor's clock says
 			changed[s] = append(changed[s], &r)
 		}
 		s.reservations[r.id] = &r
