@@ -106,6 +106,8 @@ func (r *run) prepare(ctx context.Context) error {
 	if err := r.sweepDead(ctx); err != nil {
 		return err
 	}
+	r.workMu.Lock()
+	defer r.workMu.Unlock()
 	for _, p := range r.parts {
 		p.asked = r.asked
 	}

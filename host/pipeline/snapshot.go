@@ -28,6 +28,8 @@ type Status struct {
 	Name      string
 	VendorNow time.Time
 	Asked     flow.Range
+	AskedTime time.Duration // log time, summed over partitions
+	LeftTime  time.Duration // of it, what some sink lacks
 	Slices    []SliceStatus
 }
 
@@ -39,6 +41,12 @@ func (p *Pipeline) Snapshot() Status {
 	defer r.workMu.Unlock()
 	st.Asked = r.asked
 	for _, part := range r.parts {
+		st.AskedTime += part.asked.Duration()
+		var left flow.Ranges
+		for _, gap := range part.lacks() {
+			left = left.Union(gap)
+		}
+		st.LeftTime += left.Duration()
 		for w := range part.work {
 			st.Slices = append(st.Slices, w.status(r.names(w.sinks)))
 		}
