@@ -1,0 +1,373 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-io/sluice/host/budget"
+	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/host/supervisor"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// load finds and reads the config file and prints its warnings.
+func (a *app) load() (*config.Config, error) {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return nil, usageError(err)
+	}
+	path, err := config.Find(a.file, a.getenv, cwd)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	c, err := config.Load(path, registry())
+	if err != nil {
+		return nil, usageError(err)
+	}
+	for _, w := range c.Warnings {
+		a.log.logger.Warn(w.String())
+	}
+	return c, nil
+}
+
+// host is an open state: the ledger, whose lock it holds, and the budget in it.
+type host struct {
+	config *config.Config
+	ledger *ledger.Ledger
+	budget *budget.Manager
+	log    *slog.Logger
+	app    *app
+}
+
+// openHost opens the state folder of a config.
+func (a *app) openHost(ctx context.Context, c *config.Config) (*host, error) {
+	l, err := ledger.Open(ctx, c.State, ledger.Options{Version: buildVersion()})
+	if err != nil {
+		return nil, err
+	}
+	clock, err := budget.SystemClock()
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	m, err := budget.New(l.DB(), clock)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &host{config: c, ledger: l, budget: m, log: a.log.logger, app: a}, nil
+}
+
+func (h *host) Close() error { return h.ledger.Close() }
+
+// requestCounter counts the requests that a pipeline was granted.
+type requestCounter struct {
+	*budget.Manager
+	granted atomic.Uint64
+}
+
+func (c *requestCounter) Acquire(ctx context.Context, r budget.Request) (budget.Grant, error) {
+	g, err := c.Manager.Acquire(ctx, r)
+	if err == nil && g.Granted {
+		c.granted.Add(r.Requests)
+	}
+	return g, err
+}
+
+// selection narrows a pipeline: what flags say beyond the file.
+type selection struct {
+	streams, sinks []string
+	from, to       *time.Time
+	last           time.Duration
+}
+
+// assembled is one pipeline, ready to run.
+type assembled struct {
+	config     *config.Pipeline
+	supervisor *supervisor.Supervisor
+	requests   *requestCounter
+	sinks      []pipeline.Sink
+	run        pipeline.Config
+	first      *supervisor.Plugin // started by assemble, handed out by the first Start
+}
+
+// Close ends the plugin and closes the sinks.
+func (p *assembled) Close() error {
+	var errs []error
+	if p.first != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+		defer cancel()
+		errs = append(errs, p.first.Stop(ctx))
+	}
+	if p.supervisor != nil {
+		errs = append(errs, p.supervisor.Close())
+	}
+	for _, s := range p.sinks {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// stopTime bounds how long an ending plugin is waited for.
+const stopTime = 8 * time.Second
+
+// assemble starts a pipeline's source, opens its sinks and fills in what a run needs. openSinks false leaves the sinks
+// closed, for commands that only look.
+func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, openSinks bool) (p *assembled, err error) {
+	p = &assembled{config: c, requests: &requestCounter{Manager: h.budget}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+			p = nil
+		}
+	}()
+	p.supervisor, err = supervisor.New(supervisor.Options{
+		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(),
+	})
+	if err != nil {
+		return p, err
+	}
+	plugin, configured, err := h.startPlugin(ctx, p)
+	if err != nil {
+		return p, asUsage(err)
+	}
+	p.first = plugin
+	description, err := plugin.Describe(ctx)
+	if err != nil {
+		return p, err
+	}
+	streams, partitions, err := h.streams(c, sel, description, configured)
+	if err != nil {
+		return p, err
+	}
+	p.run = pipeline.Config{
+		Name: c.Name, SourceName: description.Name, SourceVer: description.Version, Version: buildVersion(),
+		Partitions: partitions, Lag: c.Lag, HostClock: c.Clock == config.ClockHost,
+		Window: c.Flow.Window, Parallel: c.Flow.Parallel, Attempts: c.Retry.Attempts, MaxBackoff: c.Retry.MaxBackoff,
+		DeadPath: c.DeadLetter.Path, DeadMax: uint64(c.DeadLetter.Max), DeadRecord: c.DeadLetter.MaxRecord,
+		Ledger: h.ledger, Log: h.log.With("pipeline", c.Name),
+		Start: func(ctx context.Context) (pipeline.Source, error) {
+			if plugin := p.first; plugin != nil {
+				p.first = nil
+				return source{plugin}, nil
+			}
+			plugin, _, err := h.startPlugin(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			return source{plugin}, nil
+		},
+	}
+	if err := setRange(&p.run, c.Range, sel); err != nil {
+		return p, err
+	}
+	if openSinks {
+		err = h.openSinks(ctx, p, sel, streams)
+	}
+	return p, err
+}
+
+// asUsage gives an error of kind Config, which only a person can mend in the file, the exit code of a wrong file.
+func asUsage(err error) error {
+	if fault.KindOf(err) == fault.Config {
+		return usageError(err)
+	}
+	return err
+}
+
+// startPlugin starts the source's process and configures it. Secrets are read anew each time.
+func (h *host) startPlugin(ctx context.Context, p *assembled) (*supervisor.Plugin, supervisor.Configured, error) {
+	none := supervisor.Configured{}
+	settings, secrets, err := p.config.Source.Config.Resolve(config.Environment{})
+	if err != nil {
+		return nil, none, err
+	}
+	h.app.log.redactor.Add(secrets)
+	network, err := hostNetwork(h.app.getenv)
+	if err != nil {
+		return nil, none, err
+	}
+	spool := filepath.Join(h.config.State, "spool", p.config.Name)
+	if err := errors.Join(os.RemoveAll(spool), os.MkdirAll(spool, 0o700)); err != nil {
+		return nil, none, fmt.Errorf("spool folder: %w", err)
+	}
+	plugin, err := p.supervisor.Start(ctx, supervisor.Spec{Name: p.config.Source.Type})
+	if err != nil {
+		return nil, none, err
+	}
+	revealed := make([]string, len(secrets))
+	for i, s := range secrets {
+		revealed[i] = s.Reveal()
+	}
+	configured, err := plugin.Configure(ctx, supervisor.Config{
+		Settings: settings, Secrets: revealed, HTTP: network, Spool: spool, LogLevel: h.app.logLevel,
+		Slice: supervisor.SliceTarget{Duration: p.config.Flow.Slice.Duration, Bytes: uint64(p.config.Flow.Slice.Bytes)},
+	})
+	if err != nil {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		return nil, none, errors.Join(err, plugin.Stop(stop))
+	}
+	for _, w := range configured.Warnings {
+		h.log.Warn(w, "pipeline", p.config.Name)
+	}
+	return plugin, configured, nil
+}
+
+// hostNetwork is how this machine reaches the world: the plugin's environment is empty, so it is told.
+func hostNetwork(getenv func(string) string) (supervisor.HTTP, error) {
+	first := func(names ...string) string {
+		for _, n := range names {
+			if v := getenv(n); v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	network := supervisor.HTTP{
+		Proxy:   first("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"),
+		NoProxy: first("NO_PROXY", "no_proxy"),
+	}
+	if path := getenv("SSL_CERT_FILE"); path != "" {
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return network, fault.New(fault.Config, "SSL_CERT_FILE", "correct or unset the variable", err)
+		}
+		network.CAPEM = pem
+	}
+	return network, nil
+}
+
+// streams finds the pipeline's streams and their partitions under its selection.
+func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Description, configured supervisor.Configured) ([]sinks.Stream, []pipeline.Partition, error) {
+	settings, err := config.SelectionSettings(d.ConfigSchema, c.Source.Config.JSON)
+	if err != nil {
+		return nil, nil, err
+	}
+	id, err := flow.NewSelectionID(d.Name, settings)
+	if err != nil {
+		return nil, nil, usageError(err)
+	}
+	var streams []sinks.Stream
+	var partitions []pipeline.Partition
+	for _, name := range c.Streams {
+		if !chosen(sel.streams, name) {
+			continue
+		}
+		s, ok := d.Stream(name)
+		if !ok {
+			return nil, nil, usageError(fmt.Errorf("pipeline %s: source %s has no stream %q", c.Name, d.Name, name))
+		}
+		if s.Kind != supervisor.Time {
+			return nil, nil, usageError(fmt.Errorf("pipeline %s: stream %q is a snapshot: those come with a later version", c.Name, name))
+		}
+		streams = append(streams, sinks.Stream{Name: s.Name, Selection: id, Schema: s.Schema, PartitionBy: s.PartitionBy})
+		keys, ok := configured.Partitions[name]
+		if !ok {
+			keys = []supervisor.PartitionKey{{}}
+		}
+		for _, k := range keys {
+			partitions = append(partitions, pipeline.Partition{
+				Partition: flow.Partition{Selection: id, Stream: name, Key: k.Key}, Name: k.Name,
+			})
+		}
+	}
+	if len(streams) == 0 {
+		return nil, nil, usageError(fmt.Errorf("pipeline %s: --stream leaves nothing of its streams %v", c.Name, c.Streams))
+	}
+	return streams, partitions, nil
+}
+
+func chosen(wanted []string, name string) bool {
+	if len(wanted) == 0 {
+		return true
+	}
+	for _, w := range wanted {
+		if w == name {
+			return true
+		}
+	}
+	return false
+}
+
+// setRange fills in the asked range: the flags' if given, else the file's.
+func setRange(run *pipeline.Config, r config.Range, sel selection) error {
+	run.From, run.Last = r.From, r.Last
+	if r.To != nil {
+		run.To = *r.To
+	}
+	switch {
+	case sel.last > 0 && (sel.from != nil || sel.to != nil):
+		return usageError(errors.New("--last excludes --from and --to"))
+	case sel.last > 0:
+		run.From, run.To, run.Last = time.Time{}, time.Time{}, sel.last
+	case sel.from != nil:
+		run.From, run.Last = *sel.from, 0
+	}
+	if sel.to != nil {
+		run.To = *sel.to
+	}
+	if !run.To.IsZero() && !run.From.IsZero() && !run.From.Before(run.To) {
+		return usageError(fmt.Errorf("the range is empty: from %s, to %s", run.From.Format(time.RFC3339), run.To.Format(time.RFC3339)))
+	}
+	return nil
+}
+
+// openSinks opens the chosen sinks and makes them known to the ledger.
+func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, streams []sinks.Stream) error {
+	for _, s := range p.config.Sinks {
+		if !chosen(sel.sinks, s.Name) {
+			continue
+		}
+		definition, err := sinkDefinition(s.Type)
+		if err != nil {
+			return usageError(err)
+		}
+		c, err := h.sinkConfig(p.config, s, streams)
+		if err != nil {
+			return asUsage(err)
+		}
+		sink, err := definition.Open(ctx, c)
+		if err != nil {
+			return sinkOpenError(s.Name, err)
+		}
+		p.sinks = append(p.sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: sink})
+		if err := h.register(ctx, p.config, s, sink); err != nil {
+			return err
+		}
+	}
+	if len(p.sinks) == 0 {
+		return usageError(fmt.Errorf("pipeline %s: --sink leaves none of its sinks", p.config.Name))
+	}
+	p.run.Sinks = p.sinks
+	return nil
+}
+
+func (h *host) sinkConfig(c *config.Pipeline, s config.Sink, streams []sinks.Stream) (sinks.Config, error) {
+	settings, secrets, err := s.Config.Resolve(config.Environment{})
+	if err != nil {
+		return sinks.Config{}, err
+	}
+	h.app.log.redactor.Add(secrets)
+	return sinks.Config{
+		Settings: settings, Base: h.config.Dir, Pipeline: c.Name, Name: s.Name, Streams: streams, Sluice: buildVersion(),
+		Stdout: h.app.stdout, Log: h.log.With("pipeline", c.Name, "sink", s.Name),
+	}, nil
+}
+
+func (h *host) register(ctx context.Context, c *config.Pipeline, s config.Sink, sink sinks.Sink) error {
+	info := ledger.SinkInfo{Identity: sink.Identity(), Pipeline: c.Name, Name: s.Name, Type: s.Type}
+	_, info.Memory = sink.(sinks.Memory)
+	if l, ok := sink.(sinks.Locator); ok {
+		info.Location = l.Location()
+	}
+	return h.ledger.RegisterSink(ctx, info, sinkOwner)
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sluice-io/sluice/host/budget"
+	"github.com/sluice-io/sluice/host/control"
+	"github.com/sluice-io/sluice/host/ledger"
+)
+
+// live returns the run's pipelines as they are now.
+func (r *running) live() []liveRun {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]liveRun, len(r.pipelines))
+	for i, l := range r.pipelines {
+		out[i] = *l
+	}
+	return out
+}
+
+// done is how much of the asked log time is behind, for the progress line.
+func (r *running) done() string {
+	var asked, left time.Duration
+	for _, l := range r.live() {
+		if l.pipeline != nil {
+			st := l.pipeline.Snapshot()
+			asked += st.AskedTime
+			left += st.LeftTime
+		}
+	}
+	if asked == 0 {
+		return ""
+	}
+	share := float64(asked-left) / float64(asked)
+	text := fmt.Sprintf("%.0f %%", 100*share)
+	if elapsed := time.Since(r.started); share > 0.02 && left > 0 && elapsed > 2*time.Second {
+		eta := time.Duration(float64(elapsed) * (1 - share) / share).Round(time.Second)
+		text += ", about " + eta.String() + " left"
+	}
+	return text
+}
+
+// budgetLine is the tightest namespace of the budget, for the progress line.
+func (r *running) budgetLine() string {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	all, err := r.host.budget.Status(ctx)
+	if err != nil {
+		return ""
+	}
+	text, highest := "", -1.0
+	for _, s := range all {
+		if s.LimitRequests == 0 {
+			continue
+		}
+		if used := float64(s.UsedRequests) / float64(s.LimitRequests); used > highest {
+			highest, text = used, fmt.Sprintf("budget %d/%d", s.UsedRequests, s.LimitRequests)
+		}
+	}
+	return text
+}
+
+// snapshot is what `sluice status` is told.
+func (r *running) snapshot() control.Snapshot {
+	out := control.Snapshot{PID: os.Getpid(), Version: buildVersion(), Started: r.started, At: time.Now().UTC()}
+	for _, l := range r.live() {
+		p := control.Pipeline{Name: l.name, State: "planning", Slices: []control.Slice{}}
+		switch {
+		case l.ended:
+			p.State = "stopped"
+		case r.draining.Load():
+			p.State = "draining"
+		case l.pipeline != nil:
+			p.State = "running"
+		}
+		if l.err != nil {
+			p.Error = r.app.log.redactor.Redact(l.err.Error())
+		}
+		if l.pipeline != nil && !l.ended {
+			p.Slices = r.slices(l)
+		}
+		out.Pipelines = append(out.Pipelines, p)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if all, err := r.host.budget.Status(ctx); err == nil {
+		for _, s := range all {
+			out.Budgets = append(out.Budgets, budgetOf(s))
+		}
+	}
+	return out
+}
+
+func (r *running) slices(l liveRun) []control.Slice {
+	out := []control.Slice{}
+	for _, s := range l.pipeline.Snapshot().Slices {
+		out = append(out, control.Slice{
+			ID: s.Slice.ID.String(), Pipeline: l.name, Source: l.assembled.run.SourceName, Stream: s.Slice.Stream,
+			Partition: s.Slice.Key, From: s.Slice.From, To: s.Slice.To, Attempt: s.Attempt, State: s.State, WaitsFor: s.WaitsFor,
+			Rows: s.Rows, Bytes: s.Bytes, LastByte: s.LastByte.UTC(), NextTry: s.NextTry.UTC(), Sinks: s.Sinks,
+			CreditSize: l.assembled.run.Window / int64(l.assembled.run.Parallel), Error: r.app.log.redactor.Redact(s.Error),
+		})
+	}
+	slices.SortFunc(out, func(a, b control.Slice) int { return a.From.Compare(b.From) })
+	return out
+}
+
+func budgetOf(s budget.NamespaceStatus) control.Budget {
+	b := control.Budget{
+		Key: s.Key, Namespace: s.Namespace, Window: s.Window, UsedRequests: s.UsedRequests, LimitRequests: s.LimitRequests,
+		UsedBytes: s.UsedBytes, LimitBytes: s.LimitBytes, Why: s.Why,
+	}
+	if s.NextFree > 0 {
+		b.NextFree = time.Now().UTC().Add(s.NextFree)
+	}
+	return b
+}
+
+// recordRun keeps a run in the ledger's history.
+func (h *host) recordRun(run ledger.Run) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return h.ledger.RecordRun(ctx, run)
+}

@@ -1,0 +1,93 @@
+// Command sluice moves vendor logs into places where people can work with them, and can prove that it did.
+//
+// It only parses flags and wires: sources are plugins (plugins/...), sinks are sinks/..., and what happens between them is
+// host/pipeline. It is the only importer of concrete sinks and vendors.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(Main()) }
+
+// Main runs the command line of this process and returns its exit code.
+func Main() int {
+	return execute(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+}
+
+// execute runs one command line.
+func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return a.exit
+	}
+	var code *exitError
+	if errors.As(err, &code) {
+		if code.err != nil {
+			a.printError(code.err)
+		}
+		return code.code
+	}
+	a.printError(err) // cobra's own: an unknown command or flag
+	return exitUsage
+}
+
+// app is what every command shares.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+
+	// Global flags.
+	file      string
+	json      bool
+	quiet     bool
+	logLevel  string
+	logFormat string
+
+	printMu sync.Mutex // of JSON lines on stdout
+
+	exit int // of a command that ended without an error
+	log  logging
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sluice",
+		Short: "Moves vendor logs into places where people can work with them, and can prove that it did",
+		Long: "Sluice downloads vendor logs through plugin processes and commits them atomically into sinks.\n" +
+			"Nothing is lost and nothing is there twice: `sluice demo` shows it without an account.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return a.startLogging()
+		},
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.file, "file", "f", "", "config file (default: $SLUICE_CONFIG, ./sluice.yaml, the XDG folder, /etc/sluice)")
+	flags.BoolVar(&a.json, "json", false, "print JSON lines to stdout")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print errors and what was asked for only")
+	flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&a.logFormat, "log-format", "text", "text or json")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError(fmt.Errorf("%w; see `%s --help`", err, c.CommandPath()))
+	})
+	root.AddCommand(a.runCommand(), a.pluginCommand(), a.versionCommand())
+	a.addCommands(root)
+	root.AddCommand(laterCommands()...)
+	return root
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/host/control"
+	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	selectors
+	once     bool
+	deadline config.Duration
+	summary  string
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [PIPELINE...]",
+		Short: "Carry what was asked and isn't there yet",
+		Long: "run fetches what the pipelines ask for and their sinks lack, and commits it slice by slice.\n" +
+			"The first SIGINT or SIGTERM lets slices that move bytes finish, the second ends at once.\n\n" +
+			"Exit: 0 covered, 1 failed or quarantined, 2 command line or file, 3 stopped early, 4 another run holds the state, 130 SIGINT.",
+		Example: "  sluice run\n  sluice run prod --last 24h\n  sluice run --from 2026-11-01 --to 2026-11-02 --summary run.json",
+		RunE:    func(c *cobra.Command, args []string) error { return a.run(c.Context(), args, f) },
+	}
+	f.selectors.add(c)
+	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
+	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
+	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")
+	return c
+}
+
+func (a *app) run(ctx context.Context, names []string, f runFlags) error {
+	sel, err := f.selection()
+	if err != nil {
+		return err
+	}
+	c, err := a.load()
+	if err != nil {
+		return err
+	}
+	chosen, err := choosePipelines(c, names)
+	if err != nil {
+		return usageError(err)
+	}
+	if err := a.checkStdout(chosen, sel); err != nil {
+		return err
+	}
+	if f.summary != "" {
+		if err := touch(f.summary); err != nil {
+			return usageError(fmt.Errorf("--summary: %w", err))
+		}
+	}
+	h, err := a.openHost(ctx, c)
+	if err != nil {
+		return &exitError{codeOf(err), err}
+	}
+	defer h.Close()
+	r := &running{app: a, host: h, started: time.Now().UTC()}
+	return r.do(ctx, chosen, sel, f)
+}
+
+// choosePipelines returns the named pipelines, all without names.
+func choosePipelines(c *config.Config, names []string) ([]*config.Pipeline, error) {
+	var out []*config.Pipeline
+	for i := range c.Pipelines {
+		if len(names) == 0 || slices.Contains(names, c.Pipelines[i].Name) {
+			out = append(out, &c.Pipelines[i])
+		}
+	}
+	for _, n := range names {
+		if c.Pipeline(n) == nil {
+			var known []string
+			for _, p := range c.Pipelines {
+				known = append(known, p.Name)
+			}
+			return nil, fmt.Errorf("no pipeline is called %q in %s; it has %v", n, c.Path, known)
+		}
+	}
+	return out, nil
+}
+
+// checkStdout refuses two that would write to stdout at once.
+func (a *app) checkStdout(pipelines []*config.Pipeline, sel selection) error {
+	users := 0
+	for _, p := range pipelines {
+		for _, s := range p.Sinks {
+			if s.Type == "stdout" && chosen(sel.sinks, s.Name) {
+				users++
+			}
+		}
+	}
+	switch {
+	case users > 1:
+		return usageError(errors.New("two stdout sinks would mix their records: run one pipeline, or choose with --sink"))
+	case users > 0 && a.json:
+		return usageError(errors.New("--json and a stdout sink both want stdout: use --summary FILE and --log-format json"))
+	}
+	return nil
+}
+
+// running is one run of some pipelines.
+type running struct {
+	app     *app
+	host    *host
+	started time.Time
+
+	mu        sync.Mutex
+	pipelines []*liveRun
+	draining  atomic.Bool
+}
+
+// liveRun is one pipeline of a run.
+type liveRun struct {
+	name      string
+	assembled *assembled
+	pipeline  *pipeline.Pipeline
+	summary   *pipeline.Summary
+	err       error
+	ended     bool
+}
+
+func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selection, f runFlags) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := r.listen(ctx, cancel, time.Duration(f.deadline))
+	defer stop.close()
+
+	server, err := control.Serve(r.host.config.State, r.snapshot)
+	if err != nil {
+		r.app.log.logger.Warn("`sluice status` can't ask this run what it does", "error", err.Error())
+	} else {
+		defer server.Close()
+	}
+	out := newReporter(r.app, r)
+	defer out.close()
+	var wg sync.WaitGroup
+	for _, c := range chosen {
+		live := &liveRun{name: c.Name}
+		r.mu.Lock()
+		r.pipelines = append(r.pipelines, live)
+		r.mu.Unlock()
+		wg.Go(func() { r.runPipeline(ctx, live, c, sel, stop.drain, out) })
+	}
+	wg.Wait()
+	out.close()
+	total := r.total(stop)
+	if err := r.report(total, f.summary); err != nil {
+		return failedError(err)
+	}
+	return &exitError{code: total.Exit}
+}
+
+func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipeline, sel selection, drain <-chan struct{}, out *reporter) {
+	p, err := r.host.assemble(ctx, c, sel, true)
+	if err != nil {
+		r.ended(live, nil, err)
+		out.pipelineFailed(c.Name, err)
+		return
+	}
+	p.run.Observe = out.event
+	r.mu.Lock()
+	live.assembled, live.pipeline = p, pipeline.New(p.run)
+	r.mu.Unlock()
+	summary, err := live.pipeline.Run(ctx, drain, r.host.config.ShutdownTimeout)
+	if err != nil {
+		out.pipelineFailed(c.Name, err)
+	}
+	if e := p.Close(); e != nil && err == nil {
+		r.app.log.logger.Warn("close", "pipeline", c.Name, "error", e.Error())
+	}
+	r.ended(live, summary, err)
+}
+
+func (r *running) ended(live *liveRun, s *pipeline.Summary, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	live.summary, live.err, live.ended = s, err, true
+}
+
+// stopper turns signals and the deadline into drain, then into the end.
+type stopper struct {
+	drain       chan struct{}
+	signals     chan os.Signal
+	quit        chan struct{}
+	done        sync.WaitGroup
+	interrupted atomic.Bool // SIGINT came first
+	stopped     atomic.Bool
+}
+
+func (r *running) listen(ctx context.Context, cancel context.CancelFunc, deadline time.Duration) *stopper {
+	s := &stopper{drain: make(chan struct{}), signals: make(chan os.Signal, 4), quit: make(chan struct{})}
+	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
+	var timeout <-chan time.Time
+	if deadline > 0 {
+		timeout = time.After(deadline)
+	}
+	s.done.Go(func() {
+		draining := false
+		for {
+			select {
+			case sig := <-s.signals:
+				if draining {
+					cancel()
+					return
+				}
+				s.interrupted.Store(sig == os.Interrupt)
+				r.app.log.logger.Warn("stopping: slices that move bytes may finish; the same signal again ends at once",
+					"signal", sig.String(), "shutdown_timeout", r.host.config.ShutdownTimeout)
+			case <-timeout:
+				timeout = nil
+				if draining {
+					continue
+				}
+				r.app.log.logger.Warn("stopping: the deadline has passed")
+			case <-s.quit:
+				return
+			case <-ctx.Done():
+				return
+			}
+			draining = true
+			s.stopped.Store(true)
+			r.draining.Store(true)
+			close(s.drain)
+		}
+	})
+	return s
+}
+
+func (s *stopper) close() {
+	signal.Stop(s.signals)
+	close(s.quit)
+	s.done.Wait()
+}
+
+// sinkOpenError says what to do about a sink that can't be opened.
+func sinkOpenError(name string, err error) error {
+	err = fmt.Errorf("sink %s: %w", name, err)
+	if isHeld(err) {
+		return &exitError{exitLocked, err}
+	}
+	if errors.Is(err, sinks.ErrOwned) {
+		return usageError(err)
+	}
+	return asUsage(err)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-io/sluice/host/config"
+)
+
+// selectors are the flags that narrow a run, a plan or a status.
+type selectors struct {
+	from, to       string
+	last           config.Duration
+	streams, sinks []string
+	newSelection   bool
+}
+
+func (s *selectors) add(c *cobra.Command) {
+	c.Flags().StringVar(&s.from, "from", "", "begin here instead of the file's range: RFC 3339 or a date (UTC)")
+	c.Flags().StringVar(&s.to, "to", "", "end before this: RFC 3339 or a date (UTC)")
+	c.Flags().Var(&s.last, "last", "the last 24h, 7d, ... instead of the file's range")
+	c.Flags().StringSliceVar(&s.streams, "stream", nil, "only these streams")
+	c.Flags().StringSliceVar(&s.sinks, "sink", nil, "only these sinks")
+	c.Flags().BoolVar(&s.newSelection, "new-selection", false, "")
+	_ = c.Flags().MarkHidden("new-selection")
+}
+
+func (s *selectors) selection() (selection, error) {
+	sel := selection{streams: s.streams, sinks: s.sinks, last: time.Duration(s.last)}
+	if s.newSelection {
+		return sel, usageError(fmt.Errorf("--new-selection (a second selection in one folder) comes with a later version; use another path"))
+	}
+	for _, f := range []struct {
+		flag, value string
+		into        **time.Time
+	}{{"--from", s.from, &sel.from}, {"--to", s.to, &sel.to}} {
+		if f.value == "" {
+			continue
+		}
+		t, err := config.ParseTime(f.value)
+		if err != nil {
+			return sel, usageError(fmt.Errorf("%s: %w", f.flag, err))
+		}
+		*f.into = &t.Time
+	}
+	return sel, nil
+}
+
+// exactArgs wants n arguments and says what was given.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError(fmt.Errorf("`%s` takes %d argument(s), not %d; see `%s --help`", c.CommandPath(), n, len(args), c.CommandPath()))
+		}
+		return nil
+	}
+}
+
+// touch makes sure that a file can be written, without changing what is in it.
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// runSummary is how every run ends, as a JSON line and as --summary FILE. Asked, Covered, Missing and Unavailable are
+// milliseconds of log time, summed over partitions; what is covered lacks in no sink.
+type runSummary struct {
+	V           int               `json:"v"`
+	TS          string            `json:"ts"`
+	Event       string            `json:"event"` // "summary"
+	Exit        int               `json:"exit"`
+	Started     string            `json:"started"`
+	Seconds     float64           `json:"seconds"`
+	Asked       int64             `json:"asked"`
+	Covered     int64             `json:"covered"`
+	Missing     int64             `json:"missing"`
+	Unavailable int64             `json:"unavailable"`
+	Slices      int               `json:"slices"`
+	Rows        uint64            `json:"rows"`
+	Bytes       uint64            `json:"bytes"`
+	Requests    uint64            `json:"requests"`
+	Dead        uint64            `json:"dead"`
+	Pipelines   []pipelineSummary `json:"pipelines"`
+}
+
+type pipelineSummary struct {
+	Name        string            `json:"name"`
+	From        string            `json:"from,omitempty"`
+	To          string            `json:"to,omitempty"`
+	Asked       int64             `json:"asked"`
+	Covered     int64             `json:"covered"`
+	Missing     int64             `json:"missing"`
+	Unavailable int64             `json:"unavailable"`
+	Slices      int               `json:"slices"`
+	Rows        uint64            `json:"rows"`
+	Bytes       uint64            `json:"bytes"`
+	Requests    uint64            `json:"requests"`
+	Dead        uint64            `json:"dead"`
+	Counters    map[string]uint64 `json:"counters,omitempty"`
+	Error       string            `json:"error,omitempty"`
+	Hint        string            `json:"hint,omitempty"`
+	Gaps        []gapSummary      `json:"gaps,omitempty"`
+	Faults      []faultSummary    `json:"faults,omitempty"`
+}
+
+type gapSummary struct {
+	Stream    string `json:"stream"`
+	Partition string `json:"partition"`
+	From      string `json:"from"`
+	To        string `json:"to"`
+}
+
+type faultSummary struct {
+	gapSummary
+	Slice       string `json:"slice"`
+	Kind        string `json:"kind"`
+	Quarantined bool   `json:"quarantined"`
+	Error       string `json:"error"`
+	Hint        string `json:"hint,omitempty"`
+}
+
+func gapOf(p flow.Partition, r flow.Range) gapSummary {
+	return gapSummary{p.Stream, p.Key, r.From.Format(flow.Layout), r.To.Format(flow.Layout)}
+}
+
+// total sums up a run that has ended and decides its exit code.
+func (r *running) total(stop *stopper) runSummary {
+	now := time.Now().UTC()
+	t := runSummary{V: 1, TS: stamp(now), Event: "summary", Started: stamp(r.started), Seconds: now.Sub(r.started).Seconds()}
+	for _, live := range r.live() {
+		t.Exit = worse(t.Exit, live.exit(stop))
+		t.add(live.summarise())
+	}
+	return t
+}
+
+func (t *runSummary) add(p pipelineSummary) {
+	t.Asked += p.Asked
+	t.Covered += p.Covered
+	t.Missing += p.Missing
+	t.Unavailable += p.Unavailable
+	t.Slices += p.Slices
+	t.Rows += p.Rows
+	t.Bytes += p.Bytes
+	t.Requests += p.Requests
+	t.Dead += p.Dead
+	t.Pipelines = append(t.Pipelines, p)
+}
+
+// exit is one pipeline's exit code.
+func (l *liveRun) exit(stop *stopper) int {
+	code := exitOK
+	if l.err != nil && fault.KindOf(l.err) != fault.Canceled {
+		code = worse(code, codeOf(l.err))
+	}
+	if l.summary != nil && l.summary.Failed() {
+		code = worse(code, exitFailed)
+	}
+	if l.summary == nil || !l.summary.Complete() {
+		switch {
+		case stop.interrupted.Load():
+			code = worse(code, exitInterrupted)
+		case stop.stopped.Load():
+			code = worse(code, exitStopped)
+		case code == exitOK:
+			code = exitFailed // nothing failed and something is missing: that must not pass for success
+		}
+	}
+	if stop.interrupted.Load() {
+		code = worse(code, exitInterrupted)
+	}
+	return code
+}
+
+func (l *liveRun) summarise() pipelineSummary {
+	p := pipelineSummary{Name: l.name}
+	if l.err != nil {
+		p.Error, p.Hint = l.err.Error(), fault.HintOf(l.err)
+	}
+	if l.assembled != nil {
+		p.Requests = l.assembled.requests.granted.Load()
+	}
+	s := l.summary
+	if s == nil {
+		return p
+	}
+	if s.AllNotFound() && p.Hint == "" {
+		p.Hint = "the vendor knows none of the logs: a wrong key or region answers like that too"
+	}
+	p.From, p.To = s.Range.From.Format(flow.Layout), s.Range.To.Format(flow.Layout)
+	p.Asked, p.Covered = s.Asked.Milliseconds(), s.Covered.Milliseconds()
+	p.Missing, p.Unavailable = s.Missing.Milliseconds(), s.Unavailable.Milliseconds()
+	p.Slices, p.Rows, p.Bytes, p.Dead, p.Counters = s.Slices, s.Rows, s.Bytes, s.DeadLetters, s.Counters
+	for _, part := range s.Partitions {
+		for _, g := range part.Missing {
+			p.Gaps = append(p.Gaps, gapOf(part.Partition, g))
+		}
+	}
+	for _, f := range s.Faults {
+		p.Faults = append(p.Faults, faultSummary{
+			gapOf(f.Slice.Partition, f.Slice.Range()), f.Slice.ID.String(), f.Kind.String(), f.Quarantined, f.Message, f.Hint,
+		})
+	}
+	return p
+}
+
+// report prints the summary, writes it to the file if one was asked for, and keeps it in the ledger.
+func (r *running) report(t runSummary, path string) error {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	text = []byte(r.app.log.redactor.Redact(string(text)))
+	for _, p := range t.Pipelines {
+		one, err := json.Marshal(p)
+		if err != nil {
+			return err
+		}
+		err = r.host.recordRun(ledger.Run{
+			Pipeline: p.Name, Start: r.started, End: time.Now().UTC(), Exit: t.Exit, Summary: json.RawMessage(r.app.log.redactor.Redact(string(one))),
+		})
+		if err != nil {
+			r.app.log.logger.Warn("the run isn't in the ledger's history", "error", err.Error())
+		}
+	}
+	if r.app.json {
+		r.app.printJSON(t)
+	}
+	if !r.app.quiet {
+		t.print(r.app.log.out, &r.app.log)
+	}
+	if path != "" {
+		return writeSummary(path, text)
+	}
+	return nil
+}
+
+// print writes the summary for people.
+func (t runSummary) print(w io.Writer, l *logging) {
+	var b strings.Builder
+	for _, p := range t.Pipelines {
+		fmt.Fprintf(&b, "%s: ", p.Name)
+		switch {
+		case p.Error != "":
+			fmt.Fprintf(&b, "failed: %s\n", p.Error)
+		case p.Slices == 0 && p.Missing == 0 && p.Asked == 0:
+			b.WriteString("nothing to do: the range is not closed yet\n")
+		case p.Slices == 0 && p.Missing == 0:
+			fmt.Fprintf(&b, "nothing to do: %s to %s is covered\n", p.From, p.To)
+		default:
+			fmt.Fprintf(&b, "%s records, %s in %d slices, %d requests\n", grouped(p.Rows), size(p.Bytes), p.Slices, p.Requests)
+		}
+		if p.Hint != "" {
+			fmt.Fprintf(&b, "  %s\n", p.Hint)
+		}
+		if p.Asked > 0 {
+			fmt.Fprintf(&b, "  asked %s, covered %s", span(p.Asked), span(p.Covered))
+			if p.Missing > 0 {
+				fmt.Fprintf(&b, ", missing %s", span(p.Missing))
+			}
+			if p.Unavailable > 0 {
+				fmt.Fprintf(&b, ", unavailable %s", span(p.Unavailable))
+			}
+			fmt.Fprintf(&b, " (log time, %s to %s)\n", p.From, p.To)
+		}
+		if p.Dead > 0 {
+			fmt.Fprintf(&b, "  %d dead letters\n", p.Dead)
+		}
+		names := make([]string, 0, len(p.Counters))
+		for n := range p.Counters {
+			names = append(names, n)
+		}
+		sort.Strings(names)
+		for _, n := range names {
+			fmt.Fprintf(&b, "  %s: %d\n", strings.ReplaceAll(n, "_", " "), p.Counters[n])
+		}
+		for n, f := range p.Faults {
+			if n == 5 {
+				fmt.Fprintf(&b, "  and %d more: `sluice status`\n", len(p.Faults)-n)
+				break
+			}
+			fmt.Fprintf(&b, "  %s/%s [%s, %s): %s\n", f.Stream, f.Partition, f.From, f.To, f.Error)
+			if f.Hint != "" {
+				fmt.Fprintf(&b, "    %s\n", f.Hint)
+			}
+		}
+	}
+	_, _ = io.WriteString(w, l.redactor.Redact(b.String()))
+}
+
+// span writes milliseconds of log time for people.
+func span(ms int64) string {
+	d := time.Duration(ms) * time.Millisecond
+	if day := 24 * time.Hour; d >= day {
+		if rest := (d % day).Round(time.Second); rest > 0 {
+			return fmt.Sprintf("%dd%s", d/day, rest)
+		}
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return d.String()
+}
+
