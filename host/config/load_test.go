@@ -157,7 +157,9 @@ pipelines:
         api_key: hunter2
         logs: [aee00b66-a543-43dc-b093-53963c2e8f41]
         flavour: fanci
+        place: eu1
         http: {proxy: "http://me:hunter2@proxy:3128"}
+        tunnel: http://proxy:3128
 `), testRegistry(t))
 	if err != nil {
 		t.Fatal(err)

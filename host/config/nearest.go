@@ -6,14 +6,25 @@ import (
 	"strings"
 )
 
-// nearest returns the candidate with the smallest edit distance to s, if it is close enough to be what was meant; "" if
-// not. Letters' case and the difference of - and _ don't count.
+// nearest returns the candidate with the smallest edit distance to s, if it is close enough to be what was meant, or the
+// only one that begins with s; "" if there is none. Letters' case and the difference of - and _ don't count.
 func nearest(s string, candidates []string) string {
 	fold := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "_") }
 	best, distance := "", 1+max(1, min(3, len(s)/3))
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
 		if d := editDistance(fold(s), fold(c), distance); d < distance && d < max(len(s), len(c)) {
 			best, distance = c, d
+		}
+	}
+	if best != "" || len(s) < 3 {
+		return best
+	}
+	for _, c := range candidates {
+		if strings.HasPrefix(fold(c), fold(s)) {
+			if best != "" {
+				return "" // it could be either
+			}
+			best = c
 		}
 	}
 	return best

@@ -22,6 +22,8 @@ func TestNearest(t *testing.T) {
 		{"max_backof", keys, "max_backoff"},
 		{"onfailure", keys, "on_failure"},
 		{"secret", keys, ""},
+		{"incl", []string{"exclusive", "inclusive"}, "inclusive"},
+		{"max", []string{"max_backoff", "max_record"}, ""},
 		{"", keys, ""},
 		{"x", nil, ""},
 	} {

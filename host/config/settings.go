@@ -115,6 +115,9 @@ func (c *checker) checkText(n *node, location []string, path string) {
 		return
 	}
 	if c.schema.isSecret(location) {
+		if isPlainURL(n.text) {
+			return // a proxy without a password, for one
+		}
 		c.warn(n.pos, path, "a secret is written in the file", "put it in ${env:...} or ${file:...}")
 		return
 	}
@@ -123,6 +126,9 @@ func (c *checker) checkText(n *node, location []string, path string) {
 	}
 	for _, schema := range c.schema.at(location) {
 		known := texts(schema[keyKnown])
+		if examples := texts(schema["examples"]); known == nil && areWords(examples) && nearest(n.text, examples) != "" {
+			known = examples // other values are as good, but one that is nearly an example is likely a slip
+		}
 		if len(known) == 0 || slices.Contains(known, n.text) || !c.schema.mayShow(location) {
 			continue
 		}
@@ -142,6 +148,17 @@ func passwordOf(s string) string {
 	}
 	password, _ := u.User.Password()
 	return password
+}
+
+// isPlainURL reports whether s is a URL that holds no credentials.
+func isPlainURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme != "" && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && strings.Trim(u.Path, "/") == ""
+}
+
+// areWords reports whether examples are the usual values of a key, such as regions, and not samples of free text.
+func areWords(examples []string) bool {
+	return len(examples) > 2 && !slices.ContainsFunc(examples, func(s string) bool { return !namePattern.MatchString(s) })
 }
 
 // texts returns the strings of a JSON list.

@@ -146,7 +146,9 @@ func (s *settingsSchema) rows(b *strings.Builder, location []string, path string
 	}
 	var required []string
 	for _, schema := range s.at(location) {
-		required = append(required, texts(schema["required"])...)
+		if schema["properties"] != nil { // else it is an alternative, one of several ways to be complete
+			required = append(required, texts(schema["required"])...)
+		}
 	}
 	names, _ := s.properties(location)
 	for _, name := range names {
