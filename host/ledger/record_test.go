@@ -270,3 +270,20 @@ func TestRecordDisagreement(t *testing.T) {
 		}
 	})
 }
+
+// TestLaterRevisionsCoverNothing holds for what is remembered as well as for what is read.
+func TestLaterRevisionsCoverNothing(t *testing.T) {
+	l := open(t, t.TempDir())
+	want := flow.Ranges{minutes(0, 60).Range()}
+	must(t, l.Record(t.Context(), "A", receipt(minutes(0, 60), 1)))
+	for range 2 {
+		got, err := l.Coverage(t.Context(), "A", testPartition)
+		must(t, err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("coverage (-want +got):\n%s", diff)
+		}
+		late := minutes(120, 180)
+		late = flow.NewSlice(testPartition, late.From, late.To, 1)
+		must(t, l.Record(t.Context(), "A", receipt(late, 2)))
+	}
+}
