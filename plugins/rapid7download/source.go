@@ -86,7 +86,7 @@ func open(cfg plugins.Config) (*source, error) {
 	mem := plugins.NewAllocator()
 	return &source{
 		client: c, schema: schema, frame: frameSchema(schema),
-		target: sliceTarget(cfg.Slice, c.download), limits: cfg.Limits,
+		target: cfg.Slice, limits: cfg.Limits,
 		mem: mem, fast: mem.Unzeroed(), buffers: newReadBuffers(), now: time.Now,
 	}, nil
 }
@@ -165,25 +165,4 @@ func known(stream string) error {
 		return fault.Errorf(fault.Config, Name, "there is no stream %q: want %s", stream, streamEvents)
 	}
 	return nil
-}
-
-// autoSlice is the least that an automatic slice aims at, in bytes.
-const autoSlice = 256 << 20
-
-// sliceTarget decides what a slice should weigh: as configured, or else enough that the budget's bytes are spent before its
-// requests.
-func sliceTarget(configured plugins.SliceTarget, limit plugins.Limit) plugins.SliceTarget {
-	if configured.Duration > 0 || configured.Bytes > 0 {
-		return configured
-	}
-	target := uint64(autoSlice)
-	if limit.Requests > 0 {
-		target = max(target, limit.Bytes/limit.Requests)
-	}
-	return plugins.SliceTarget{Bytes: target}
-}
-
-// rowTarget is the most rows that an automatic slice aims at.
-func (s *source) rowTarget() uint64 {
-	return max(1, uint64(float64(min(s.client.settings.Limit, documentedLimit))*0.7))
 }

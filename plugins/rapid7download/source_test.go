@@ -223,7 +223,7 @@ func TestReachedLimitIsTruncated(t *testing.T) {
 		if errors.As(err, &truncated) != tt.truncated || !tt.truncated && err != nil {
 			t.Errorf("limit %d of %d: %v", tt.limit, all, err)
 		}
-		if tt.truncated && (truncated.Rows != uint64(tt.limit) || truncated.Bytes != out.sum.Bytes) {
+		if tt.truncated && (truncated.Rows != uint64(tt.limit) || len(truncated.Into) != 8 || truncated.Bytes != out.sum.Bytes) {
 			t.Errorf("limit %d: truncated after %d rows and %d bytes, %d read", tt.limit, truncated.Rows, truncated.Bytes, out.sum.Bytes)
 		}
 	}
