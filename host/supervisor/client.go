@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/rpc"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -182,14 +183,19 @@ func lostConnection(err error) bool {
 
 // call makes a call that asks nobody but the plugin: one that takes longer than Timeouts.Call hangs.
 func (p *Plugin) call(ctx context.Context, op string, f func(context.Context) error) error {
-	callCtx, cancel := context.WithTimeout(ctx, p.sup.opts.Timeouts.Call)
+	limit := p.sup.opts.Timeouts.Call
+	// A timer, not a deadline: the plugin would be told a deadline, and could be the first to say that it has passed.
+	callCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var late atomic.Bool
+	timer := time.AfterFunc(limit, func() { late.Store(true); cancel() })
+	defer timer.Stop()
 	err := f(callCtx)
 	switch {
 	case err == nil:
 		return nil
-	case callCtx.Err() != nil && ctx.Err() == nil:
-		return p.fail(fmt.Sprintf("hangs: no answer to %s within %s", op, p.sup.opts.Timeouts.Call), "look at the plugin's log; if it happens again, tell the plugin's author")
+	case late.Load() && ctx.Err() == nil:
+		return p.fail(fmt.Sprintf("hangs: no answer to %s within %s", op, limit), "look at the plugin's log; if it happens again, tell the plugin's author")
 	}
 	return p.callError(ctx, op, err)
 }

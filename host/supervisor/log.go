@@ -99,14 +99,22 @@ func (l *logReader) line(b []byte, cut bool) {
 	}
 	l.mu.Lock()
 	pid := l.pid
-	if l.panic == "" && (strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")) {
+	if l.panic == "" && attrs == nil && startsTrace(text) {
 		l.panic = text
 	}
-	if l.lines = append(l.lines, shown); len(l.lines) > keptLines {
-		l.lines = slices.Delete(l.lines, 0, 1)
+	if level >= slog.LevelInfo { // debug lines explain nothing to an operator
+		if l.lines = append(l.lines, shown); len(l.lines) > keptLines {
+			l.lines = slices.Delete(l.lines, 0, 1)
+		}
 	}
 	l.mu.Unlock()
 	l.log.LogAttrs(context.Background(), level, text, append([]slog.Attr{slog.Int("pid", pid)}, attrs...)...)
+}
+
+// startsTrace reports whether a line begins what Go's runtime prints when it ends a process.
+func startsTrace(line string) bool {
+	sig, _, ok := strings.Cut(line, ": ")
+	return ok && (sig == "panic" || sig == "fatal error" || strings.HasPrefix(sig, "SIG") && !strings.Contains(sig, " "))
 }
 
 // last returns the last log lines for an error, "" without any. A panic's first line stands before the rest of its trace.
