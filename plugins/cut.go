@@ -1,7 +1,6 @@
 package plugins
 
 import (
-	"math/bits"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/flow"
@@ -163,10 +162,6 @@ func piecesByEvidence(s flow.Slice, times []time.Time) int {
 	seen := latest.Sub(s.From).Milliseconds() + 1
 	span := s.To.Sub(s.From).Milliseconds()
 	// span/seen answers like this one fit in; each part takes 70 % of one.
-	hi, lo := bits.Mul64(uint64(span), 10)
-	quotient, rest := bits.Div64(hi, lo, 7*uint64(seen))
-	if rest > 0 {
-		quotient++
-	}
-	return int(min(max(quotient, 2), maxPieces))
+	pieces := (10*span + 7*seen - 1) / (7 * seen)
+	return int(min(max(pieces, 2), maxPieces))
 }
