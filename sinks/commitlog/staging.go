@@ -77,7 +77,7 @@ func (l *Log) stage(s flow.Slice) (*Staging, error) {
 func (s *Staging) Create() (File, error) {
 	f, err := s.log.fs.Create(filepath.Join(s.dir, partFile(s.parts)), 0o666)
 	if err != nil {
-		return nil, Fault("create a part", s.log.root, err)
+		return nil, Fault("create a part", s.log.root, s.explain(err))
 	}
 	s.parts++
 	return f, nil

@@ -148,7 +148,10 @@ func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Sc
 	if k.closed {
 		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink is closed")
 	}
-	return &txn{sink: k, slice: s, enc: enc}, k.broken
+	if k.broken != nil {
+		return nil, k.broken
+	}
+	return &txn{sink: k, slice: s, enc: enc}, nil
 }
 
 type txn struct {

@@ -1,0 +1,154 @@
+package file
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	stdcsv "encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"go.uber.org/goleak"
+
+	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/commitlog"
+	"github.com/sluice-io/sluice/sinks/encode"
+	"github.com/sluice-io/sluice/sinks/sinktest"
+)
+
+func TestMain(m *testing.M) {
+	if child() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func config(root string, more string) sinks.Config {
+	if more != "" {
+		more = ", " + more
+	}
+	return sinks.Config{
+		Settings: fmt.Appendf(nil, `{"path": %q%s}`, root, more), Pipeline: "prod", Name: "lake",
+		Streams: []sinks.Stream{sinktest.Stream()}, Sluice: "0.0.0-test",
+	}
+}
+
+// driver writes small parts, so that slices have several.
+func driver(f encode.Format, c compression) sinktest.Driver {
+	return sinktest.Driver{
+		Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
+			return Open(context.Background(), config(root, fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, f, c)), fsys)
+		},
+		Visible: visible,
+	}
+}
+
+func TestConformance(t *testing.T) {
+	for _, f := range encode.Formats() {
+		for _, c := range compressions {
+			t.Run(string(f)+"_"+string(c), func(t *testing.T) {
+				t.Parallel()
+				sinktest.Run(t, func(*testing.T) sinktest.Driver {
+					d := driver(f, c)
+					if f != encode.NDJSON || c != plain { // they differ in the bytes of parts alone
+						d.Stride = 7
+					}
+					return d
+				})
+			})
+		}
+	}
+}
+
+// visible reads what is below a root as a stranger would: by names, skipping what begins with _ or a point.
+func visible(fsys commitlog.FS, root string) ([]string, error) {
+	var out []string
+	entries, err := fsys.ReadDir(root)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		name := path.Join(root, e.Name())
+		switch {
+		case e.Name()[0] == '_' || e.Name()[0] == '.':
+		case e.IsDir():
+			more, err := visible(fsys, name)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, more...)
+		default:
+			b, err := fsys.ReadFile(name)
+			if err != nil {
+				return nil, err
+			}
+			bodies, err := decode(name, b)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			if len(bodies) == 0 {
+				return nil, fmt.Errorf("%s is empty", name)
+			}
+			out = append(out, bodies...)
+		}
+	}
+	return out, nil
+}
+
+func decode(name string, b []byte) (bodies []string, err error) {
+	ext, c, ok := kindOf(name)
+	if !ok {
+		return nil, errors.New("not a name of ours")
+	}
+	switch c {
+	case gz:
+		r, err := gzip.NewReader(bytes.NewReader(b))
+		if err != nil {
+			return nil, err
+		}
+		if b, err = io.ReadAll(r); err != nil {
+			return nil, err
+		}
+	case zst:
+		r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		if b, err = r.DecodeAll(b, nil); err != nil {
+			return nil, err
+		}
+	}
+	switch ext {
+	case ".log":
+		text, ended := strings.CutSuffix(string(b), "\n")
+		if !ended {
+			return nil, errors.New("no newline at the end")
+		}
+		return strings.Split(text, "\n"), nil
+	case ".ndjson":
+		for dec := json.NewDecoder(bytes.NewReader(b)); ; {
+			var rec struct{ Body *string }
+			if err := dec.Decode(&rec); errors.Is(err, io.EOF) {
+				return bodies, nil
+			} else if err != nil || rec.Body == nil {
+				return nil, fmt.Errorf("record without body: %w", err)
+			}
+			bodies = append(bodies, *rec.Body)
+		}
+	}
+	rows, err := stdcsv.NewReader(bytes.NewReader(b)).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows[1:] {
+		bodies = append(bodies, row[1])
+	}
+	return bodies, nil
+}

@@ -1,0 +1,228 @@
+package sinktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// rivals opens n sinks on one target, none of which respects the lock.
+func rivals(t *testing.T, d Driver, base *Disk, n int) []sinks.Sink {
+	t.Helper()
+	out := make([]sinks.Sink, n)
+	for i := range out {
+		out[i] = open(t, d, &Faults{FS: base, NoLock: true})
+	}
+	return out
+}
+
+// attempt is a slice that is ready to be committed.
+type attempt struct {
+	slice  flow.Slice
+	bodies []string
+	tx     sinks.Txn
+	err    error
+}
+
+func begin(t *testing.T, k sinks.Sink, s flow.Slice) *attempt {
+	t.Helper()
+	a := &attempt{slice: s, bodies: Bodies(s, 12)}
+	var err error
+	if a.tx, err = k.Begin(context.Background(), s, 0, Schema); err == nil {
+		err = Append(context.Background(), a.tx, s, a.bodies)
+	}
+	if err != nil {
+		t.Fatalf("slice %s: %v", s, err)
+	}
+	return a
+}
+
+func (a *attempt) commit() {
+	_, a.err = a.tx.Commit(context.Background(), Account(a.bodies))
+	if a.err != nil {
+		_ = a.tx.Abort()
+	}
+}
+
+func commitAll(all []*attempt) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for _, a := range all {
+		wg.Go(func() {
+			<-start
+			a.commit()
+		})
+	}
+	close(start)
+	wg.Wait()
+}
+
+// testRace commits many cuts at once that all meet at noon, through rivals: one wins.
+func testRace(t *testing.T, d Driver) {
+	for round := range 10 {
+		base := disk(t)
+		ks := rivals(t, d, base, 3)
+		var all []*attempt
+		for i := range 11 {
+			all = append(all, begin(t, ks[i%3], Hours("one", i, 13+(i+round)%11)))
+		}
+		commitAll(all)
+		var won *attempt
+		for _, a := range all {
+			switch {
+			case a.err == nil && won != nil:
+				t.Fatalf("both %s and %s were committed", won.slice, a.slice)
+			case a.err == nil:
+				won = a
+			case !errors.Is(a.err, sinks.ErrOverlap) || errors.Is(a.err, sinks.ErrInDoubt):
+				t.Fatalf("%s: %v, want ErrOverlap", a.slice, a.err)
+			}
+		}
+		if won == nil {
+			t.Fatal("none was committed")
+		}
+		wantVisible(t, d, base, won.bodies)
+		if _, err := lookup(open(t, d, &Faults{FS: base, NoLock: true}), won.slice); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// testNeighbours commits slices at once that don't meet: all win, and no entry replaces another.
+func testNeighbours(t *testing.T, d Driver) {
+	base := disk(t)
+	ks := rivals(t, d, base, 3)
+	var all []*attempt
+	for h := range 24 {
+		all = append(all, begin(t, ks[h%3], Hours("one", h, h+1)))
+	}
+	commitAll(all)
+	k := open(t, d, &Faults{FS: base, NoLock: true})
+	seen := map[uint64]bool{}
+	var want [][]string
+	for _, a := range all {
+		if a.err != nil {
+			t.Fatalf("%s: %v", a.slice, a.err)
+		}
+		r, err := lookup(k, a.slice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[r.Entry] {
+			t.Fatalf("two slices have entry %d", r.Entry)
+		}
+		seen[r.Entry] = true
+		want = append(want, a.bodies)
+	}
+	wantVisible(t, d, base, want...)
+}
+
+// testZombie has an owner that lost its lock, and a transaction from before the new owner's sweep.
+func testZombie(t *testing.T, d Driver) {
+	base := disk(t)
+	zombie := open(t, d, &Faults{FS: base, NoLock: true})
+	old := begin(t, zombie, Hours("one", 0, 2))
+	k := open(t, d, &Faults{FS: base, NoLock: true})
+	old.commit()
+	if !errors.Is(old.err, sinks.ErrOwned) || errors.Is(old.err, sinks.ErrInDoubt) {
+		t.Fatalf("a swept attempt: %v, want a clean ErrOwned", old.err)
+	}
+	wantVisible(t, d, base)
+	s := Hours("one", 1, 3)
+	write(t, k, s, Bodies(s, 5))
+	// What the zombie begins later is as good as anybody's: the log decides.
+	if _, err := Write(context.Background(), zombie, Hours("one", 2, 4), nil); !errors.Is(err, sinks.ErrOverlap) {
+		t.Errorf("a covered range: %v, want ErrOverlap", err)
+	}
+	write(t, zombie, Hours("one", 4, 5), nil)
+	wantVisible(t, d, base, Bodies(s, 5))
+}
+
+// testLateCommit lets a zombie commit before each call that a new owner's start makes, whole or only up to its link.
+func testLateCommit(t *testing.T, d Driver) {
+	for _, dies := range []bool{false, true} {
+		for _, rows := range []int{0, 12} {
+			for at := 1; ; at++ {
+				calls, err := lateCommit(t, d, at, rows, dies)
+				if err != nil {
+					t.Fatalf("a commit of %d rows before call %d of the new owner (the zombie dies after its link: %v): %v", rows, at, dies, err)
+				}
+				if calls < at {
+					break
+				}
+			}
+		}
+	}
+}
+
+func lateCommit(t *testing.T, d Driver, at, rows int, dies bool) (calls int, err error) {
+	ctx := context.Background()
+	base := disk(t)
+	s := Hours("one", 0, 2)
+	bodies := Bodies(s, rows)
+	old := &Faults{FS: base, NoLock: true}
+	if dies {
+		old.At = func(st Step, do func() error) error {
+			err := do()
+			if st.Op == "put" && strings.Contains(st.Name, "/commits/") && err == nil {
+				old.Kill()
+				return ErrCrash
+			}
+			return err
+		}
+	}
+	zombie, err := d.Open(old, root)
+	if err != nil {
+		return 0, err
+	}
+	defer zombie.Close()
+	tx, err := zombie.Begin(ctx, s, 0, Schema)
+	if err != nil {
+		return 0, err
+	}
+	if err := Append(ctx, tx, s, bodies); err != nil {
+		return 0, err
+	}
+	var commitErr error
+	committed := false
+	tick := func() {
+		if calls++; calls == at {
+			committed = true
+			if _, commitErr = tx.Commit(ctx, Account(bodies)); commitErr != nil {
+				_ = tx.Abort()
+			}
+		}
+	}
+	owner := &Faults{FS: base, NoLock: true}
+	owner.At = func(_ Step, do func() error) error { tick(); return do() }
+	owner.Read = func(string, string) error { tick(); return nil }
+	k, err := d.Open(owner, root)
+	if err != nil {
+		return calls, fmt.Errorf("the new owner: %w", err)
+	}
+	defer k.Close()
+	opened := calls
+	_, err = k.(sinks.Memory).Lookup(ctx, s)
+	there := err == nil
+	if err != nil && !errors.Is(err, sinks.ErrNotCommitted) {
+		return opened, err
+	}
+	if committed && at <= opened && commitErr == nil && !there {
+		return opened, errors.New("the zombie's commit was lost")
+	}
+	if committed && !there && commitErr != nil && errors.Is(commitErr, sinks.ErrInDoubt) && !dies {
+		return opened, fmt.Errorf("in doubt, though nothing was committed: %w", commitErr)
+	}
+	if !there {
+		if _, err := Write(ctx, k, s, bodies); err != nil {
+			return opened, fmt.Errorf("written again: %w", err)
+		}
+	}
+	return opened, diffVisible(d, base, bodies)
+}
