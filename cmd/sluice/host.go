@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -135,7 +136,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err != nil {
 		return p, err
 	}
-	plugin, configured, err := h.startPlugin(ctx, p)
+	plugin, configured, settings, err := h.startPlugin(ctx, p)
 	if err != nil {
 		return p, asUsage(err)
 	}
@@ -144,7 +145,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err != nil {
 		return p, err
 	}
-	streams, partitions, err := h.streams(c, sel, description, configured)
+	streams, partitions, err := h.streams(c, sel, description, configured, settings)
 	if err != nil {
 		return p, err
 	}
@@ -153,13 +154,13 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 		Partitions: partitions, Lag: c.Lag, HostClock: c.Clock == config.ClockHost,
 		Window: c.Flow.Window, Parallel: c.Flow.Parallel, Attempts: c.Retry.Attempts, MaxBackoff: c.Retry.MaxBackoff,
 		DeadPath: c.DeadLetter.Path, DeadMax: uint64(c.DeadLetter.Max), DeadRecord: c.DeadLetter.MaxRecord,
-		Ledger: h.ledger, Log: h.log.With("pipeline", c.Name),
+		Ledger: h.ledger, Log: h.log.With("pipeline", c.Name), Step: h.app.step,
 		Start: func(ctx context.Context) (pipeline.Source, error) {
 			if plugin := p.first; plugin != nil {
 				p.first = nil
 				return source{plugin}, nil
 			}
-			plugin, _, err := h.startPlugin(ctx, p)
+			plugin, _, _, err := h.startPlugin(ctx, p)
 			if err != nil {
 				return nil, err
 			}
@@ -183,25 +184,26 @@ func asUsage(err error) error {
 	return err
 }
 
-// startPlugin starts the source's process and configures it. Secrets are read anew each time.
-func (h *host) startPlugin(ctx context.Context, p *assembled) (*supervisor.Plugin, supervisor.Configured, error) {
+// startPlugin starts the source's process and configures it. Secrets are read anew each time; the settings that it returns
+// hold them.
+func (h *host) startPlugin(ctx context.Context, p *assembled) (*supervisor.Plugin, supervisor.Configured, json.RawMessage, error) {
 	none := supervisor.Configured{}
 	settings, secrets, err := p.config.Source.Config.Resolve(config.Environment{})
 	if err != nil {
-		return nil, none, err
+		return nil, none, nil, err
 	}
 	h.app.log.redactor.Add(secrets)
 	network, err := hostNetwork(h.app.getenv)
 	if err != nil {
-		return nil, none, err
+		return nil, none, nil, err
 	}
 	spool := filepath.Join(h.config.State, "spool", p.config.Name)
 	if err := errors.Join(os.RemoveAll(spool), os.MkdirAll(spool, 0o700)); err != nil {
-		return nil, none, fmt.Errorf("spool folder: %w", err)
+		return nil, none, nil, fmt.Errorf("spool folder: %w", err)
 	}
 	plugin, err := p.supervisor.Start(ctx, supervisor.Spec{Name: p.config.Source.Type})
 	if err != nil {
-		return nil, none, err
+		return nil, none, nil, err
 	}
 	revealed := make([]string, len(secrets))
 	for i, s := range secrets {
@@ -214,12 +216,12 @@ func (h *host) startPlugin(ctx context.Context, p *assembled) (*supervisor.Plugi
 	if err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
-		return nil, none, errors.Join(err, plugin.Stop(stop))
+		return nil, none, nil, errors.Join(err, plugin.Stop(stop))
 	}
 	for _, w := range configured.Warnings {
 		h.log.Warn(w, "pipeline", p.config.Name)
 	}
-	return plugin, configured, nil
+	return plugin, configured, settings, nil
 }
 
 // hostNetwork is how this machine reaches the world: the plugin's environment is empty, so it is told.
@@ -247,8 +249,8 @@ func hostNetwork(getenv func(string) string) (supervisor.HTTP, error) {
 }
 
 // streams finds the pipeline's streams and their partitions under its selection.
-func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Description, configured supervisor.Configured) ([]sinks.Stream, []pipeline.Partition, error) {
-	settings, err := config.SelectionSettings(d.ConfigSchema, c.Source.Config.JSON)
+func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Description, configured supervisor.Configured, resolved json.RawMessage) ([]sinks.Stream, []pipeline.Partition, error) {
+	settings, err := config.SelectionSettings(d.ConfigSchema, resolved)
 	if err != nil {
 		return nil, nil, err
 	}

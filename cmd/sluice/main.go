@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sluice-io/sluice/host/pipeline"
 )
 
 func main() { os.Exit(Main()) }
@@ -57,6 +59,8 @@ type app struct {
 	quiet     bool
 	logLevel  string
 	logFormat string
+
+	step func(pipeline.Step) // a seam for tests, see pipeline.Config
 
 	printMu sync.Mutex // of JSON lines on stdout
 

@@ -250,4 +250,3 @@ func span(ms int64) string {
 	}
 	return d.String()
 }
-

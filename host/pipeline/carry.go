@@ -40,10 +40,12 @@ type leg struct {
 // carry takes one slice from Lookup to Record. It is the only caller of a sink's transaction.
 func (r *run) carry(ctx context.Context, w *work) outcome {
 	out := outcome{work: w, committed: map[int]sinks.Receipt{}, found: map[int]sinks.Receipt{}, failed: map[int]error{}}
+	r.step(StepLookup)
 	lacking := r.lookup(ctx, w, &out)
 	if len(lacking) == 0 {
 		return out
 	}
+	r.step(StepBegin)
 	if err := r.cfg.Ledger.Begin(ctx, r.identities(lacking), w.slice, w.attempt); err != nil {
 		return out.failAll(lacking, fault.New(fault.Config, "ledger", "check the state folder's disk", err))
 	}
@@ -52,6 +54,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		return out.failRead(lacking, err)
 	}
 	w.state.wait("vendor", time.Time{})
+	r.step(StepOpen)
 	reader, err := src.Read(ctx, w.slice, r.cfg.share(), func(until time.Time, why string) {
 		w.state.wait(why, until)
 		r.observe(Event{Kind: Waiting, Slice: w.slice, Name: w.part.Name, Until: until, Message: why})
@@ -63,6 +66,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	if err := r.ripe(w.slice, reader.VendorTime()); err != nil {
 		return out.failRead(lacking, err)
 	}
+	r.step(StepSinks)
 	legs := r.begin(ctx, w, lacking, reader)
 	defer func() {
 		for _, l := range legs {
@@ -176,6 +180,7 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 			if err == nil {
 				read = read.Plus(sum)
 				w.state.wait(waitsForSink(alive), time.Time{})
+				r.step(StepAppend)
 				appendAll(ctx, w, alive, *item.Batch, sum, r.stage)
 				w.state.moved(sum.Rows, sum.Bytes)
 			}
@@ -257,6 +262,7 @@ func (l *leg) append(ctx context.Context, w *work, b flow.Batch, sum flow.Sum, s
 // the other.
 func (r *run) commit(ctx context.Context, w *work, legs []*leg, m flow.Manifest, out *outcome) {
 	w.state.wait("commit", time.Time{})
+	r.step(StepCommit)
 	receipts := make([]sinks.Receipt, len(legs))
 	var wg sync.WaitGroup
 	for n, l := range legs {
@@ -271,7 +277,9 @@ func (r *run) commit(ctx context.Context, w *work, legs []*leg, m flow.Manifest,
 			out.failed[l.index] = l.err
 			continue
 		}
+		r.step(StepRecord)
 		r.record(ctx, l.index, receipts[n], out, out.committed) // sink first, ledger second: see doc.go
+		r.step(StepPublish)
 		if l.dead != nil {
 			if err := l.dead.publish(); err != nil {
 				r.cfg.Log.Warn("dead letters stay staged until the next start", "slice", w.slice.String(), "error", err.Error())

@@ -75,6 +75,39 @@ type Config struct {
 	Log    *slog.Logger
 	// Observe is called for each event, from one goroutine at a time; it must not block for long. May be nil.
 	Observe func(Event)
+	// Step is called before each named step of a slice, from the goroutine that takes it: a seam for tests that end the
+	// process there. May be nil.
+	Step func(Step)
+}
+
+// Step names a place in a slice's course. Each is where a crash leaves another state behind.
+type Step string
+
+// The steps, in a slice's order.
+const (
+	StepLookup    Step = "lookup"     // before the sinks are asked
+	StepBegin     Step = "begin"      // before the ledger holds that the read begins
+	StepOpen      Step = "open"       // before the read is opened
+	StepSinks     Step = "sinks"      // opened, before the sinks' transactions
+	StepAppend    Step = "append"     // before a batch is appended
+	StepCommit    Step = "commit"     // read proved, before the first sink's commit
+	StepRecord    Step = "record"     // committed, before the ledger holds it
+	StepPublish   Step = "publish"    // recorded, before dead letters are published
+	StepSplit     Step = "split"      // truncated, before the ledger holds the parts
+	StepSplitDone Step = "split_done" // the ledger holds the parts
+)
+
+// Steps lists every step.
+func Steps() []Step {
+	return []Step{
+		StepLookup, StepBegin, StepOpen, StepSinks, StepAppend, StepCommit, StepRecord, StepPublish, StepSplit, StepSplitDone,
+	}
+}
+
+func (r *run) step(s Step) {
+	if r.cfg.Step != nil {
+		r.cfg.Step(s)
+	}
 }
 
 // Partition is one partition to carry, with what people call it.

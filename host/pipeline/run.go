@@ -522,9 +522,11 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 		r.observe(event)
 		return r.fail(ctx, ids, w, ledger.Quarantined, g.err)
 	}
+	r.step(StepSplit)
 	if err := r.cfg.Ledger.Split(ctx, ids, w.slice, parts, rows, bytes); err != nil {
 		return err
 	}
+	r.step(StepSplitDone)
 	for _, part := range parts {
 		w.part.cuts = append(w.part.cuts, cut{Slice: part, sinks: g.sinks})
 	}
