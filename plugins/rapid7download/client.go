@@ -102,10 +102,11 @@ func (c *client) explain(err error) error {
 
 // listed is what the vendor tells of its logs.
 type listed struct {
-	Logs []struct {
-		ID   string `json:"id"`
-		Name string `json:"name"`
-	} `json:"logs"`
+	Logs []listedLog `json:"logs"`
+}
+
+type listedLog struct {
+	ID string `json:"id"`
 }
 
 const maxListing = 256 << 20 // bytes; a guard, not a limit of the vendor's
@@ -128,13 +129,7 @@ func (c *client) check(ctx context.Context) (string, error) {
 	}
 	var missing []string
 	for _, id := range c.settings.Logs {
-		if !slices.ContainsFunc(list.Logs, func(l struct {
-			ID   string `json:"id"`
-			Name string `json:"name"`
-		},
-		) bool {
-			return strings.EqualFold(l.ID, id)
-		}) {
+		if !slices.ContainsFunc(list.Logs, func(l listedLog) bool { return strings.EqualFold(l.ID, id) }) {
 			missing = append(missing, id)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -190,7 +189,8 @@ func showsKey(base *url.URL) bool {
 	}
 	host := base.Hostname()
 	addr, err := netip.ParseAddr(host)
-	return !(err == nil && addr.IsLoopback()) && host != "localhost" && !strings.HasSuffix(host, ".localhost") && net.ParseIP(host).IsLoopback() == false
+	local := err == nil && addr.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")
+	return !local
 }
 
 // leqlLiteral matches what LEQL takes as text: regular expressions and strings.

@@ -520,3 +520,41 @@ func TestFromToOnTheWireFitTheBound(t *testing.T) {
 		}
 	}
 }
+
+// nowhere takes what a read emits for nothing.
+type nowhere struct{ benchSink }
+
+func (nowhere) Open(context.Context, plugins.Opening) error { return nil }
+func (nowhere) Waiting(time.Time, string) error             { return nil }
+
+func BenchmarkRead(b *testing.B) {
+	const size = 256 << 20
+	sim, err := vendorsim.New(vendorsim.Options{Logs: []vendorsim.Log{{
+		ID: someLog, Generated: &vendorsim.Generated{From: firstDay, To: firstDay.AddDate(0, 0, 1), Bytes: size},
+	}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer sim.Close()
+	sim.Clock().Set(firstDay.AddDate(0, 0, 2))
+	base, err := sim.Start("127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw, err := json.Marshal(simSettings(base, "budget", map[string]any{"requests": 1_000_000, "bytes": "9000TB"}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := open(plugins.Config{Settings: raw})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Read(context.Background(), sliceOf(someLog, firstDay, firstDay.AddDate(0, 0, 1)), nowhere{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
