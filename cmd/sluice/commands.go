@@ -3,12 +3,9 @@ package main
 import "github.com/spf13/cobra"
 
 // addCommands adds the commands that look, write files or print.
-func (a *app) addCommands(root *cobra.Command) {}
-
-func (a *app) addPluginCommands(c *cobra.Command) {}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version", Args: exactArgs(0), RunE: func(*cobra.Command, []string) error {
-		return nil
-	}}
+func (a *app) addCommands(root *cobra.Command) {
+	parent(root)
+	root.AddCommand(
+		a.simCommand(), a.catCommand(), a.schemaCommand(), a.initCommand(),
+	)
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-io/sluice/sinks/file"
+)
+
+func (a *app) catCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cat FILE...",
+		Short: "Print any file that Sluice writes",
+		Long: "cat prints data files decompressed, and commit entries, owner.json and summaries as indented JSON.\n" +
+			"- is standard input, plain, gzip or zstd.",
+		Example: "  sluice cat lake/stream=events/log_id=*/date=2026-11-01/*.zst | head",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError(fmt.Errorf("`%s` wants at least one file; see `%s --help`", c.CommandPath(), c.CommandPath()))
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return a.cat(args) },
+	}
+}
+
+func (a *app) cat(names []string) error {
+	defer keepPipeErrors()()
+	for _, name := range names {
+		err := a.catOne(name)
+		if isReaderGone(err) {
+			return nil
+		}
+		if err != nil {
+			return failedError(fmt.Errorf("cat: %w", err))
+		}
+	}
+	return nil
+}
+
+func (a *app) catOne(name string) error {
+	if name != "-" {
+		return file.Cat(a.stdout, name)
+	}
+	if err := catStream(a.stdout, a.stdin); err != nil {
+		return fmt.Errorf("standard input: %w", err)
+	}
+	return nil
+}
+
+// catStream copies a stream, decompressed if it begins as gzip or zstd do.
+func catStream(w io.Writer, r io.Reader) error {
+	in := bufio.NewReaderSize(r, 256<<10)
+	head, err := in.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	var from io.Reader = in
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return err
+		}
+		from = z
+	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		from = z
+	}
+	_, err = io.Copy(w, from)
+	return err
+}
+
+// keepPipeErrors makes a write to a pipe whose reader has gone an error instead of the end of this process, until the
+// returned function is called. A handler, unlike an ignored signal, isn't passed on to plugins.
+func keepPipeErrors() (restore func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGPIPE)
+	return func() { signal.Stop(c) }
+}
+
+// isReaderGone reports whether whoever read standard output has ended, as head does.
+func isReaderGone(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
+}
