@@ -1,0 +1,26 @@
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// asSluiceEnv set to 1 makes the test binary a sluice with the hooks that tests need: see hooked.
+const asSluiceEnv = "SLUICE_TEST_AS_SLUICE"
+
+// TestMain lets the test binary be sluice: as a plugin, started by a host that is this binary too; as a host with hooks
+// (asSluiceEnv); and as the command of scripts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "plugin" && os.Args[2] == "serve" {
+		os.Exit(Main())
+	}
+	if os.Getenv(asSluiceEnv) == "1" {
+		a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+		a.step = killStep(os.Getenv(killEnv))
+		os.Exit(a.execute(context.Background(), os.Args[1:]))
+	}
+	testscript.Main(m, map[string]func(){"sluice": func() { os.Exit(Main()) }})
+}
