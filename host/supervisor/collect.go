@@ -78,14 +78,14 @@ func (c *collector) open(m *v1.Opened) error {
 	if err != nil {
 		return p.violation("the schema of the stream %s can't be read: %v", r.slice.Stream, err)
 	}
-	if !schema.Equal(r.schema) {
-		return p.violation("wrong schema: the stream %s was declared as %s and opened as %s", r.slice.Stream, columns(r.schema.Fields()), columns(schema.Fields()))
+	if !schema.Equal(r.declared.Schema) {
+		return p.violation("wrong schema: the stream %s was declared as %s and opened as %s", r.slice.Stream, columns(r.declared.Schema.Fields()), columns(schema.Fields()))
 	}
 	constants := make([]int, len(m.GetConstantColumns()))
 	for i, n := range m.GetConstantColumns() {
 		constants[i] = int(n)
 	}
-	layout, err := wire.NewLayout(r.schema, constants)
+	layout, err := wire.NewLayout(r.declared.Schema, constants)
 	if err == nil {
 		if err = layout.SetConstants(m.GetConstants()); err != nil {
 			layout.Release()
@@ -114,7 +114,7 @@ func (c *collector) batch(in *wire.InMessage) (q queued, err error) {
 	if err != nil {
 		return q, p.violation("wrong frame in batch %d: %v", b.Seq, err)
 	}
-	sum, err := flow.SumRecord(rec)
+	sum, err := c.read.declared.sum(rec)
 	if err != nil {
 		rec.Release()
 		return q, p.violation("batch %d: %v", b.Seq, err)

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/proto/credit"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
@@ -46,6 +47,10 @@ const (
 // goes is said by the slice's partition key.
 func runFakePlugin(mode string, args []string) {
 	signal.Ignore(syscall.SIGINT)
+	if mode == "sdk" {
+		plugins.Serve(sdkDefinition())
+		return
+	}
 	// As a plugin should: when the host is gone, nothing of the group stays.
 	go func() {
 		_, _ = os.Stdin.Read(make([]byte, 1))

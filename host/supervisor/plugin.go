@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,6 +15,8 @@ import (
 
 	plugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/wire"
@@ -80,8 +83,18 @@ func (p *Plugin) connect(ctx context.Context) error {
 func (p *Plugin) dialOptions() []grpc.DialOption {
 	options := append(wire.DialOptions(), grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return dialPlugin(ctx, p.address, p.proc.pid)
-	}))
+	}), grpc.WithChainStreamInterceptor(bearStdio))
 	return append(options, p.sup.opts.dial...)
+}
+
+// bearStdio words every failure to open go-plugin's stream of printed output as Unavailable. It is what go-plugin bears: after
+// any other error it forgets the connection that it has made, and nobody can close it.
+func bearStdio(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, method string, next grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+	stream, err := next(ctx, d, c, method, o...)
+	if err != nil && strings.HasPrefix(method, "/plugin.GRPCStdio/") {
+		err = status.Error(codes.Unavailable, err.Error())
+	}
+	return stream, err
 }
 
 // dialPlugin connects to a plugin's socket and proves who listens there: our own user, in the plugin's process group.

@@ -48,14 +48,14 @@ type Read struct {
 	wait   func(until time.Time, why string)
 
 	sending sync.Mutex    // a stream takes one sender at a time
+	silent  bool          // nothing may be sent any more; guarded by sending
 	alive   atomic.Uint64 // messages received
 	opened  chan struct{} // closed by Opened or by the end
 	ended   chan struct{} // closed when the receive loop has ended
 	arrived chan struct{} // has room for one: something changed for Next
 
-	// Written by the receive loop before opened is closed.
-	schema     *arrow.Schema
-	vendorTime time.Time
+	declared   Stream
+	vendorTime time.Time // written by the receive loop before opened is closed
 
 	mu       sync.Mutex
 	queue    []queued
@@ -110,7 +110,7 @@ func (p *Plugin) Read(ctx context.Context, s flow.Slice, o ReadOptions) (*Read, 
 	}
 	streamCtx, cancel := context.WithCancel(ctx)
 	r := &Read{
-		plugin: p, slice: s, cancel: cancel, wait: o.Waiting, schema: declared.Schema,
+		plugin: p, slice: s, cancel: cancel, wait: o.Waiting, declared: declared,
 		opened: make(chan struct{}), ended: make(chan struct{}), arrived: make(chan struct{}, 1),
 		held: make(map[any]queued),
 	}
@@ -157,7 +157,7 @@ func (p *Plugin) Read(ctx context.Context, s flow.Slice, o ReadOptions) (*Read, 
 }
 
 // Schema returns the full schema of the batches.
-func (r *Read) Schema() *arrow.Schema { return r.schema }
+func (r *Read) Schema() *arrow.Schema { return r.declared.Schema }
 
 // VendorTime returns the vendor's clock in the answer that was opened, zero if it told none.
 func (r *Read) VendorTime() time.Time { return r.vendorTime }
@@ -282,7 +282,17 @@ func (r *Read) grant(n int64) error {
 func (r *Read) send(m *v1.ReadRequest) {
 	r.sending.Lock()
 	defer r.sending.Unlock()
-	_ = r.stream.SendMsg(m)
+	if !r.silent { // a grant may come late, and would turn a good end into an error
+		_ = r.stream.SendMsg(m)
+	}
+}
+
+// closeSend says that nothing more is sent.
+func (r *Read) closeSend() error {
+	r.sending.Lock()
+	defer r.sending.Unlock()
+	r.silent = true
+	return r.stream.CloseSend()
 }
 
 func (r *Read) signal() {
@@ -376,10 +386,7 @@ func (r *Read) receive(ctx context.Context) (err error) {
 			r.signal()
 		}
 		if c.end != nil {
-			r.sending.Lock()
-			err := r.stream.CloseSend()
-			r.sending.Unlock()
-			if err != nil {
+			if err := r.closeSend(); err != nil {
 				return r.streamError(ctx, err, nil)
 			}
 		}

@@ -43,11 +43,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func fakeSpec(t *testing.T, mode string, args ...string) Spec {
-	t.Helper()
+func fakeSpec(tb testing.TB, mode string, args ...string) Spec {
+	tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return Spec{Name: "fake", Path: self, Args: append([]string{"fake-plugin", mode}, args...)}
 }
@@ -395,10 +395,11 @@ func TestLogs(t *testing.T) {
 		t.Error(err)
 	}
 	if got := log.String(); !strings.Contains(got, "cut=true") || !strings.Contains(got, `level=WARN msg="[WARN] short again" plugin=fake pid=`+strconv.Itoa(p.PID())) || len(got) > 100<<10 {
-		t.Errorf("log = %.2000q", got)
+		t.Errorf("log of %d bytes lacks the lines: %.200q", len(got), got)
 	}
 	p = start(t, s, "printer")
 	configure(t, p)
+	await(t, "the plugin's line", func() bool { return strings.Contains(log.String(), "the key is ***") })
 	if err := p.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -410,7 +411,7 @@ func TestLogs(t *testing.T) {
 		t.Error("the log tells the secret")
 	}
 	if !strings.Contains(got, `msg="the key is ***"`) || !strings.Contains(got, "plugin_pid=mine") {
-		t.Errorf("log lacks the plugin's line: %.3000q", got)
+		t.Error("the log lacks the plugin's line or its attributes")
 	}
 }
 
