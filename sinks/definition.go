@@ -22,6 +22,8 @@ type Definition struct {
 	// Check validates the settings beyond the schema and asks whether Open could succeed, without creating, locking or
 	// changing anything.
 	Check func(ctx context.Context, c Config) error
+	// Buffer returns what Sizer.Buffer of a sink opened with c would, without opening it; nil: such sinks hold nothing.
+	Buffer func(c Config) (int64, error)
 }
 
 // Config is what a sink is opened with.

@@ -78,8 +78,7 @@ func prepare(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("state %s: file system: %w", dir, err)
 	}
 	if kind != "" {
-		return nil, fault.Errorf(fault.Config, "state "+dir, "it is on a network file system (%s), where locks can't be relied on", kind).
-			WithHint("put `state` on a local disk; sinks may stay where they are")
+		return nil, onNetwork(dir, kind)
 	}
 	held, err := lock(dir)
 	switch {

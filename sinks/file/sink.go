@@ -37,6 +37,10 @@ var Definition = sinks.Definition{
 		}
 		return commitlog.CheckRoot(commitlog.OS{}, s.Path, s.owner(c))
 	},
+	Buffer: func(c sinks.Config) (int64, error) {
+		s, err := parse(c)
+		return s.buffer(), err
+	},
 }
 
 // Sink writes to one root.
@@ -88,10 +92,12 @@ func (k *Sink) Identity() string { return k.log.Identity() }
 func (k *Sink) Location() string { return k.log.Location() }
 
 // Buffer implements sinks.Sizer. A record larger than a block isn't in it: there is one at most, until Append returns.
-func (k *Sink) Buffer() int64 {
+func (k *Sink) Buffer() int64 { return k.set.buffer() }
+
+func (s settings) buffer() int64 {
 	n := int64(blocks) * 2 * blockSize
-	if k.set.Compression != plain {
-		n += blockSize + k.set.Compression.memory()
+	if s.Compression != plain {
+		n += blockSize + s.Compression.memory()
 	}
 	return n
 }

@@ -41,6 +41,7 @@ var Definition = sinks.Definition{
 		_, err := parse(c)
 		return err
 	},
+	Buffer: func(sinks.Config) (int64, error) { return buffer, nil },
 }
 
 const schema = `{
@@ -62,6 +63,9 @@ type settings struct {
 
 // blockSize is how much is encoded before it is written.
 const blockSize = 256 << 10
+
+// buffer is the most that a transaction holds.
+const buffer = 2 * blockSize
 
 // Sink prints.
 type Sink struct {
@@ -124,7 +128,7 @@ func Open(c sinks.Config) (*Sink, error) {
 func (k *Sink) Identity() string { return k.id }
 
 // Buffer implements sinks.Sizer; all transactions share one block, each counts it.
-func (k *Sink) Buffer() int64 { return 2 * blockSize }
+func (k *Sink) Buffer() int64 { return buffer }
 
 // Close implements sinks.Sink. It doesn't close the output, which is the process's.
 func (k *Sink) Close() error {
