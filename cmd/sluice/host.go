@@ -48,6 +48,15 @@ type host struct {
 	budget *budget.Manager
 	log    *slog.Logger
 	app    *app
+	spool  string // of commands that only look and may run beside a host; empty: the state's
+}
+
+// spoolFolder holds a folder for each pipeline's plugin.
+func (h *host) spoolFolder() string {
+	if h.spool != "" {
+		return h.spool
+	}
+	return filepath.Join(h.config.State, "spool")
 }
 
 // openHost opens the state folder of a config.
@@ -197,7 +206,7 @@ func (h *host) startPlugin(ctx context.Context, p *assembled) (*supervisor.Plugi
 	if err != nil {
 		return nil, none, nil, err
 	}
-	spool := filepath.Join(h.config.State, "spool", p.config.Name)
+	spool := filepath.Join(h.spoolFolder(), p.config.Name)
 	if err := errors.Join(os.RemoveAll(spool), os.MkdirAll(spool, 0o700)); err != nil {
 		return nil, none, nil, fmt.Errorf("spool folder: %w", err)
 	}
