@@ -269,3 +269,61 @@ func fullForGood(d Driver, base *Disk, step int) error {
 	}
 	return checkRestart(d, base.Crash(LoseNothing, 0), sure)
 }
+
+// testUnsynced has a process that dies between linking an entry and syncing the folder, a second one that finds the entry, and
+// then a power cut: what the second one said is committed must survive it.
+func testUnsynced(t *testing.T, d Driver) {
+	base := disk(t)
+	f := &Faults{FS: base}
+	f.At = func(s Step, do func() error) error {
+		err := do()
+		if s.Op == "put" && strings.Contains(s.Name, "/commits/") {
+			f.Kill()
+			return ErrCrash
+		}
+		return err
+	}
+	k := open(t, d, f)
+	if _, err := Carry(context.Background(), k); !errors.Is(err, ErrCrash) {
+		t.Fatal(err)
+	}
+	found := base.Crash(LoseNothing, 0)
+	k = open(t, d, found)
+	s := allWork()[0].slice
+	if _, err := lookup(k, s); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkRestart(d, found.Crash(LoseAll, 0), []flow.Slice{s}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testLateLink has a network file system that says a link failed and does it later. Once Lookup has said that nothing is
+// committed, it may not.
+func testLateLink(t *testing.T, d Driver) {
+	ctx := context.Background()
+	base := disk(t)
+	f := &Faults{FS: base}
+	var late func() error
+	f.At = func(s Step, do func() error) error {
+		if s.Op == "put" && strings.Contains(s.Name, "/commits/") && late == nil {
+			late = do
+			return syscall.EIO
+		}
+		return do()
+	}
+	k := open(t, d, f)
+	s := Hours("one", 0, 6)
+	bodies := Bodies(s, 20)
+	if _, err := Write(ctx, k, s, bodies); !errors.Is(err, sinks.ErrInDoubt) {
+		t.Fatalf("commit: %v, want ErrInDoubt", err)
+	}
+	if _, err := lookup(k, s); !errors.Is(err, sinks.ErrNotCommitted) {
+		t.Fatalf("lookup: %v, want ErrNotCommitted", err)
+	}
+	if err := late(); err == nil {
+		t.Error("the link took place after Lookup said that nothing is committed")
+	}
+	write(t, k, s, bodies)
+	wantVisible(t, d, base, bodies)
+}

@@ -58,8 +58,11 @@ const (
 func (d *Disk) Crash(loss Loss, seed uint64) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if loss == LoseNothing { // and nothing becomes durable by it
+		return &Disk{root: d.root, held: map[string]bool{}}
+	}
 	r := rand.New(rand.NewPCG(seed, 1))
-	keep := func() bool { return loss == LoseNothing || loss == LoseSome && r.IntN(2) == 0 }
+	keep := func() bool { return loss == LoseSome && r.IntN(2) == 0 }
 	copies := map[*inode]*inode{}
 	var after func(n *inode) *inode
 	after = func(n *inode) *inode {
@@ -85,7 +88,7 @@ func (d *Disk) Crash(loss Loss, seed uint64) *Disk {
 				names = append(names, name)
 			}
 		}
-		slices.Sort(names) // so that a seed means the same each time
+		slices.Sort(names)            // so that a seed means the same each time
 		together := map[string]bool{} // what was decided for a rename, by both of its names
 		for _, name := range names {
 			was := n.kept[name]

@@ -144,14 +144,25 @@ func testZombie(t *testing.T, d Driver) {
 	wantVisible(t, d, base, Bodies(s, 5))
 }
 
-// testLateCommit lets a zombie commit before each call that a new owner's start makes, whole or only up to its link.
+// late is how a zombie commits during a new owner's start.
+type late int
+
+const (
+	lateWhole late = iota // from the beginning to the end
+	lateDies              // from the beginning to its link, then it dies
+	lateLink              // it was about to link when the start began, and goes on to the end
+	lateLinkDies
+	lates
+)
+
+// testLateCommit lets a zombie commit before each call that a new owner's start makes.
 func testLateCommit(t *testing.T, d Driver) {
-	for _, dies := range []bool{false, true} {
+	for how := range lates {
 		for _, rows := range []int{0, 12} {
 			for at := 1; ; at++ {
-				calls, err := lateCommit(t, d, at, rows, dies)
+				calls, err := lateCommit(t, d, at, rows, how)
 				if err != nil {
-					t.Fatalf("a commit of %d rows before call %d of the new owner (the zombie dies after its link: %v): %v", rows, at, dies, err)
+					t.Fatalf("a commit of %d rows before call %d of the new owner (way %d): %v", rows, at, how, err)
 				}
 				if calls < at {
 					break
@@ -161,42 +172,76 @@ func testLateCommit(t *testing.T, d Driver) {
 	}
 }
 
-func lateCommit(t *testing.T, d Driver, at, rows int, dies bool) (calls int, err error) {
+// zombie is a sink whose transaction commits when it is told to.
+type zombie struct {
+	goOn, ready, ended chan struct{}
+	once               sync.Once
+	err                error
+}
+
+func (z *zombie) commit() {
+	z.once.Do(func() { close(z.goOn) })
+	<-z.ended
+}
+
+func newZombie(d Driver, base *Disk, s flow.Slice, bodies []string, how late) (*zombie, error) {
+	ctx := context.Background()
+	z := &zombie{goOn: make(chan struct{}), ready: make(chan struct{}), ended: make(chan struct{})}
+	f := &Faults{FS: base, NoLock: true}
+	f.At = func(st Step, do func() error) error {
+		link := st.Op == "put" && strings.Contains(st.Name, "/commits/")
+		if link && how >= lateLink {
+			close(z.ready)
+			<-z.goOn
+		}
+		err := do()
+		if link && err == nil && (how == lateDies || how == lateLinkDies) {
+			f.Kill()
+			return ErrCrash
+		}
+		return err
+	}
+	k, err := d.Open(f, root)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := k.Begin(ctx, s, 0, Schema)
+	if err != nil {
+		return nil, err
+	}
+	if err := Append(ctx, tx, s, bodies); err != nil {
+		return nil, err
+	}
+	go func() { // ends with commit
+		defer close(z.ended)
+		if how < lateLink {
+			close(z.ready)
+			<-z.goOn
+		}
+		_, z.err = tx.Commit(ctx, Account(bodies))
+		z.err = errors.Join(z.err, tx.Abort())
+		_ = k.Close()
+	}()
+	<-z.ready
+	return z, nil
+}
+
+func lateCommit(t *testing.T, d Driver, at, rows int, how late) (calls int, err error) {
+	t.Helper()
 	ctx := context.Background()
 	base := disk(t)
 	s := Hours("one", 0, 2)
 	bodies := Bodies(s, rows)
-	old := &Faults{FS: base, NoLock: true}
-	if dies {
-		old.At = func(st Step, do func() error) error {
-			err := do()
-			if st.Op == "put" && strings.Contains(st.Name, "/commits/") && err == nil {
-				old.Kill()
-				return ErrCrash
-			}
-			return err
-		}
-	}
-	zombie, err := d.Open(old, root)
+	z, err := newZombie(d, base, s, bodies, how)
 	if err != nil {
 		return 0, err
 	}
-	defer zombie.Close()
-	tx, err := zombie.Begin(ctx, s, 0, Schema)
-	if err != nil {
-		return 0, err
-	}
-	if err := Append(ctx, tx, s, bodies); err != nil {
-		return 0, err
-	}
-	var commitErr error
+	defer z.commit()
 	committed := false
 	tick := func() {
 		if calls++; calls == at {
+			z.commit()
 			committed = true
-			if _, commitErr = tx.Commit(ctx, Account(bodies)); commitErr != nil {
-				_ = tx.Abort()
-			}
 		}
 	}
 	owner := &Faults{FS: base, NoLock: true}
@@ -210,19 +255,19 @@ func lateCommit(t *testing.T, d Driver, at, rows int, dies bool) (calls int, err
 	opened := calls
 	_, err = k.(sinks.Memory).Lookup(ctx, s)
 	there := err == nil
-	if err != nil && !errors.Is(err, sinks.ErrNotCommitted) {
+	switch {
+	case err != nil && !errors.Is(err, sinks.ErrNotCommitted):
 		return opened, err
-	}
-	if committed && at <= opened && commitErr == nil && !there {
+	case committed && z.err == nil && !there:
 		return opened, errors.New("the zombie's commit was lost")
-	}
-	if committed && !there && commitErr != nil && errors.Is(commitErr, sinks.ErrInDoubt) && !dies {
-		return opened, fmt.Errorf("in doubt, though nothing was committed: %w", commitErr)
+	case committed && !there && errors.Is(z.err, sinks.ErrInDoubt):
+		return opened, fmt.Errorf("in doubt, though nothing was committed: %w", z.err)
 	}
 	if !there {
 		if _, err := Write(ctx, k, s, bodies); err != nil {
 			return opened, fmt.Errorf("written again: %w", err)
 		}
 	}
+	z.commit()
 	return opened, diffVisible(d, base, bodies)
 }

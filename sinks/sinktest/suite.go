@@ -65,7 +65,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Driver) {
 		{"foreign file", true, testForeignFile},
 		{"crash at each step", true, testCrash},
 		{"crash of the restart", true, testCrashTwice},
+		{"entry that its writer didn't sync", true, testUnsynced},
 		{"fault at each step", true, testFaults},
+		{"link that takes place later", true, testLateLink},
 		{"overlapping cuts at once", true, testRace},
 		{"neighbours at once", true, testNeighbours},
 		{"zombie", true, testZombie},
@@ -91,7 +93,12 @@ func disk(t testing.TB) *Disk {
 			t.Fatal(err)
 		}
 	}
-	return d.Crash(LoseNothing, 0)
+	for _, dir := range []string{"/", "/data"} {
+		if err := d.SyncDir(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
 }
 
 func open(t testing.TB, d Driver, fsys commitlog.FS) sinks.Sink {
