@@ -140,7 +140,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 		}
 	}()
 	p.supervisor, err = supervisor.New(supervisor.Options{
-		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(),
+		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(), WorkDir: h.config.Dir,
 	})
 	if err != nil {
 		return p, err

@@ -15,13 +15,12 @@ import (
 )
 
 // outcome is how one try of a slice ended: what was committed and found, and the error of each sink that lacks it still.
-// A read's error stands for every sink that was left.
+// A read's error stands for every sink that hadn't failed before.
 type outcome struct {
 	work      *work
 	committed map[int]sinks.Receipt // committed by this try
 	found     map[int]sinks.Receipt // the sink already held it
 	failed    map[int]error
-	readErr   error // the read itself failed; failed holds it for each sink too
 	sum       flow.Sum
 	counters  map[string]uint64
 }
@@ -51,7 +50,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	}
 	src, err := r.source(ctx)
 	if err != nil {
-		return out.failRead(lacking, err)
+		return out.failAll(lacking, err)
 	}
 	w.state.wait("vendor", time.Time{})
 	r.step(StepOpen)
@@ -60,11 +59,11 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		r.observe(Event{Kind: Waiting, Slice: w.slice, Name: w.part.Name, Until: until, Message: why})
 	})
 	if err != nil {
-		return out.failRead(lacking, err)
+		return out.failAll(lacking, err)
 	}
 	defer reader.Close()
 	if err := r.ripe(w.slice, reader.VendorTime()); err != nil {
-		return out.failRead(lacking, err)
+		return out.failAll(lacking, err)
 	}
 	r.step(StepSinks)
 	legs := r.begin(ctx, w, lacking, reader)
@@ -75,7 +74,15 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	}()
 	manifest, err := r.pump(ctx, w, reader, legs)
 	if err != nil {
-		return out.failRead(lacking, err)
+		for _, l := range legs {
+			if l.err != nil { // a sink's own error, not the read's that followed from it
+				out.failed[l.index] = l.err
+			}
+		}
+		if errors.Is(err, errNoSinkLeft) {
+			return out
+		}
+		return out.failAll(lacking, err)
 	}
 	out.sum, out.counters = manifest.Sum, reader.Counters()
 	r.commit(ctx, w, legs, manifest, &out)
@@ -90,11 +97,6 @@ func (o outcome) failAll(lacking []int, err error) outcome {
 		}
 	}
 	return o
-}
-
-func (o outcome) failRead(lacking []int, err error) outcome {
-	o.readErr = err
-	return o.failAll(lacking, err)
 }
 
 // lookup asks the sinks with a memory whether they hold the slice; what is found is recorded. It returns the others.

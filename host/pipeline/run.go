@@ -420,9 +420,6 @@ type group struct {
 }
 
 func (r *run) judge(w *work, out outcome) []group {
-	if out.readErr != nil {
-		return []group{{w.sinks, r.cfg.decide(out.readErr, w.failures+1), out.readErr}}
-	}
 	var groups []group
 	for _, i := range w.sinks.each() {
 		v := r.cfg.decide(out.failed[i], w.failures+1)

@@ -568,3 +568,21 @@ func TestASinkThatPanicsFailsItsSliceOnly(t *testing.T) {
 		k.store.wantExactly(t, span(0, 50))
 	}
 }
+
+func TestASinksOwnErrorIsTold(t *testing.T) {
+	b := newBench(t, 1, 2)
+	b.source.maxCut = 1000
+	full := fault.New(fault.Config, "append", "make room", errors.New("no space left on device"))
+	for _, k := range b.sinks {
+		k.fail = func(op string, _ flow.Slice) error {
+			if op == "append" {
+				return full
+			}
+			return nil
+		}
+	}
+	s, err := b.run(span(0, 100))
+	if !errors.Is(err, full) || fault.HintOf(err) != "make room" || len(s.Faults) == 0 {
+		t.Errorf("Run = %v, faults %v: want the sinks' own error, which stops the pipeline", err, s.Faults)
+	}
+}

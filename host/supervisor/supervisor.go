@@ -48,6 +48,7 @@ type Options struct {
 	Budget     Budget       // what plugins ask for budget; nil: Configure offers no host service
 	Log        *slog.Logger // nil: nothing is logged
 	RuntimeDir string       // parent of the folder for sockets; empty: $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR, the temp folder
+	WorkDir    string       // where plugins run, which relative paths in their settings are relative to; empty: this process's
 	Version    string       // of this Sluice, for errors and the plugins' User-Agent
 	// Environment is added to every plugin's otherwise empty environment, as "GOMEMLIMIT=100MiB".
 	Environment []string
@@ -211,6 +212,7 @@ func (s *Supervisor) launch(ctx context.Context, spec Spec, path string, args []
 	}
 	p.logs = newLogReader(s.opts.Log.With("plugin", spec.String()), &p.redact)
 	p.proc = newProcess(path, args, dir, p.logs)
+	p.proc.cmd.Dir = s.opts.WorkDir
 	versions := []int{wire.ProtocolVersion}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
