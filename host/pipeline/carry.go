@@ -362,7 +362,7 @@ func guard(name, op string, f func() error) (err error) {
 		if p := recover(); p != nil {
 			err = fault.Errorf(fault.Bug, "sink "+name, "%s: panic: %v\n%s", op, p, debug.Stack())
 		} else if err != nil {
-			err = fmt.Errorf("sink %s: %s: %w", name, op, err)
+			err = fmt.Errorf("sink %s: %w", name, err) // which says what it did
 		}
 	}()
 	return f()

@@ -101,29 +101,11 @@ func lostEntry(s Sink, p flow.Partition, day time.Time, number uint64) error {
 		fmt.Errorf("the ledger holds commit %d of %s on %s and the sink's commit log lacks it", number, p, day.Format(time.DateOnly)))
 }
 
-// load reads what the ledger knows of each partition: coverage by sink, what is unavailable, and durable cuts.
+// load reads what the ledger knows of each partition, and gives up cuts that a sink's coverage is in the way of.
 func (r *run) load(ctx context.Context) error {
 	for _, p := range r.parts {
-		gone, err := r.cfg.Ledger.Unavailable(ctx, p.Partition.Partition)
-		if err != nil {
+		if err := r.know(ctx, p); err != nil {
 			return err
-		}
-		p.unavailable = nil
-		for _, g := range gone {
-			p.unavailable = p.unavailable.Add(g.Range)
-		}
-		p.cuts = nil
-		for i, s := range r.cfg.Sinks {
-			if p.covered[i], err = r.cfg.Ledger.Coverage(ctx, s.Identity(), p.Partition.Partition); err != nil {
-				return err
-			}
-			open, err := r.cfg.Ledger.Cuts(ctx, s.Identity(), p.Partition.Partition)
-			if err != nil {
-				return err
-			}
-			for _, c := range open {
-				p.addCut(c, i)
-			}
 		}
 		for i, dropped := range p.dropCuts() {
 			for _, s := range dropped {
@@ -131,6 +113,32 @@ func (r *run) load(ctx context.Context) error {
 					return err
 				}
 			}
+		}
+	}
+	return nil
+}
+
+// know reads what the ledger knows of a partition: coverage by sink, what is unavailable, and durable cuts.
+func (r *run) know(ctx context.Context, p *partition) error {
+	gone, err := r.cfg.Ledger.Unavailable(ctx, p.Partition.Partition)
+	if err != nil {
+		return err
+	}
+	p.unavailable = nil
+	for _, g := range gone {
+		p.unavailable = p.unavailable.Add(g.Range)
+	}
+	p.cuts = nil
+	for i, s := range r.cfg.Sinks {
+		if p.covered[i], err = r.cfg.Ledger.Coverage(ctx, s.Identity(), p.Partition.Partition); err != nil {
+			return err
+		}
+		open, err := r.cfg.Ledger.Cuts(ctx, s.Identity(), p.Partition.Partition)
+		if err != nil {
+			return err
+		}
+		for _, c := range open {
+			p.addCut(c, i)
 		}
 	}
 	return nil

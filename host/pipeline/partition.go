@@ -174,9 +174,18 @@ func (p *partition) take(ctx context.Context, c candidate, src Source, l *ledger
 		p.cuts = slices.DeleteFunc(p.cuts, func(x cut) bool { return x.ID == taken.ID }) // the ledger still has it
 		return taken.Slice, taken.sinks, nil
 	}
-	hints, err := l.Hints(ctx, p.Partition.Partition, hintCount)
+	planned, err := p.plan(ctx, c, src, l)
 	if err != nil {
 		return flow.Slice{}, 0, err
+	}
+	return planned[0], c.fresh.sinks, nil
+}
+
+// plan has the source cut what is fresh, at most planAhead of it; there is at least one slice.
+func (p *partition) plan(ctx context.Context, c candidate, src Source, l *ledger.Ledger) ([]flow.Slice, error) {
+	hints, err := l.Hints(ctx, p.Partition.Partition, hintCount)
+	if err != nil {
+		return nil, err
 	}
 	gap := flow.Gap{Partition: p.Partition.Partition, From: c.fresh.From, To: c.fresh.To, Hints: hints}
 	if ahead := flow.Day(gap.From).Add(planAhead); gap.To.After(ahead) {
@@ -184,12 +193,12 @@ func (p *partition) take(ctx context.Context, c candidate, src Source, l *ledger
 	}
 	planned, err := src.Plan(ctx, gap)
 	if err != nil {
-		return flow.Slice{}, 0, fmt.Errorf("plan %s: %w", p.Partition.Partition, err)
+		return nil, fmt.Errorf("plan %s: %w", p.Partition.Partition, err)
 	}
 	if len(planned) == 0 || !planned[0].From.Equal(gap.From) || planned[0].To.After(gap.To) {
-		return flow.Slice{}, 0, fmt.Errorf("plan %s: the source's first slice doesn't begin the gap %s", p.Partition.Partition, gap.Range())
+		return nil, fmt.Errorf("plan %s: the source's first slice doesn't begin the gap %s", p.Partition.Partition, gap.Range())
 	}
-	return planned[0], c.fresh.sinks, nil
+	return planned, nil
 }
 
 // hintCount is how many earlier slices' weights a plan sees.
