@@ -104,6 +104,7 @@ type assembled struct {
 	config     *config.Pipeline
 	supervisor *supervisor.Supervisor
 	requests   *requestCounter
+	streams    []sinks.Stream
 	sinks      []pipeline.Sink
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
@@ -158,6 +159,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err != nil {
 		return p, err
 	}
+	p.streams = streams
 	p.run = pipeline.Config{
 		Name: c.Name, SourceName: description.Name, SourceVer: description.Version, Version: buildVersion(),
 		Partitions: partitions, Lag: c.Lag, HostClock: c.Clock == config.ClockHost,

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/host/control"
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// largestRecord is the longest record that a plugin may send in a batch, in bytes.
+const largestRecord = 16 << 20
+
+func (a *app) checkCommand() *cobra.Command {
+	var online bool
+	c := &cobra.Command{
+		Use:   "check [PIPELINE...]",
+		Short: "Check the config file, secrets, sources, sinks and state",
+		Long: "check reads the config file, starts and configures each source without asking the vendor, and asks each sink and the\n" +
+			"state folder whether they could be opened. It creates nothing and may run beside `sluice run`.\n\n" +
+			"Exit: 0 nothing is wrong, 2 something is.",
+		RunE: func(c *cobra.Command, args []string) error {
+			if online {
+				return usageError(errors.New("--online (proof of credentials, clock and proxy) comes with a later version; `sluice preview` asks the vendor for a few records"))
+			}
+			return a.check(c.Context(), args)
+		},
+	}
+	c.Flags().BoolVar(&online, "online", false, "")
+	_ = c.Flags().MarkHidden("online")
+	return c
+}
+
+// checkProblem is a line of `check --json`.
+type checkProblem struct {
+	V        int    `json:"v"`
+	TS       string `json:"ts"`
+	Event    string `json:"event"` // "problem"
+	Pipeline string `json:"pipeline,omitempty"`
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Column   int    `json:"column,omitempty"`
+	Key      string `json:"key,omitempty"`
+	Message  string `json:"message"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+// checkedPipeline is a line of `check --json`: what a pipeline would do.
+type checkedPipeline struct {
+	V          int           `json:"v"`
+	TS         string        `json:"ts"`
+	Event      string        `json:"event"` // "pipeline_checked"
+	Pipeline   string        `json:"pipeline"`
+	Source     string        `json:"source"`
+	Streams    []string      `json:"streams"`
+	Partitions int           `json:"partitions"`
+	Range      string        `json:"range"`
+	Sinks      []checkedSink `json:"sinks"`
+	Memory     int64         `json:"memory_bytes"` // the most that the pipeline holds at once
+}
+
+type checkedSink struct {
+	Name        string `json:"name"`
+	Type        string `json:"type"`
+	Promise     string `json:"promise"`
+	AtLeastOnce bool   `json:"at_least_once"`
+	Buffer      int64  `json:"buffer_bytes"` // of each slice at work
+}
+
+// checkedConfig is the last line of `check --json`.
+type checkedConfig struct {
+	V        int    `json:"v"`
+	TS       string `json:"ts"`
+	Event    string `json:"event"` // "check"
+	Config   string `json:"config,omitempty"`
+	State    string `json:"state,omitempty"`
+	Running  bool   `json:"running"` // a run holds the state now
+	Problems int    `json:"problems"`
+}
+
+// checker gathers what is wrong.
+type checker struct {
+	app      *app
+	problems int
+}
+
+// problem reports an error, each line of a config's Problems by itself.
+func (k *checker) problem(name string, err error) {
+	var all config.Problems
+	if errors.As(err, &all) {
+		for _, p := range all {
+			k.line(p.String(), checkProblem{Pipeline: name, File: p.File, Line: p.Line, Column: p.Col, Key: p.Path, Message: p.Message, Hint: p.Hint})
+		}
+		return
+	}
+	text := err.Error()
+	if name != "" {
+		text = name + ": " + text
+	}
+	hint := fault.HintOf(err)
+	if hint != "" && !strings.Contains(text, hint) {
+		text += "\n  " + hint
+	}
+	k.line(text, checkProblem{Pipeline: name, Message: err.Error(), Hint: hint})
+}
+
+func (k *checker) line(text string, p checkProblem) {
+	k.problems++
+	if k.app.json {
+		p.V, p.TS, p.Event = 1, stamp(time.Now()), "problem"
+		k.app.printJSON(p)
+		return
+	}
+	fmt.Fprintln(k.app.log.out, k.app.log.redactor.Redact(text))
+}
+
+func (a *app) check(ctx context.Context, names []string) error {
+	k := &checker{app: a}
+	last := checkedConfig{V: 1, Event: "check"}
+	c, err := a.load()
+	if err == nil {
+		last.Config, last.State = c.Path, c.State
+		last.Running, err = k.checkAll(ctx, c, names)
+	}
+	if err != nil {
+		k.problem("", err)
+	}
+	last.TS, last.Problems = stamp(time.Now()), k.problems
+	if a.json {
+		a.printJSON(last)
+	}
+	if k.problems > 0 {
+		noun := "problems"
+		if k.problems == 1 {
+			noun = "problem"
+		}
+		if !a.json {
+			a.say("%d %s", k.problems, noun)
+		}
+		return &exitError{code: exitUsage}
+	}
+	return nil
+}
+
+// checkAll checks the state and the pipelines.
+func (k *checker) checkAll(ctx context.Context, c *config.Config, names []string) (running bool, err error) {
+	chosen, err := choosePipelines(c, names)
+	if err != nil {
+		return false, err
+	}
+	running, err = k.checkState(ctx, c)
+	if err != nil {
+		k.problem("", err)
+	}
+	if k.app.checkStdout(chosen, selection{}) != nil && !k.app.json {
+		k.app.say("two stdout sinks can't run together: name one pipeline, or choose with --sink")
+	}
+	look, err := k.app.openLooker(ctx, c)
+	if err != nil {
+		if k.problems > 0 { // the state was reported
+			return running, nil
+		}
+		return running, err
+	}
+	defer look.Close()
+	for _, p := range chosen {
+		out, errs := look.checkPipeline(ctx, p)
+		for _, err := range errs {
+			k.problem(p.Name, err)
+		}
+		if len(errs) == 0 {
+			k.app.printChecked(p, out)
+		}
+	}
+	return running, nil
+}
+
+func (k *checker) checkState(ctx context.Context, c *config.Config) (running bool, err error) {
+	if err := ledger.Usable(c.State); err != nil {
+		return false, err
+	}
+	l, err := ledger.OpenReadOnly(ctx, c.State)
+	if err == nil {
+		err = l.Close()
+	} else if errors.Is(err, ledger.ErrNoLedger) {
+		err = nil
+	}
+	_, asked := control.Query(ctx, c.State)
+	return asked == nil, err
+}
+
+func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline) (out checkedPipeline, errs []error) {
+	p, err := l.assemble(ctx, c, selection{}, false)
+	if err != nil {
+		return out, []error{err}
+	}
+	defer func() {
+		if err := p.Close(); err != nil {
+			errs = append(errs, err)
+		}
+	}()
+	out = checkedPipeline{
+		V: 1, TS: stamp(time.Now()), Event: "pipeline_checked", Pipeline: c.Name, Source: c.Source.Type, Streams: c.Streams,
+		Partitions: len(p.run.Partitions), Range: rangeText(c),
+	}
+	var sized []pipeline.Sink
+	for _, s := range c.Sinks {
+		checked, err := l.checkSink(ctx, p, s)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("sink %s: %w", s.Name, err))
+			continue
+		}
+		out.Sinks = append(out.Sinks, checked)
+		sized = append(sized, pipeline.Sink{Sink: buffered{size: checked.Buffer}})
+	}
+	if err := ledger.Usable(c.DeadLetter.Path); err != nil {
+		errs = append(errs, fmt.Errorf("dead_letter.path: %w", err))
+	}
+	out.Memory = pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, sized)
+	return out, errs
+}
+
+func (l *looker) checkSink(ctx context.Context, p *assembled, s config.Sink) (checkedSink, error) {
+	d, err := sinkDefinition(s.Type)
+	if err != nil {
+		return checkedSink{}, err
+	}
+	c, err := l.sinkConfig(p.config, s, p.streams)
+	if err != nil {
+		return checkedSink{}, err
+	}
+	if err := d.Check(ctx, c); err != nil {
+		return checkedSink{}, err
+	}
+	out := checkedSink{Name: s.Name, Type: s.Type, Promise: d.Promise, AtLeastOnce: strings.HasPrefix(d.Promise, "at least once")}
+	if d.Buffer != nil {
+		out.Buffer, err = d.Buffer(c)
+	}
+	return out, err
+}
+
+// buffered stands for a sink whose buffer is known and which isn't opened.
+type buffered struct {
+	sinks.Sink
+	size int64
+}
+
+func (b buffered) Buffer() int64 { return b.size }
+
+func rangeText(c *config.Pipeline) string {
+	switch {
+	case c.Range.Last > 0:
+		return "the last " + shortDuration(c.Range.Last) + " before the vendor's now minus " + shortDuration(c.Lag)
+	case c.Range.To == nil:
+		return c.Range.From.Format(time.RFC3339) + " up to the vendor's now minus " + shortDuration(c.Lag)
+	}
+	return c.Range.From.Format(time.RFC3339) + " to " + c.Range.To.Format(time.RFC3339)
+}
+
+func (a *app) printChecked(c *config.Pipeline, p checkedPipeline) {
+	if a.json {
+		a.printJSON(p)
+		return
+	}
+	rows := [][]string{
+		{"pipeline", p.Pipeline},
+		{"  source", fmt.Sprintf("%s: %s, partitions: %d", p.Source, strings.Join(p.Streams, ", "), p.Partitions)},
+		{"  range", p.Range},
+	}
+	buffers := int64(0)
+	for _, s := range p.Sinks {
+		rows = append(rows, []string{"  sink " + s.Name, s.Type + ": " + s.Promise})
+		buffers += s.Buffer
+	}
+	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + sinks' buffers %s)", size(uint64(p.Memory)),
+		size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(buffers)))})
+	if err := a.printTable(rows); err != nil {
+		a.log.logger.Error("print", "error", err.Error())
+	}
+}
