@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/control"
@@ -222,8 +226,8 @@ func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline) (out che
 		out.Sinks = append(out.Sinks, checked)
 		sized = append(sized, pipeline.Sink{Sink: buffered{size: checked.Buffer}})
 	}
-	if err := ledger.Usable(c.DeadLetter.Path); err != nil {
-		errs = append(errs, fmt.Errorf("dead_letter.path: %w", err))
+	if err := writable(c.DeadLetter.Path); err != nil {
+		errs = append(errs, fault.New(fault.Config, "dead_letter.path", "choose a folder that can be written", err))
 	}
 	out.Memory = pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, sized)
 	return out, errs
@@ -246,6 +250,25 @@ func (l *looker) checkSink(ctx context.Context, p *assembled, s config.Sink) (ch
 		out.Buffer, err = d.Buffer(c)
 	}
 	return out, err
+}
+
+// writable says whether a folder is there or could be made, without making it.
+func writable(dir string) error {
+	st, err := os.Stat(dir)
+	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		st, err = os.Stat(dir)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return fmt.Errorf("%s is a file, not a folder", dir)
+	}
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return &fs.PathError{Op: "write to", Path: dir, Err: err}
+	}
+	return nil
 }
 
 // buffered stands for a sink whose buffer is known and which isn't opened.
