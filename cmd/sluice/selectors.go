@@ -19,13 +19,18 @@ type selectors struct {
 }
 
 func (s *selectors) add(c *cobra.Command) {
-	c.Flags().StringVar(&s.from, "from", "", "begin here instead of the file's range: RFC 3339 or a date (UTC)")
-	c.Flags().StringVar(&s.to, "to", "", "end before this: RFC 3339 or a date (UTC)")
-	c.Flags().Var(&s.last, "last", "the last 24h, 7d, ... instead of the file's range")
+	s.addRange(c)
 	c.Flags().StringSliceVar(&s.streams, "stream", nil, "only these streams")
 	c.Flags().StringSliceVar(&s.sinks, "sink", nil, "only these sinks")
 	c.Flags().BoolVar(&s.newSelection, "new-selection", false, "")
 	_ = c.Flags().MarkHidden("new-selection")
+}
+
+// addRange adds the flags that choose a range.
+func (s *selectors) addRange(c *cobra.Command) {
+	c.Flags().StringVar(&s.from, "from", "", "begin here instead of the file's range: RFC 3339 or a date (UTC)")
+	c.Flags().StringVar(&s.to, "to", "", "end before this: RFC 3339 or a date (UTC)")
+	c.Flags().Var(&s.last, "last", "the last 24h, 7d, ... instead of the file's range")
 }
 
 func (s *selectors) selection() (selection, error) {

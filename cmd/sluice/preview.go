@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks/encode"
+)
+
+// previewRequests is the most that a preview asks of the vendor.
+const previewRequests = 12
+
+func (a *app) previewCommand() *cobra.Command {
+	var f selectors
+	n := 10
+	c := &cobra.Command{
+		Use:   "preview [PIPELINE]",
+		Short: "Print a few records; nothing is committed",
+		Long: "preview reads from the newest end of the range until it has a few records, prints them as NDJSON and commits nothing.\n" +
+			"It costs at least one request of the vendor's budget, so it needs the state: not while `sluice run` holds it.",
+		Example: "  sluice preview -n 3\n  sluice preview prod --from 2026-11-01 --to 2026-11-02",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError(fmt.Errorf("`%s` takes one pipeline, not %d; see `%s --help`", c.CommandPath(), len(args), c.CommandPath()))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return a.preview(c.Context(), args, f, n) },
+	}
+	f.addRange(c)
+	c.Flags().StringSliceVar(&f.streams, "stream", nil, "only these streams")
+	c.Flags().IntVarP(&n, "records", "n", n, "how many records to print")
+	return c
+}
+
+func (a *app) preview(ctx context.Context, names []string, f selectors, n int) (err error) {
+	sel, err := f.selection()
+	if err != nil {
+		return err
+	}
+	if n < 1 {
+		return usageError(fmt.Errorf("--records %d: want at least 1", n))
+	}
+	c, err := a.load()
+	if err != nil {
+		return err
+	}
+	all, err := choosePipelines(c, names)
+	if err != nil {
+		return usageError(err)
+	}
+	if len(all) > 1 {
+		return usageError(fmt.Errorf("%s has several pipelines: name the one to preview", c.Path))
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	defer keepPipeErrors()()
+	h, err := a.openHost(ctx, c)
+	if err != nil {
+		return &exitError{codeOf(err), err}
+	}
+	defer h.Close()
+	p, err := h.assemble(ctx, all[0], sel, false)
+	if err != nil {
+		return &exitError{codeOf(err), err}
+	}
+	v := &previewer{app: a, config: p.run, left: n}
+	err = v.run(ctx)
+	if e := p.Close(); err == nil {
+		err = e
+	}
+	a.say("%d records, %d requests to the vendor; nothing was committed", n-v.left, v.requests)
+	switch {
+	case err == nil, isReaderGone(err):
+		return nil
+	case ctx.Err() != nil:
+		return &exitError{code: exitInterrupted}
+	}
+	err = asUsage(err)
+	return &exitError{codeOf(err), err}
+}
+
+// previewer reads backwards from the newest end of a range.
+type previewer struct {
+	app      *app
+	config   pipeline.Config
+	left     int // records to print yet
+	requests int
+}
+
+func (v *previewer) run(ctx context.Context) error {
+	src, err := v.config.Start(ctx)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	asked, err := v.rangeOf(ctx, src)
+	if err != nil {
+		return err
+	}
+	if asked.Empty() {
+		v.app.say("the range is empty: nothing of it is closed yet")
+		return nil
+	}
+	windows := previewWindows(asked)
+	for _, window := range windows {
+		for _, p := range v.config.Partitions {
+			if v.left == 0 {
+				return nil
+			}
+			if v.requests == previewRequests {
+				v.app.say("stopped after %d requests, at %s; --from and --to look elsewhere", v.requests, shortTime(window.To))
+				return nil
+			}
+			if err := v.read(ctx, src, flow.NewSlice(p.Partition, window.From, window.To, 0)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rangeOf is the asked range up to the vendor's now minus lag.
+func (v *previewer) rangeOf(ctx context.Context, src pipeline.Source) (flow.Range, error) {
+	now := time.Now()
+	if !v.config.HostClock {
+		var err error
+		if now, err = src.Now(ctx); err != nil {
+			return flow.Range{}, fmt.Errorf("vendor's clock: %w", err)
+		}
+	}
+	r := flow.Range{From: v.config.From, To: now.UTC().Add(-v.config.Lag).Truncate(time.Millisecond)}
+	if !v.config.To.IsZero() && v.config.To.Before(r.To) {
+		r.To = v.config.To
+	}
+	if v.config.Last > 0 {
+		r.From = r.To.Add(-v.config.Last)
+	}
+	return r, nil
+}
+
+// previewWindows cuts a range into windows that grow backwards from its end, none across a UTC day: an hour, four,
+// sixteen, then days.
+func previewWindows(r flow.Range) []flow.Range {
+	var out []flow.Range
+	width := time.Hour
+	for to := r.To; to.After(r.From) && len(out) <= previewRequests; width = min(4*width, 24*time.Hour) {
+		from := to.Add(-width)
+		if day := flow.Day(to.Add(-time.Millisecond)); from.Before(day) {
+			from = day
+		}
+		if from.Before(r.From) {
+			from = r.From
+		}
+		out = append(out, flow.Range{From: from, To: to})
+		to = from
+	}
+	return out
+}
+
+// read prints what it needs of one slice and gives the rest up.
+func (v *previewer) read(ctx context.Context, src pipeline.Source, s flow.Slice) (err error) {
+	v.requests++
+	r, err := src.Read(ctx, s, v.config.Window/int64(v.config.Parallel), func(until time.Time, why string) {
+		if !until.IsZero() {
+			v.app.log.logger.Info("waits until " + until.UTC().Format("15:04:05") + ": " + why)
+		}
+	})
+	if err != nil {
+		return v.cutShort(fmt.Errorf("%s: %w", s, err))
+	}
+	defer func() {
+		if e := r.Close(); err == nil && v.left > 0 {
+			err = e
+		}
+	}()
+	enc, err := encode.New(encode.NDJSON, r.Schema())
+	if err != nil {
+		return err
+	}
+	for v.left > 0 {
+		item, err := r.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return v.cutShort(fmt.Errorf("%s: %w", s, err))
+		}
+		err = v.print(enc, item)
+		r.Release(item)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cutShort lets a read that met the vendor's cap be enough: a preview needs no complete slice.
+func (v *previewer) cutShort(err error) error {
+	var truncated *flow.Truncated
+	if errors.As(err, &truncated) || fault.KindOf(err) == fault.NotYet {
+		return nil
+	}
+	return err
+}
+
+func (v *previewer) print(enc encode.Encoder, item flow.Item) error {
+	if item.Dead != nil {
+		if item.Dead.Last {
+			v.app.say("a record would become a dead letter: %s", item.Dead.Reason)
+		}
+		return nil
+	}
+	rec := item.Batch.Records
+	if rows := int64(v.left); rec.NumRows() > rows {
+		rec = rec.NewSlice(0, rows)
+		defer rec.Release()
+	}
+	var buf []byte
+	for row := 0; row < int(rec.NumRows()); {
+		var err error
+		if buf, row, err = enc.Append(buf[:0], rec, row, 256<<10); err != nil {
+			return err
+		}
+		if _, err := v.app.stdout.Write(buf); err != nil {
+			return err
+		}
+	}
+	v.left -= int(rec.NumRows())
+	return nil
+}
