@@ -37,6 +37,7 @@ func serve(def Definition, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	endWithHost(os.Stdin, os.Exit)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: wire.Handshake,
 		Plugins:         plugin.PluginSet{wire.PluginSetName: &servedPlugin{server: server}},
