@@ -19,7 +19,7 @@ for dir in "${found[@]}"; do
 	for target in $targets; do
 		count=$((count + 1))
 		begin=$SECONDS
-		if output=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" "$pkg" 2>&1); then
+		if output=$(go test -run '^$' -fuzz "^$target\$" -fuzzminimizetime 20x -fuzztime "$FUZZTIME" "$pkg" 2>&1); then
 			echo "ok    $pkg $target ($((SECONDS - begin))s) $(grep -o 'execs: [0-9]*' <<<"$output" | tail -n 1)"
 		else
 			printf '%s\nFAIL  %s %s\n' "$output" "$pkg" "$target"
