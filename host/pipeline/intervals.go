@@ -21,7 +21,6 @@ func setOf(indexes ...int) sinkSet {
 	return s
 }
 
-func (s sinkSet) has(i int) bool { return s&(1<<i) != 0 }
 func (s sinkSet) count() int     { return bits.OnesCount64(uint64(s)) }
 
 // each returns the set's indexes in ascending order.

@@ -28,8 +28,7 @@ type partition struct {
 // cut is a slice that was cut in an earlier run or by a split, with the sinks whose ledger holds it open.
 type cut struct {
 	flow.Slice
-	sinks    sinkSet
-	attempts uint32
+	sinks sinkSet
 }
 
 // work is a slice that a run has taken up, for the sinks that lack it.
