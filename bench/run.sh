@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Throughput, CPU and memory of `sluice run` beside curl, in one interleaved run, into bench/RESULTS.md.
+#
+#   run.sh          at full size: SIZE bytes (1 GiB) in ROUNDS rounds (5), in memory, then on disk
+#   run.sh --cold   the same, and how long a build takes with an empty build cache
+#   run.sh --quick  256 MiB in memory, three rounds, to stdout: fails on a cliff (a tenth of curl, 256 MiB of memory)
+#
+# SLUICE_BENCH_MEMORY and SLUICE_BENCH_DISK name folders on a memory file system and on a disk; RESULTS another file for the tables.
+# shellcheck source=../.ci/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../.ci/lib.sh"
+
+memory=${SLUICE_BENCH_MEMORY:-/dev/shm}
+disk=${SLUICE_BENCH_DISK:-$WORK}
+size=${SIZE:-$((1 << 30))}
+rounds=${ROUNDS:-5}
+results=${RESULTS:-bench/RESULTS.md}
+quick=0 cold=0
+case ${1:-} in
+"") ;;
+--quick) quick=1 ;;
+--cold) cold=1 ;;
+*) die "usage: run.sh [--quick | --cold]" ;;
+esac
+
+if [ "$(uname -s)" != Linux ]; then
+	missing_part "benchmark" "run it on Linux: it reads /proc"
+	exit 0
+fi
+for program in curl sync df; do
+	if ! command -v "$program" >/dev/null; then
+		missing_part "benchmark" "install $program"
+		exit 0
+	fi
+done
+
+go build -trimpath -o "$WORK/sluice" ./cmd/sluice
+go build -o "$WORK/measure" ./bench/measure
+
+if [ "$quick" = 1 ]; then
+	size=$((256 << 20))
+	rounds=3
+fi
+# The first download, one of the case's, which for ndjson is 2.2 times the lines, and some room.
+need=$((size * 4))
+for folder in "$memory" "$disk"; do
+	free=$(df --output=avail -B1 "$folder" | tail -1)
+	[ "$free" -ge "$need" ] || die "$folder has $free bytes free, $need are needed: name another folder or a smaller SIZE"
+done
+if [ "$quick" = 1 ]; then
+	"$WORK/measure" -sluice "$WORK/sluice" -size "$size" -rounds "$rounds" -memory "$memory" -floor 0.1
+	exit 0
+fi
+
+# field NAME FILE prints the first value of a line "NAME : value".
+field() { sed -n "s/^$1[[:space:]]*: *//p" "$2" | head -1; }
+
+notes=$(
+	commit=$(git describe --always --dirty 2>/dev/null) || commit="without a repository"
+	printf '# Benchmark\n\nMeasured by bench/run.sh; docs/performance.md says how and what limits.\n\n'
+	printf -- '- machine: %s cores of %s, %s MiB of memory, Linux %s; load %s at the start\n' "$(nproc)" "$(field 'model name' /proc/cpuinfo)" \
+		"$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024))" "$(uname -r)" "$(cut -d' ' -f1 /proc/loadavg)"
+	printf -- '- %s, %s, %s\n' "$(date -u +%F)" "$(go version | cut -d' ' -f3)" "$(curl --version | cut -d' ' -f1,2 | head -1)"
+	printf -- '- commit %s; the binary takes %s MiB\n' "$commit" "$(($(stat -c %s "$WORK/sluice") >> 20))"
+	if [ "$cold" = 1 ]; then
+		TIMEFORMAT='- build with an empty build cache (modules downloaded): %R s, %U s of user and %S s of system time'
+		{ time GOCACHE=$WORK/cache go build -trimpath -o "$WORK/cold" ./cmd/sluice >&2; } 2>&1
+	elif [ -f "$results" ]; then
+		grep '^- build with an empty build cache' "$results" || true # measured once
+	fi
+)
+"$WORK/measure" -sluice "$WORK/sluice" -size "$size" -rounds "$rounds" -memory "$memory" -disk "$disk" -notes "$notes" -out "$results"
+cat "$results"
