@@ -38,11 +38,17 @@ type fakeSource struct {
 	reads    []flow.Slice
 	opened   func(s flow.Slice) // called when a read opens
 	dead     func(ms int64) bool
+	crash    func(call string) error // of Plan ("plan") and Now ("now"); nil: neither fails
 }
 
 func (f *fakeSource) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.crash != nil {
+		if err := f.crash("plan"); err != nil {
+			return nil, err
+		}
+	}
 	var out []flow.Slice
 	at := g.From
 	for range 1 + f.rng.IntN(3) {
@@ -62,9 +68,17 @@ func (f *fakeSource) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 	return out, nil
 }
 
-func (f *fakeSource) Now(context.Context) (time.Time, error) { return f.now(), nil }
-func (f *fakeSource) Close() error                           { return nil }
-func (f *fakeSource) Done() <-chan struct{}                  { return f.done }
+func (f *fakeSource) Close() error          { return nil }
+func (f *fakeSource) Done() <-chan struct{} { return f.done }
+
+func (f *fakeSource) Now(context.Context) (time.Time, error) {
+	if f.crash != nil {
+		if err := f.crash("now"); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return f.now(), nil
+}
 
 func (f *fakeSource) Read(ctx context.Context, s flow.Slice, _ int64, waiting func(time.Time, string)) (Reader, error) {
 	f.mu.Lock()

@@ -78,7 +78,7 @@ func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration
 	r.summary = Summary{Pipeline: r.cfg.Name, Started: time.Now().UTC()}
 	err := r.cfg.Validate()
 	if err == nil {
-		err = r.prepare(ctx)
+		err = r.prepare(ctx, drain)
 	}
 	if err == nil {
 		r.observe(Event{Kind: Started, Message: r.startedMessage()})
@@ -89,12 +89,8 @@ func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration
 }
 
 // prepare asks the vendor's clock, fixes the asked range and heals the ledger.
-func (r *run) prepare(ctx context.Context) error {
-	src, err := r.source(ctx)
-	if err != nil {
-		return err
-	}
-	if err := r.clock.ask(ctx, src, r.cfg.HostClock); err != nil {
+func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
+	if err := r.firstContact(ctx, drain); err != nil {
 		return err
 	}
 	r.workMu.Lock()
@@ -112,6 +108,39 @@ func (r *run) prepare(ctx context.Context) error {
 		p.asked = r.asked
 	}
 	return r.load(ctx)
+}
+
+// firstContact starts the plugin and asks the vendor's clock. What may pass is tried again as often as a slice is.
+func (r *run) firstContact(ctx context.Context, drain <-chan struct{}) error {
+	for failures := 1; ; failures++ {
+		src, err := r.source(ctx)
+		if err == nil {
+			err = r.clock.ask(ctx, src, r.cfg.HostClock)
+		}
+		if err == nil {
+			return nil
+		}
+		v := r.cfg.decide(err, failures)
+		if v.action != actRetry && v.action != actWait {
+			return err
+		}
+		if v.fresh {
+			r.retire()
+		}
+		wait := max(v.wait, r.cfg.backoff(failures))
+		r.observe(Event{Kind: Retry, Err: err, Message: err.Error(), Hint: fault.HintOf(err), Until: time.Now().Add(wait)})
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-drain:
+			timer.Stop()
+			r.summary.Stopped = true
+			return fault.New(fault.Canceled, "start", "", err)
+		case <-ctx.Done():
+			timer.Stop()
+			return fault.New(fault.Canceled, "start", "", ctx.Err())
+		}
+	}
 }
 
 // ask fixes the asked range: never later than the vendor's now minus lag, but for a `to` that has passed by less than
@@ -262,12 +291,12 @@ func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, err
 		if err != nil {
 			return nil, r.startFailed(err, sooner)
 		}
-		r.starts = 0
 		cuts := slices.Clone(p.cuts)
 		s, set, err := p.take(ctx, c, src, r.cfg.Ledger)
 		if err != nil {
-			return nil, err
+			return nil, r.startFailed(err, sooner)
 		}
+		r.starts = 0
 		if s.To.After(horizon) { // a `to` that has passed by less than lag
 			p.cuts = cuts
 			until := time.Now().Add(s.To.Sub(horizon))
@@ -285,11 +314,16 @@ func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, err
 	return nil, nil
 }
 
-// startFailed lets a plugin that didn't start be tried again; after as many tries as a slice has the pipeline stops.
+// startFailed lets a plugin that didn't start, or didn't plan, be tried again; after as many tries as a slice has the
+// pipeline stops.
 func (r *run) startFailed(err error, sooner func(time.Duration)) error {
 	r.starts++
-	if v := r.cfg.decide(err, r.starts); v.action != actRetry {
+	v := r.cfg.decide(err, r.starts)
+	if v.action != actRetry {
 		return err
+	}
+	if v.fresh {
+		r.retire()
 	}
 	wait := r.cfg.backoff(r.starts)
 	r.observe(Event{Kind: Retry, Err: err, Message: err.Error(), Hint: fault.HintOf(err), Until: time.Now().Add(wait)})
