@@ -21,7 +21,7 @@ func setOf(indexes ...int) sinkSet {
 	return s
 }
 
-func (s sinkSet) count() int     { return bits.OnesCount64(uint64(s)) }
+func (s sinkSet) count() int { return bits.OnesCount64(uint64(s)) }
 
 // each returns the set's indexes in ascending order.
 func (s sinkSet) each() []int {
