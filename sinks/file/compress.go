@@ -38,13 +38,13 @@ type compressor interface {
 // zstdWindow is far beyond the distance at which log lines repeat, and bounds an encoder's memory.
 const zstdWindow = 1 << 20
 
-// memory is the most that a compressor holds, in bytes; TestCompressorMemory measures it.
+// memory is the most that a compressor holds, in bytes; TestNoRaceCompressorMemory measures it.
 func (c compression) memory() int64 {
 	switch c {
 	case gz:
-		return 2 << 20
+		return 1 << 20
 	case zst:
-		return 8 << 20
+		return 4 << 20
 	}
 	return 0
 }

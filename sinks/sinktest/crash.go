@@ -25,7 +25,7 @@ func allWork() []work {
 		key      string
 		from, to int
 		rows     int
-	}{{"one", 0, 6, 40}, {"one", 6, 7, 0}, {"two", 0, 24, 3}, {"one", 12, 24, 25}} {
+	}{{"one", 0, 6, 24}, {"one", 6, 7, 0}, {"two", 0, 24, 3}, {"one", 12, 24, 13}} {
 		slice := Hours(s.key, s.from, s.to)
 		all = append(all, work{slice, Bodies(slice, s.rows)})
 	}
@@ -83,7 +83,7 @@ func runUntil(d Driver, base *Disk, step int, after bool) (sure []flow.Slice, st
 // losses are the ways in which a crash is survived: seeds above 1 lose by chance.
 func lossOf(seed uint64) Loss { return Loss(min(seed, uint64(LoseSome))) }
 
-const seeds = 4
+const seeds = 3
 
 func (d Driver) stride() int { return max(d.Stride, 1) }
 
@@ -161,8 +161,8 @@ func testCrashTwice(t *testing.T, d Driver) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for first := 5; first <= steps; first += 4 * d.stride() {
-		for second := 1; ; second++ {
+	for first := 5; first <= steps; first += 13 * d.stride() {
+		for second := 1 + first%2; ; second += 2 {
 			base := disk(t)
 			sure, _, _ := runUntil(d, base, first, true)
 			again := base.Crash(lossOf(uint64(second%seeds)), uint64(second))
@@ -189,7 +189,10 @@ func testFaults(t *testing.T, d Driver) {
 		t.Fatal(err)
 	}
 	for step := 1; step <= steps; step += d.stride() {
-		for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
+		for i, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
+			if errno != syscall.EIO && step%2 == i/2 {
+				continue // the two differ in their text alone
+			}
 			for _, done := range []bool{false, true} { // an EIO may come after the deed
 				if done && errno != syscall.EIO {
 					continue
