@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
@@ -48,7 +49,11 @@ func (a *app) simCommand() *cobra.Command {
 		Args:    exactArgs(0),
 		RunE:    func(c *cobra.Command, _ []string) error { return a.sim(c.Context(), f) },
 	}
-	flags := c.Flags()
+	f.add(c.Flags())
+	return c
+}
+
+func (f *simFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "address to listen on; port 0 is any free one")
 	flags.BoolVar(&f.public, "public", false, "allow --listen on an address that other machines reach")
 	flags.StringVar(&f.key, "key", vendorsim.DemoKey, "API key that is accepted")
@@ -67,7 +72,6 @@ func (a *app) simCommand() *cobra.Command {
 	flags.BoolVar(&f.gzip, "gzip", false, "compress for clients that accept it")
 	flags.IntVar(&f.wrongKeyStatus, "wrong-key-status", 404, "answer to a wrong key: 404 or 401")
 	flags.StringVar(&f.faults, "faults", "", "file with a JSON script of faults")
-	return c
 }
 
 func (a *app) sim(ctx context.Context, f simFlags) error {

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/template"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/plugins/vendorsim"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks/file"
+)
+
+const (
+	demoMark = "# sluice demo, data from "
+	demoDays = 7
+	// demoSeed and the first day decide every line, so that a demo that is repeated is served the same.
+	demoSeed = 1
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	dir, keep := "./sluice-demo", false
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Show the whole way on this machine, without an account",
+		Long: "demo starts a simulator of the vendor, writes a config file, and downloads seven days of four logs through a plugin\n" +
+			"process into files, all in one folder. Run it again: what is there is not fetched twice.",
+		Args: exactArgs(0),
+		RunE: func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), dir, keep) },
+	}
+	c.Flags().StringVar(&dir, "dir", dir, "folder to make, or to go on with")
+	c.Flags().BoolVar(&keep, "keep", false, "leave the simulator up until SIGINT or SIGTERM, to try other commands")
+	return c
+}
+
+func (a *app) demo(ctx context.Context, dir string, keep bool) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return failedError(err)
+	}
+	start, err := demoStart(dir, time.Now())
+	if err != nil {
+		return usageError(err)
+	}
+	logs := vendorsim.Seeded(vendorsim.SeedOptions{Seed: demoSeed, Start: start, Days: demoDays, Lines: 7000})
+	sim, err := vendorsim.New(vendorsim.Options{Logs: logs})
+	if err != nil {
+		return failedError(err)
+	}
+	defer sim.Close()
+	base, err := sim.Start("127.0.0.1:0")
+	if err != nil {
+		return failedError(fmt.Errorf("start the simulator: %w", err))
+	}
+	if a.file, err = writeDemo(dir, base, start, logs); err != nil {
+		return failedError(err)
+	}
+	a.say("a simulated vendor serves at %s; the config file is %s", base, a.file)
+	var code *exitError
+	if err := a.run(ctx, nil, runFlags{}); err != nil && (!errors.As(err, &code) || code.err != nil || code.code != exitOK) {
+		return err
+	}
+	if err := a.status(ctx, nil); err != nil {
+		return err
+	}
+	if err := a.showDemo(dir); err != nil {
+		return failedError(err)
+	}
+	if !keep {
+		return nil
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a.say("the simulator stays up; Ctrl-C ends it")
+	<-ctx.Done()
+	return nil
+}
+
+// demoStart returns the first day of the demo's data: of the demo that the folder holds, else seven whole days back. A
+// folder that holds something else is refused.
+func demoStart(dir string, now time.Time) (time.Time, error) {
+	hint := "choose another with --dir, or move it away"
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		// Its end must be past by more than the lag, else the run would wait for that.
+		return flow.Day(now.UTC().Add(-10*time.Minute)).AddDate(0, 0, -demoDays), nil
+	}
+	if err != nil {
+		return time.Time{}, fault.New(fault.Config, "", hint, err)
+	}
+	f, err := os.Open(filepath.Join(dir, config.FileName))
+	if err == nil {
+		defer f.Close()
+		line, _ := bufio.NewReader(f).ReadString('\n')
+		day, ok := strings.CutPrefix(strings.TrimSpace(line), demoMark)
+		start, err := time.Parse(time.DateOnly, day)
+		if ok && err == nil {
+			return start, nil
+		}
+	}
+	return time.Time{}, fault.New(fault.Config, "", hint, fmt.Errorf("%s is there already and holds no demo", dir))
+}
+
+// writeDemo writes the key and the config file. The simulator's port differs from time to time; it is no part of the
+// selection, so the file may change.
+func writeDemo(dir, base string, start time.Time, logs []vendorsim.Log) (string, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", err
+	}
+	var text bytes.Buffer
+	err := demoTemplate.Execute(&text, map[string]any{
+		"Mark": demoMark + start.Format(time.DateOnly), "Base": base, "Logs": logs,
+		"From": start.Format(time.DateOnly), "To": start.AddDate(0, 0, demoDays).Format(time.DateOnly),
+	})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, config.FileName) // first: it marks the folder as a demo's
+	if err := replaceFile(path, text.Bytes(), 0o666); err != nil {
+		return "", err
+	}
+	return path, replaceFile(filepath.Join(dir, "api-key"), []byte(vendorsim.DemoKey+"\n"), 0o600)
+}
+
+// replaceFile puts a file in the place of another at once, so that a stopped demo leaves no half of one.
+func replaceFile(path string, text []byte, mode fs.FileMode) error {
+	temp := path + ".tmp"
+	if err := os.WriteFile(temp, text, mode); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+var demoTemplate = template.Must(template.New("demo").Parse(`{{.Mark}}
+state: ./state
+pipelines:
+  - name: demo
+    source:
+      type: rapid7-download
+      config:
+        base_url: {{printf "%q" .Base}}     # the simulator; with an account: region
+        api_key: ${file:api-key}     # beside this file, for its owner only
+        logs:
+{{- range .Logs}}
+          - {{.ID}}     # {{.Name}}
+{{- end}}
+    range: {from: {{.From}}, to: {{.To}}}
+    sinks:
+      - name: lake
+        type: file
+        config: {path: ./lake, format: ndjson, compression: zstd}
+`))
+
+// showDemo prints the first lines of a file that the demo made, and says where to look.
+func (a *app) showDemo(dir string) error {
+	pattern := filepath.Join(dir, "lake", "stream=events", "log_id="+vendorsim.SeedAppID, "date=*", "*.zst")
+	made, err := filepath.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	if len(made) == 0 {
+		return fmt.Errorf("the demo made no file like %s", pattern)
+	}
+	if a.json {
+		a.printJSON(struct {
+			V      int    `json:"v"`
+			TS     string `json:"ts"`
+			Event  string `json:"event"`
+			Dir    string `json:"dir"`
+			Config string `json:"config"`
+			Sample string `json:"sample"`
+		}{1, stamp(time.Now()), "demo", dir, a.file, made[0]})
+		return nil
+	}
+	me, configFile, sample := invocation(), shortPath(a.file), shortPath(made[0])
+	text := fmt.Sprintf("\n$ %s cat %s | head -n 3\n", me, sample)
+	lines, err := firstLines(made[0], 3)
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		text += l + "\n"
+	}
+	text += fmt.Sprintf("\nIt made %s:\n  sluice.yaml  the config file\n  lake/        the records, one file a log and day; lake/_sluice proves what was committed\n"+
+		"  state/       the ledger\n\nLook at it:\n  %s -f %s status\n  %s cat %s\n  find %s -name '*.zst'\n",
+		shortPath(dir), me, configFile, me, sample, shortPath(filepath.Join(dir, "lake")))
+	return a.printText(text)
+}
+
+// firstLines returns the first n lines of a data file.
+func firstLines(path string, n int) ([]string, error) {
+	w := &lineTaker{left: n}
+	if err := file.Cat(w, path); err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
+	return w.lines, nil
+}
+
+var errEnough = errors.New("enough lines")
+
+// lineTaker keeps the first lines of what is written to it, then refuses more.
+type lineTaker struct {
+	left  int
+	lines []string
+	rest  []byte
+}
+
+func (t *lineTaker) Write(p []byte) (int, error) {
+	t.rest = append(t.rest, p...)
+	for t.left > 0 {
+		line, rest, ok := bytes.Cut(t.rest, []byte("\n"))
+		if !ok {
+			return len(p), nil
+		}
+		t.lines, t.rest, t.left = append(t.lines, string(line)), rest, t.left-1
+	}
+	return 0, errEnough
+}
+
+// invocation is how this program was called: what a reader can type again.
+func invocation() string {
+	if strings.Contains(filepath.ToSlash(os.Args[0]), "/go-build") {
+		return "go run ./cmd/sluice"
+	}
+	return os.Args[0]
+}
+
+// shortPath makes a path relative to the working folder if it lies below it.
+func shortPath(path string) string {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(cwd, path); err == nil && !strings.HasPrefix(rel, "..") {
+		return "." + string(filepath.Separator) + rel
+	}
+	return path
+}
