@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/plugins/vendorsim"
+)
+
+// TestKilledHostAtEveryStep ends the host with SIGKILL at each step of a slice, early and in the middle of the run, and runs
+// again: every line is there once, and the plugin didn't outlive its host.
+func TestKilledHostAtEveryStep(t *testing.T) {
+	for _, step := range pipeline.Steps() {
+		later := 5
+		if step == pipeline.StepSplit || step == pipeline.StepSplitDone {
+			later = 2 // what the first slices weigh keeps others from being split
+		}
+		for _, nth := range []int{1, later} {
+			if testing.Short() && nth > 1 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%d", step, nth), func(t *testing.T) {
+				t.Parallel()
+				// Days of the two large logs hold more than the limit, so that slices are split.
+				r := seededRig(t, vendorsim.Options{}, 3500)
+				r.logs = []string{vendorsim.SeedWebID, vendorsim.SeedAppID, vendorsim.SeedAwkwardID}
+				r.to = seedStart.Add(2 * 24 * time.Hour)
+				r.source["limit"] = 300
+				raw := r.fileSink("raw", "raw", "none")
+				packed := r.fileSink("packed", "ndjson", "gzip")
+				r.write()
+				c := r.prepare(killEnv+"="+fmt.Sprintf("%s:%d", step, nth), "run").start()
+				pid := c.awaitPlugin()
+				c.wait()
+				if c.signal != syscall.SIGKILL {
+					t.Fatalf("the step was never reached: exit %d\n%s", c.code, tail(c.stderr.String()))
+				}
+				mustEnd(t, pid, 2*time.Second)
+				r.run(0, "run")
+				r.mustHold(raw, "raw", seedStart, r.to)
+				r.mustHold(packed, "ndjson", seedStart, r.to)
+				r.mustKeepBudget()
+			})
+		}
+	}
+}
+
+// TestTenRestarts ends the host ten times at any moment, then lets it finish.
+func TestTenRestarts(t *testing.T) {
+	t.Parallel()
+	r := seededRig(t, vendorsim.Options{}, 20_000)
+	r.source["limit"] = 1000
+	raw := r.fileSink("raw", "raw", "none")
+	packed := r.fileSink("packed", "csv", "zstd")
+	r.write()
+	seed := time.Now().UnixNano()
+	rnd := rand.New(rand.NewPCG(uint64(seed), 1))
+	t.Logf("seed %d", seed)
+	for n := range 10 {
+		c := r.prepare("run").start()
+		if n%2 == 0 { // in the middle of the work, the other times at any moment of start and planning too
+			before := len(commits(t, raw))
+			c.await("a commit", func() bool { return len(commits(t, raw)) > before })
+		}
+		pause := time.Duration(rnd.IntN(900)) * time.Millisecond
+		select {
+		case <-c.ended:
+			t.Fatalf("the run ended with %d before it could be killed: too little work", c.code)
+		case <-time.After(pause):
+		}
+		plugins := c.plugins()
+		c.kill()
+		for _, pid := range plugins {
+			mustEnd(t, pid, 2*time.Second)
+		}
+	}
+	r.run(0, "run")
+	r.mustHold(raw, "raw", seedStart, seedEnd)
+	r.mustHold(packed, "csv", seedStart, seedEnd)
+	r.mustKeepBudget()
+}
+
+// TestKilledPlugin ends the plugin again and again while it works: the host goes on with a fresh one.
+func TestKilledPlugin(t *testing.T) {
+	t.Parallel()
+	r := seededRig(t, vendorsim.Options{}, 15_000)
+	r.source["limit"] = 1000
+	root := r.fileSink("out", "raw", "none")
+	r.write()
+	c := r.prepare("run").start()
+	last := 0
+	for range 4 {
+		before := len(commits(t, root))
+		c.await("progress", func() bool { return len(commits(t, root)) > before })
+		pid := 0
+		c.await("a fresh plugin", func() bool {
+			for _, p := range c.plugins() {
+				if p != last {
+					pid = p
+				}
+			}
+			return pid != 0
+		})
+		last = pid
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.wait().mustExit(0)
+	c.mustSay("rapid7-download", "SIGKILL")
+	r.mustHold(root, "raw", seedStart, seedEnd)
+	r.mustKeepBudget()
+}
+
+// TestSecondRun is refused while the first holds the state.
+func TestSecondRun(t *testing.T) {
+	t.Parallel()
+	r := seededRig(t, vendorsim.Options{}, 500)
+	root := r.fileSink("out", "raw", "none")
+	r.write()
+	hold := make(chan struct{})
+	if err := r.sim.AddFault(vendorsim.Rule{Nth: []int{3}, Fault: vendorsim.Fault{Hold: hold}}); err != nil {
+		t.Fatal(err)
+	}
+	first := r.prepare("run").start()
+	first.await("a held request", func() bool { return len(r.sim.Active()) > 0 })
+	second := r.run(4, "run")
+	second.mustSay("another")
+	close(hold)
+	first.wait().mustExit(0)
+	r.mustHold(root, "raw", seedStart, seedEnd)
+}
