@@ -20,8 +20,9 @@ const maxSocketPath = 103
 // longestSocket is the longest name below a host's folder: the process's number, and "plugin" with up to ten random digits.
 const longestSocket = "/9999/plugin1234567890"
 
-// folderPrefix begins the name of a host's folder; one that is being made has a dot in front.
-const folderPrefix = "sluice-"
+// folderPrefix begins the name of a host's folder; one that is being made has a dot in front. Nothing else may be called
+// like that: what is, and isn't locked, is swept.
+const folderPrefix = "sluice-plug-"
 
 // unlockedAge is how old a folder without a lock must be before it counts as left over: its maker may be between two steps.
 const unlockedAge = 10 * time.Minute
