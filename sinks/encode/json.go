@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 
@@ -127,6 +128,7 @@ type bound struct {
 	array arrow.Array
 	nulls bool // some value is null
 	value appender
+	fixed bool // key is the whole text, of one or several fields that have one value in the batch; there is no array
 }
 
 func (f field) bind(a arrow.Array) bound {
@@ -146,7 +148,9 @@ func appendObject(dst []byte, fields []bound, row int) []byte {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = f.value(append(dst, f.key...), row)
+		if dst = append(dst, f.key...); !f.fixed {
+			dst = f.value(dst, row)
+		}
 	}
 	return append(dst, '}')
 }
@@ -180,6 +184,52 @@ func liveFields(all []bound) []bound {
 	}
 	return live
 }
+
+// fixFields encodes the fields that have one value in the whole batch once instead of in every row: most of a log line's
+// columns say where it comes from. Neighbours become one. text is where their bytes go.
+func fixFields(all []bound, text []byte) (fixed []bound, out []byte) {
+	fixed = all[:0]
+	for _, b := range all {
+		if b.nulls || !uniform(b.array) {
+			fixed = append(fixed, b)
+			continue
+		}
+		start := len(text)
+		if last := len(fixed) - 1; last >= 0 && fixed[last].fixed {
+			start -= len(fixed[last].key) // it lies at the end of text
+			fixed = fixed[:last]
+			text = append(text, ',')
+		}
+		text = b.value(append(text, b.key...), 0)
+		fixed = append(fixed, bound{key: text[start:len(text):len(text)], fixed: true})
+	}
+	return fixed, text
+}
+
+// uniform says whether all values of an array without nulls are known to be the same. It looks at the types of columns
+// that are so in practice.
+func uniform(a arrow.Array) bool {
+	if a.Len() == 0 {
+		return false
+	}
+	switch a := a.(type) {
+	case *array.Timestamp:
+		return repeats(arrow.TimestampTraits.CastToBytes(a.TimestampValues()), arrow.TimestampSizeBytes)
+	case *array.String:
+		offsets := a.ValueOffsets()
+		width := offsets[1] - offsets[0]
+		for i := 2; i < len(offsets); i++ {
+			if offsets[i]-offsets[i-1] != width {
+				return false
+			}
+		}
+		return repeats(a.ValueBytes(), int(width))
+	}
+	return false
+}
+
+// repeats says whether b is its own first width bytes again and again: then it equals itself moved by as many.
+func repeats(b []byte, width int) bool { return bytes.Equal(b[min(width, len(b)):], b[:max(0, len(b)-width)]) }
 
 func newJSONList(f Format, name string, t arrow.ListLikeType) (jsonValue, error) {
 	elem, err := newJSON(f, name+"[]", t.Elem())
@@ -261,6 +311,7 @@ type ndjson struct {
 	fields []field
 	last   arrow.Record // compared by pointer within one batch only, see Append
 	bound  []bound
+	text   []byte // of the fields with one value in the batch
 }
 
 func newNDJSON(schema *arrow.Schema) (Encoder, error) {
@@ -287,7 +338,7 @@ func (e *ndjson) Append(dst []byte, rec arrow.Record, row, limit int) ([]byte, i
 		for i := range e.fields {
 			e.bound = append(e.bound, e.fields[i].bind(rec.Column(i)))
 		}
-		e.bound = liveFields(e.bound)
+		e.bound, e.text = fixFields(liveFields(e.bound), e.text[:0])
 		e.last = rec
 	}
 	rows := int(rec.NumRows())

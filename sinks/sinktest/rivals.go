@@ -187,11 +187,12 @@ func (z *zombie) commit() {
 func newZombie(d Driver, base *Disk, s flow.Slice, bodies []string, how late) (*zombie, error) {
 	ctx := context.Background()
 	z := &zombie{goOn: make(chan struct{}), ready: make(chan struct{}), ended: make(chan struct{})}
+	reached := sync.OnceFunc(func() { close(z.ready) })
 	f := &Faults{FS: base, NoLock: true}
 	f.At = func(st Step, do func() error) error {
 		link := st.Op == "put" && strings.Contains(st.Name, "/commits/")
 		if link && how >= lateLink {
-			close(z.ready)
+			reached()
 			<-z.goOn
 		}
 		err := do()
@@ -214,8 +215,9 @@ func newZombie(d Driver, base *Disk, s flow.Slice, bodies []string, how late) (*
 	}
 	go func() { // ends with commit
 		defer close(z.ended)
+		defer reached() // also if it never tries to link
 		if how < lateLink {
-			close(z.ready)
+			reached()
 			<-z.goOn
 		}
 		_, z.err = tx.Commit(ctx, Account(bodies))
