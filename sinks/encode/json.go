@@ -229,7 +229,9 @@ func uniform(a arrow.Array) bool {
 }
 
 // repeats says whether b is its own first width bytes again and again: then it equals itself moved by as many.
-func repeats(b []byte, width int) bool { return bytes.Equal(b[min(width, len(b)):], b[:max(0, len(b)-width)]) }
+func repeats(b []byte, width int) bool {
+	return bytes.Equal(b[min(width, len(b)):], b[:max(0, len(b)-width)])
+}
 
 func newJSONList(f Format, name string, t arrow.ListLikeType) (jsonValue, error) {
 	elem, err := newJSON(f, name+"[]", t.Elem())
