@@ -52,6 +52,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	if err != nil {
 		return out.failAll(lacking, err)
 	}
+	w.src = src
 	w.state.wait("vendor", time.Time{})
 	r.step(StepOpen)
 	reader, err := src.Read(ctx, w.slice, r.cfg.share(), func(until time.Time, why string) {
@@ -178,7 +179,10 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 		}
 		switch {
 		case item.Batch != nil:
-			sum, err := flow.SumRecord(item.Batch.Records)
+			sum, err := item.Batch.Sum, error(nil)
+			if sum.Rows == 0 { // no batch is empty: the reader didn't count
+				sum, err = flow.SumRecord(item.Batch.Records)
+			}
 			if err == nil {
 				read = read.Plus(sum)
 				w.state.wait(waitsForSink(alive), time.Time{})

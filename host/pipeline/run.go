@@ -125,7 +125,7 @@ func (r *run) firstContact(ctx context.Context, drain <-chan struct{}) error {
 			return err
 		}
 		if v.fresh {
-			r.retire()
+			r.retire(src)
 		}
 		wait := max(v.wait, r.cfg.backoff(failures))
 		r.observe(Event{Kind: Retry, Err: err, Message: err.Error(), Hint: fault.HintOf(err), Until: time.Now().Add(wait)})
@@ -289,12 +289,12 @@ func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, err
 		}
 		src, err := r.source(ctx)
 		if err != nil {
-			return nil, r.startFailed(err, sooner)
+			return nil, r.startFailed(nil, err, sooner)
 		}
 		cuts := slices.Clone(p.cuts)
 		s, set, err := p.take(ctx, c, src, r.cfg.Ledger)
 		if err != nil {
-			return nil, r.startFailed(err, sooner)
+			return nil, r.startFailed(src, err, sooner)
 		}
 		r.starts = 0
 		if s.To.After(horizon) { // a `to` that has passed by less than lag
@@ -316,14 +316,14 @@ func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, err
 
 // startFailed lets a plugin that didn't start, or didn't plan, be tried again; after as many tries as a slice has the
 // pipeline stops.
-func (r *run) startFailed(err error, sooner func(time.Duration)) error {
+func (r *run) startFailed(src Source, err error, sooner func(time.Duration)) error {
 	r.starts++
 	v := r.cfg.decide(err, r.starts)
 	if v.action != actRetry {
 		return err
 	}
 	if v.fresh {
-		r.retire()
+		r.retire(src)
 	}
 	wait := r.cfg.backoff(r.starts)
 	r.observe(Event{Kind: Retry, Err: err, Message: err.Error(), Hint: fault.HintOf(err), Until: time.Now().Add(wait)})
@@ -355,7 +355,7 @@ func (r *run) mustWait(p *partition, c candidate) bool {
 func (r *run) launch(ctx context.Context, w *work) {
 	ctx, cancel := context.WithCancel(ctx)
 	r.workMu.Lock()
-	w.running = true
+	w.running, w.src = true, nil
 	w.since = time.Now()
 	w.state.reset()
 	r.cancel[w] = cancel
@@ -400,7 +400,7 @@ func (r *run) settle(ctx context.Context, out outcome) {
 	for n, g := range groups {
 		target := w
 		if n > 0 { // sinks that failed for different reasons go separate ways
-			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: w.failures, overlaps: w.overlaps}
+			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: w.failures, src: w.src}
 			w.part.work[target] = struct{}{}
 		}
 		target.sinks, target.lastErr = g.sinks, g.err
@@ -476,7 +476,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		Message: g.err.Error(),
 	}
 	if g.verdict.fresh {
-		r.retire()
+		r.retire(w.src)
 	}
 	var err error
 	switch g.verdict.action {
