@@ -21,6 +21,7 @@ type outcome struct {
 	committed map[int]sinks.Receipt // committed by this try
 	found     map[int]sinks.Receipt // the sink already held it
 	failed    map[int]error
+	bySink    sinkSet // of the failed: by the sink's own error, not the read's
 	sum       flow.Sum
 	counters  map[string]uint64
 }
@@ -46,6 +47,9 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	}
 	r.step(StepBegin)
 	if err := r.cfg.Ledger.Begin(ctx, r.identities(lacking), w.slice, w.attempt); err != nil {
+		if ctx.Err() != nil {
+			return out.failAll(lacking, ctx.Err())
+		}
 		return out.failAll(lacking, fault.New(fault.Config, "ledger", "check the state folder's disk", err))
 	}
 	src, err := r.source(ctx)
@@ -77,7 +81,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	if err != nil {
 		for _, l := range legs {
 			if l.err != nil { // a sink's own error, not the read's that followed from it
-				out.failed[l.index] = l.err
+				out.sinkFailed(l.index, l.err)
 			}
 		}
 		if errors.Is(err, errNoSinkLeft) {
@@ -88,6 +92,11 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	out.sum, out.counters = manifest.Sum, reader.Counters()
 	r.commit(ctx, w, legs, manifest, &out)
 	return out
+}
+
+func (o *outcome) sinkFailed(i int, err error) {
+	o.failed[i] = err
+	o.bySink |= setOf(i)
 }
 
 // failAll charges an error to every sink of the slice that has nothing better.
@@ -114,7 +123,7 @@ func (r *run) lookup(ctx context.Context, w *work, out *outcome) []int {
 		case errors.Is(err, sinks.ErrNotCommitted):
 			lacking = append(lacking, i)
 		case err != nil:
-			out.failed[i] = fmt.Errorf("sink %s: look up: %w", r.cfg.Sinks[i].Name, err)
+			out.sinkFailed(i, fmt.Errorf("sink %s: look up: %w", r.cfg.Sinks[i].Name, err))
 		default:
 			r.record(ctx, i, receipt, out, out.found)
 		}
@@ -280,7 +289,7 @@ func (r *run) commit(ctx context.Context, w *work, legs []*leg, m flow.Manifest,
 	wg.Wait()
 	for n, l := range legs {
 		if l.err != nil {
-			out.failed[l.index] = l.err
+			out.sinkFailed(l.index, l.err)
 			continue
 		}
 		r.step(StepRecord)

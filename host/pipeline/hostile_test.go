@@ -11,6 +11,72 @@ import (
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
+func TestAnAuthErrorAfterAnotherFailureGetsItsFreshProcess(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.source.maxCut = 1000
+	errs := []error{fault.Errorf(fault.Transient, "read", "reset"), fault.Errorf(fault.Auth, "read", "401")}
+	b.source.fail = func(flow.Slice) error {
+		if len(errs) == 0 {
+			return nil
+		}
+		err := errs[0]
+		errs = errs[1:]
+		return err
+	}
+	if s, err := b.run(span(0, 100)); err != nil || !s.Complete() || s.Failed() || b.starts != 2 {
+		t.Errorf("%+v, %v, %d processes; want a secret that was rotated read again", s, err, b.starts)
+	}
+}
+
+// A source that says canceled though nobody asked it to stop must not be asked again without end.
+func TestCanceledWithoutAStopIsAFailure(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.source.maxCut = 1000
+	b.edit = func(c *Config) { c.Attempts = 3 }
+	b.source.fail = func(flow.Slice) error { return context.Canceled }
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s, err := b.runWith(ctx, span(0, 10), nil)
+	if err != nil || !s.Failed() || s.Complete() {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if len(b.source.reads) != 3 {
+		t.Errorf("%d reads, want as many as a slice has tries: 3", len(b.source.reads))
+	}
+}
+
+// A sink whose reader has gone, as stdout's does under head, ends the run early; that is no failure.
+func TestASinkThatCancelsStopsThePipeline(t *testing.T) {
+	b := newBench(t, 1, 1)
+	gone := fault.Errorf(fault.Canceled, "print records", "the reader has ended")
+	b.sinks[0].fail = func(op string, _ flow.Slice) error { return gone }
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s, _ := b.runWith(ctx, span(-50, 50), nil)
+	if s.Failed() || s.Complete() || !s.Stopped || ctx.Err() != nil {
+		t.Errorf("%+v; want a run that was stopped early", s)
+	}
+	if len(b.source.reads) > 3 {
+		t.Errorf("%d reads for a sink that takes nothing", len(b.source.reads))
+	}
+}
+
+func TestARunThatIsEndedBeforeItBeginsHasNotFailed(t *testing.T) {
+	b := newBench(t, 1, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	b.source.crash = func(call string) error {
+		if call == "now" {
+			cancel()
+			return ctx.Err()
+		}
+		return nil
+	}
+	s, _ := b.runWith(ctx, span(0, 10), nil)
+	if s.Failed() || s.Complete() || !s.Stopped {
+		t.Errorf("%+v; want stopped, neither failed nor complete", s)
+	}
+}
+
 // process is one plugin process whose reads a test directs.
 type process struct {
 	*fakeSource

@@ -38,6 +38,7 @@ type work struct {
 	sinks    sinkSet
 	attempt  uint32 // of this run; counts every try that was opened
 	failures int    // counts against Config.Attempts
+	refused  int    // of them, by the vendor for the key's sake
 	running  bool
 	parked   bool // quarantined, failed or given up: not in this run again
 	next     time.Time
