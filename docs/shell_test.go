@@ -37,7 +37,8 @@ func TestShellBlocks(t *testing.T) {
 				examples(t, dir, address)
 			}
 			ran++
-			out, err := shell(t, bin, dir, strings.ReplaceAll(b.text, simAddress, address))
+			script := strings.NewReplacer(simAddress, address, "go run ./cmd/sluice", "sluice").Replace(b.text)
+			out, err := shell(t, bin, dir, script)
 			if err != nil {
 				t.Fatalf("%s:%d: %v\n%s\n%s", doc, b.line, err, b.text, out)
 			}
