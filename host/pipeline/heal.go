@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -138,20 +137,19 @@ func (r *run) know(ctx context.Context, p *partition) error {
 			return err
 		}
 		for _, c := range open {
-			p.addCut(c, i)
+			p.addCut(c.Slice, setOf(i))
 		}
 	}
 	return nil
 }
 
-// addCut takes up a durable cut for one sink. Cuts of different runs for different sinks may meet: the one that is in the
-// way of an earlier one is dropped for that sink by the sink's own coverage once the other is committed.
-func (p *partition) addCut(c ledger.Cut, sink int) {
+// addCut takes up a durable cut for some sinks.
+func (p *partition) addCut(s flow.Slice, set sinkSet) {
 	for n := range p.cuts {
-		if p.cuts[n].ID == c.ID {
-			p.cuts[n].sinks |= setOf(sink)
+		if p.cuts[n].ID == s.ID {
+			p.cuts[n].sinks |= set
 			return
 		}
 	}
-	p.cuts = append(p.cuts, cut{Slice: c.Slice, sinks: setOf(sink)})
+	p.cuts = append(p.cuts, cut{Slice: s, sinks: set})
 }

@@ -2,14 +2,76 @@ package pipeline
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
+
+// inLedger writes into the ledger between two runs, as an earlier run would have.
+func (b *bench) inLedger(f func(ctx context.Context, l *ledger.Ledger) error) {
+	b.t.Helper()
+	ctx := context.Background()
+	l, err := ledger.Open(ctx, filepath.Join(b.dir, "state"), ledger.Options{Version: "test"})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer l.Close()
+	for _, k := range b.sinks {
+		if err := l.RegisterSink(ctx, ledger.SinkInfo{Identity: k.Identity(), Name: "s", Type: "fake", Memory: true}, nil); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	if err := f(ctx, l); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func slice(from, to int64) flow.Slice { return flow.NewSlice(logA.Partition, at(from), at(to), 0) }
+
+func TestCutsOfTwoSinksThatMeetAreReadOnce(t *testing.T) {
+	tests := []struct {
+		name          string
+		first, second []flow.Slice // durable cuts
+	}{
+		{"one is cut into the parts of the other", []flow.Slice{slice(0, 8)}, []flow.Slice{slice(0, 4), slice(4, 8)}},
+		{"the other way round", []flow.Slice{slice(0, 4), slice(4, 8)}, []flow.Slice{slice(0, 8)}},
+		{"they overlap", []flow.Slice{slice(0, 5)}, []flow.Slice{slice(3, 8)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, 1, 2)
+			b.inLedger(func(ctx context.Context, l *ledger.Ledger) error {
+				if err := l.Plan(ctx, []string{"sink0"}, tt.first); err != nil {
+					return err
+				}
+				return l.Plan(ctx, []string{"sink1"}, tt.second)
+			})
+			s, err := b.run(span(0, 8))
+			if err != nil || !s.Complete() || s.Failed() {
+				t.Fatalf("%+v, %v", s, err)
+			}
+			for _, k := range b.sinks {
+				k.store.wantExactly(t, span(0, 8))
+			}
+			if given := b.kinds(GivenUp); len(given) > 0 {
+				t.Errorf("%d slices were read and then refused as covered: %v", len(given), given)
+			}
+			var read time.Duration
+			for _, r := range b.source.reads {
+				read += r.Range().Duration()
+			}
+			if read > 16*time.Millisecond {
+				t.Errorf("read %v for two sinks of 8ms", read)
+			}
+		})
+	}
+}
 
 func TestAnAuthErrorAfterAnotherFailureGetsItsFreshProcess(t *testing.T) {
 	b := newBench(t, 1, 1)

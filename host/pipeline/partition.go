@@ -111,27 +111,30 @@ func (p *partition) next() (candidate, bool) {
 	if p.stopped != nil {
 		return candidate{}, false
 	}
-	gaps := p.lacks()
-	for w := range p.work {
-		for _, i := range w.sinks.each() {
-			gaps[i] = gaps[i].Minus(flow.NewRanges(w.slice.Range()))
+	gaps, taken := p.lacks(), make([]flow.Ranges, len(p.covered))
+	take := func(set sinkSet, r flow.Range) {
+		for _, i := range set.each() {
+			gaps[i], taken[i] = gaps[i].Minus(flow.NewRanges(r)), taken[i].Add(r)
 		}
 	}
+	for w := range p.work {
+		take(w.sinks, w.slice.Range())
+	}
 	var best *cut
-	for n := range p.cuts {
-		c := &p.cuts[n]
+	for _, c := range p.cuts {
 		// Whole, also where the sinks that hold it open lack more than was asked: that is what makes a cut durable. A sink
-		// that lacks the whole range joins, so that it is read once for both.
+		// that lacks the whole range joins, so that it is read once for both. Cuts that were made for different sinks may
+		// meet: a sink that has part of one, or is about to, lacks only the rest, and would refuse the whole.
+		set := sinkSet(0)
 		for i := range gaps {
-			if gaps[i].Covers(c.Range()) {
-				c.sinks |= setOf(i)
+			open := c.sinks&setOf(i) != 0 && !p.covered[i].Meets(c.Range()) && !taken[i].Meets(c.Range())
+			if open || gaps[i].Covers(c.Range()) {
+				set |= setOf(i)
 			}
 		}
-		for _, i := range c.sinks.each() {
-			gaps[i] = gaps[i].Minus(flow.NewRanges(c.Range()))
-		}
-		if c.sinks != 0 && (best == nil || c.From.Before(best.From)) {
-			best = c
+		take(set, c.Range())
+		if set != 0 && (best == nil || c.From.Before(best.From)) {
+			best = &cut{Slice: c.Slice, sinks: set}
 		}
 	}
 	fresh := intervals(gaps)

@@ -587,7 +587,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 	}
 	r.step(StepSplitDone)
 	for _, part := range parts {
-		w.part.cuts = append(w.part.cuts, cut{Slice: part, sinks: g.sinks})
+		w.part.addCut(part, g.sinks)
 	}
 	r.drop(w)
 	event.Kind, event.Parts = Split, parts
