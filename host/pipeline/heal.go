@@ -45,6 +45,7 @@ func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, 
 		number uint64
 		slice  flow.SliceID
 		seen   bool
+		dense  bool // every entry below it is known too
 	}
 	last := map[int64]*known{}
 	span := flow.Range{From: flow.Day(r.asked.From), To: flow.Day(r.asked.To).Add(24 * time.Hour)}
@@ -53,7 +54,11 @@ func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, 
 		if err != nil {
 			return 0, err
 		}
-		last[day.UnixMilli()] = &known{number: number, slice: id}
+		dense, err := l.Dense(ctx, s.Identity(), p, day, number)
+		if err != nil {
+			return 0, err
+		}
+		last[day.UnixMilli()] = &known{number: number, slice: id, dense: dense}
 		if day.Before(span.From) {
 			span.From = day
 		}
@@ -62,9 +67,9 @@ func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, 
 		}
 	}
 	// The last known entry is asked for again: entries are numbered without gaps, so that it is still there proves that
-	// nothing before it was lost.
+	// nothing before it was lost. A day of which an earlier entry isn't known is read from its start.
 	after := func(day time.Time) uint64 {
-		if k := last[day.UnixMilli()]; k != nil && k.number > 0 {
+		if k := last[day.UnixMilli()]; k != nil && k.number > 0 && k.dense {
 			return k.number - 1
 		}
 		return 0

@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
 )
 
 // inLedger writes into the ledger between two runs, as an earlier run would have.
@@ -70,6 +71,30 @@ func TestCutsOfTwoSinksThatMeetAreReadOnce(t *testing.T) {
 				t.Errorf("read %v for two sinks of 8ms", read)
 			}
 		})
+	}
+}
+
+// A rival's entry between two of our own, of which the ledger knows only ours, is found by the number that is missing.
+func TestAnEntryBelowTheLastKnownOneIsHealed(t *testing.T) {
+	b := newBench(t, 1, 1)
+	store := b.sinks[0].store
+	for n, s := range []flow.Slice{slice(0, 4), slice(4, 8), slice(8, 12)} {
+		var sum flow.Sum
+		for x := s.From.UnixMilli(); x < s.To.UnixMilli(); x++ {
+			body := time.UnixMilli(x).UTC().Format("x")
+			sum.Add([]byte(body))
+		}
+		store.receipts = append(store.receipts, sinks.Receipt{Slice: s, Entry: uint64(n + 1), Delivered: sum, At: midnight})
+	}
+	b.inLedger(func(ctx context.Context, l *ledger.Ledger) error {
+		return l.RecordAll(ctx, "sink0", []sinks.Receipt{store.receipts[0], store.receipts[2]})
+	})
+	s, err := b.run(span(0, 12))
+	if err != nil || !s.Complete() || s.Failed() {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if len(b.source.reads) > 0 {
+		t.Errorf("read %v, which the sink's log holds", b.source.reads)
 	}
 }
 
