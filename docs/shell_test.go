@@ -78,7 +78,6 @@ func examples(t *testing.T, dir, address string) {
 func startSim(t *testing.T, bin string) (address string) {
 	t.Helper()
 	sim := exec.Command(filepath.Join(bin, "sluice"), "sim")
-	sim.Stderr = os.Stderr
 	out, err := sim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
