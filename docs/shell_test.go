@@ -18,12 +18,7 @@ const simAddress = "127.0.0.1:8514"
 // TestShellBlocks runs the blocks marked "sh run" of each document, one after another, in a folder with the examples, beside a
 // simulator. A "text" block that follows is what they must print, up to what differs from day to day.
 func TestShellBlocks(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(bin, "sluice"), "./cmd/sluice")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := buildSluice(t)
 	ran := 0
 	for _, doc := range documents(t) {
 		all := blocks(t, doc)
