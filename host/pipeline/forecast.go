@@ -57,7 +57,7 @@ func Predict(ctx context.Context, cfg Config) (Forecast, error) {
 		if err := r.know(ctx, p); err != nil {
 			return Forecast{}, err
 		}
-		p.dropCuts() // in the ledger too when it runs
+		p.dropCuts(r.clock.Now()) // in the ledger too when it runs
 		one, err := r.predict(ctx, p, src)
 		if err != nil {
 			return Forecast{}, err

@@ -111,15 +111,40 @@ func (r *run) load(ctx context.Context) error {
 		if err := r.know(ctx, p); err != nil {
 			return err
 		}
-		for i, dropped := range p.dropCuts() {
-			for _, s := range dropped {
-				if err := r.cfg.Ledger.GiveUp(ctx, r.identities([]int{i}), s, "part of it is covered"); err != nil {
-					return err
-				}
+		if err := r.giveUpCuts(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) giveUpCuts(ctx context.Context, p *partition) error {
+	for i, dropped := range p.dropCuts(r.clock.Now()) {
+		for _, s := range dropped {
+			why := "part of it is covered"
+			if !p.covered[i].Meets(s.Range()) {
+				why = "it ends after the vendor's now"
+			}
+			if err := r.cfg.Ledger.GiveUp(ctx, r.identities([]int{i}), s, why); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// correct gives up a slice that ends after the vendor's now: it was planned while the clock was ahead. What is asked is
+// fixed anew by the clock as it is now, or the run would wait until the wrong time has come.
+func (r *run) correct(ctx context.Context, w *work, ids []string) error {
+	r.ask()
+	for _, p := range r.parts {
+		p.asked = r.asked
+		if err := r.giveUpCuts(ctx, p); err != nil {
+			return err
+		}
+	}
+	r.drop(w)
+	return r.cfg.Ledger.GiveUp(ctx, ids, w.slice, "it ends after the vendor's now")
 }
 
 // know reads what the ledger knows of a partition: coverage by sink, what is unavailable, and durable cuts.

@@ -98,6 +98,64 @@ func TestAnEntryBelowTheLastKnownOneIsHealed(t *testing.T) {
 	}
 }
 
+// A vendor's clock that was wrong once, far ahead, neither covers the future nor makes the run wait for it.
+func TestAClockThatWasAheadOnce(t *testing.T) {
+	for _, last := range []time.Duration{0, 100 * time.Millisecond} {
+		b := newBench(t, 1, 1)
+		b.source.maxCut = 200_000_000
+		start, asked := time.Now(), 0
+		b.source.now = func() time.Time {
+			right := at(100).Add(time.Minute).Add(time.Since(start)) // lag is a minute
+			if asked++; asked == 1 {
+				return right.Add(50 * time.Hour)
+			}
+			return right
+		}
+		from := at(0)
+		if last > 0 {
+			from = time.Time{}
+		}
+		b.edit = func(c *Config) { c.Last = last }
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		s, err := b.runWith(ctx, flow.Range{From: from}, nil)
+		if err != nil || !s.Complete() || s.Failed() || ctx.Err() != nil {
+			t.Fatalf("last %v: %+v, %v", last, s, err)
+		}
+		if to := s.Range.To.Sub(at(100)); to < 0 || to > 5*time.Second {
+			t.Errorf("last %v: asked %s, want up to the corrected clock", last, s.Range)
+		}
+		for _, r := range b.sinks[0].store.receipts {
+			if r.Slice.To.After(s.Range.To) {
+				t.Errorf("last %v: %s is covered, after the vendor's now minus lag", last, r.Slice)
+			}
+		}
+		b.inLedger(func(ctx context.Context, l *ledger.Ledger) error {
+			cuts, err := l.Cuts(ctx, "sink0", logA.Partition)
+			if len(cuts) > 0 {
+				t.Errorf("last %v: %v is left to be waited for", last, cuts)
+			}
+			return err
+		})
+	}
+}
+
+// The same, met by a later run: a cut that ends in the future was made under a wrong clock.
+func TestACutOfTheFutureIsGivenUp(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.source.now = func() time.Time { return at(100).Add(time.Minute) }
+	b.inLedger(func(ctx context.Context, l *ledger.Ledger) error {
+		return l.Plan(ctx, []string{"sink0"}, []flow.Slice{slice(0, 80_000_000)})
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s, err := b.runWith(ctx, flow.Range{From: at(0)}, nil)
+	if err != nil || !s.Complete() || s.Failed() || ctx.Err() != nil {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	b.sinks[0].store.wantExactly(t, span(0, 100))
+}
+
 func TestAnAuthErrorAfterAnotherFailureGetsItsFreshProcess(t *testing.T) {
 	b := newBench(t, 1, 1)
 	b.source.maxCut = 1000

@@ -147,9 +147,10 @@ func (p *partition) next() (candidate, bool) {
 	return candidate{from: fresh[0].From, fresh: &fresh[0]}, true
 }
 
-// dropCuts forgets cuts that don't meet the asked range, or that meet a sink's coverage in part: there the sink would
-// refuse them. It returns, by sink, what to give up in the ledger.
-func (p *partition) dropCuts() map[int][]flow.Slice {
+// dropCuts forgets cuts that don't meet the asked range, that meet a sink's coverage in part, where the sink would refuse
+// them, or that end after the vendor's now: those were made while its clock was wrong, and would be waited for. It returns,
+// by sink, what to give up in the ledger.
+func (p *partition) dropCuts(now time.Time) map[int][]flow.Slice {
 	dropped := map[int][]flow.Slice{}
 	keep := p.cuts[:0]
 	for _, c := range p.cuts {
@@ -157,7 +158,7 @@ func (p *partition) dropCuts() map[int][]flow.Slice {
 			continue // durable still: another range may ask for it
 		}
 		for _, i := range c.sinks.each() {
-			if p.covered[i].Meets(c.Range()) {
+			if p.covered[i].Meets(c.Range()) || c.To.After(now) {
 				c.sinks &^= setOf(i)
 				dropped[i] = append(dropped[i], c.Slice)
 			}

@@ -509,6 +509,11 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		event.Kind, event.Until = Retry, w.next
 		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
 	case actWait:
+		if fault.KindOf(g.err) == fault.NotYet && w.slice.To.After(r.clock.Now()) {
+			event.Kind = GivenUp
+			err = r.correct(ctx, w, ids)
+			break
+		}
 		w.next = time.Now().Add(g.verdict.wait)
 		w.state.wait(g.err.Error(), w.next)
 		event.Kind, event.Until = Waiting, w.next
