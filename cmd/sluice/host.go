@@ -348,6 +348,9 @@ func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, strea
 		if err != nil {
 			return asUsage(err)
 		}
+		if err := h.checkPlace(ctx, c); err != nil {
+			return fmt.Errorf("sink %s: %w", s.Name, err)
+		}
 		sink, err := definition.Open(ctx, c)
 		if err != nil {
 			return sinkOpenError(s.Name, err)
