@@ -311,3 +311,28 @@ func TestALateEndOfAProcessLeavesTheNextOneAlone(t *testing.T) {
 		t.Errorf("charged for a process they weren't in: %v", late)
 	}
 }
+
+// A run that ended between a commit and its record told nobody of the dead letters: the run that finds the commit does.
+func TestDeadLettersOfAFoundCommitCount(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.source.maxCut = 1000
+	b.inLedger(func(ctx context.Context, l *ledger.Ledger) error {
+		return l.Plan(ctx, []string{"sink0"}, []flow.Slice{slice(0, 10)})
+	})
+	b.sinks[0].reject = func(string) bool { return true }
+	doubted := false
+	b.sinks[0].fail = func(op string, _ flow.Slice) error {
+		if op == "begin" && !doubted { // committed by someone who ended before it could record
+			doubted = true
+			b.sinks[0].store.receipts = append(b.sinks[0].store.receipts, sinks.Receipt{
+				Slice: slice(0, 10), Entry: 1, Dead: flow.Sum{Rows: 10}, At: midnight,
+			})
+			return errTest
+		}
+		return nil
+	}
+	s, err := b.run(span(0, 10))
+	if err != nil || !s.Complete() || s.DeadLetters != 10 || !s.Failed() {
+		t.Errorf("%+v, %v; want 10 dead letters, which fail the run", s, err)
+	}
+}

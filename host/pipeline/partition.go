@@ -22,6 +22,7 @@ type partition struct {
 	unavailable flow.Ranges
 	cuts        []cut              // durable cuts that were begun or planned and aren't settled
 	work        map[*work]struct{} // slices that run or wait for their next try, or are given up for this run
+	lag         flow.SliceID       // the slice that waits for lag and was told of
 	stopped     error              // set: nothing of the partition starts any more
 }
 

@@ -302,7 +302,10 @@ func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, err
 		if s.To.After(horizon) { // a `to` that has passed by less than lag
 			p.cuts = cuts
 			until := time.Now().Add(s.To.Sub(horizon))
-			r.observe(Event{Kind: Waiting, Slice: s, Name: p.Name, Until: until, Message: "lag until " + s.To.Add(r.cfg.Lag).Format("15:04")})
+			if p.lag != s.ID { // told once, however often other slices wake the loop
+				p.lag = s.ID
+				r.observe(Event{Kind: Waiting, Slice: s, Name: p.Name, Until: until, Message: "lag until " + s.To.Add(r.cfg.Lag).Format("15:04")})
+			}
 			sooner(s.To.Sub(horizon))
 			continue
 		}
@@ -430,8 +433,9 @@ func (r *run) take(w *work, out outcome) {
 		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
 		r.summary.DeadLetters += receipt.Dead.Rows
 	}
-	for i, receipt := range out.found {
+	for i, receipt := range out.found { // committed by a run, or a try, that didn't come to tell
 		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
+		r.summary.DeadLetters += receipt.Dead.Rows
 	}
 	w.sinks = 0
 	for i := range out.failed {
