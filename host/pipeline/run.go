@@ -40,8 +40,9 @@ type run struct {
 	fatal   error // stops the pipeline
 	ending  bool  // told to stop: slices that end with a Canceled were ended by us
 
-	srcMu sync.Mutex
-	src   Source
+	srcMu   sync.Mutex
+	src     Source
+	leaving sync.WaitGroup // plugins that are being closed
 
 	// workMu guards what Snapshot sees: the partitions' work and its fields. Only the loop writes them, so only its writes and
 	// Snapshot's reads take it.
@@ -62,15 +63,6 @@ func newRun(cfg Config) *run {
 		})
 	}
 	return r
-}
-
-func (r *run) close() {
-	r.srcMu.Lock()
-	defer r.srcMu.Unlock()
-	if r.src != nil {
-		_ = r.src.Close()
-		r.src = nil
-	}
 }
 
 func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration) (*Summary, error) {
