@@ -10,7 +10,7 @@
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-limit=10m
+limit=25m
 case ${1:-} in
 "") ;;
 soak)
