@@ -38,6 +38,18 @@ func Need(t testing.TB, name, remedy string) string {
 	if err == nil {
 		return path
 	}
+	missing(t, name, remedy, required, list)
+	return ""
+}
+
+// Missing ends the test as Need does for a program, for another thing that this machine can't do, such as a mount.
+func Missing(t testing.TB, name, remedy string) {
+	t.Helper()
+	missing(t, name, remedy, os.Getenv(RequireEnv) == "1", os.Getenv(MissingEnv))
+}
+
+func missing(t testing.TB, name, remedy string, required bool, list string) {
+	t.Helper()
 	if required {
 		t.Fatalf("%s is missing and %s=1 forbids a skip; to enable this test: %s", name, RequireEnv, remedy)
 	}
@@ -47,7 +59,6 @@ func Need(t testing.TB, name, remedy string) string {
 		}
 	}
 	t.Skipf("%s is missing; to enable this test: %s", name, remedy)
-	return ""
 }
 
 // appendLine adds one line with one write, which O_APPEND keeps whole among concurrent writers.
