@@ -48,6 +48,14 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 		c.download()
 	case path == "/management/logs" || strings.HasPrefix(path, "/management/logs/"):
 		c.listLogs()
+	case path == "/management/logsets" || strings.HasPrefix(path, "/management/logsets/"):
+		c.listLogsets()
+	case strings.HasPrefix(path, "/management/labels/"):
+		c.listLabels()
+	case strings.HasPrefix(path, accountsPath):
+		c.accounts()
+	case strings.HasPrefix(path, querySpace+"/"):
+		c.query()
 	case path == "/validate":
 		c.validate(key)
 	case path == "/":
@@ -73,11 +81,18 @@ func (c *call) admit(key string) bool {
 		namespace = downloadSpace
 	case strings.HasPrefix(c.path, managementSpace+"/"):
 		namespace = managementSpace
+	case strings.HasPrefix(c.path, querySpace+"/"):
+		namespace = queryNamespace(c.path)
 	default:
 		return true
 	}
 	readOnly := slices.Contains(s.opts.ReadOnlyKeys, key)
 	switch {
+	case strings.HasPrefix(c.path, accountsPath):
+		if !c.signedByOwner() {
+			return false
+		}
+		key = s.opts.Owner.KeyID
 	case !readOnly && !slices.Contains(s.opts.Keys, key):
 		if s.opts.WrongKeyStatus == http.StatusUnauthorized {
 			s.fail(c.w, c.x, http.StatusUnauthorized, "Unauthorized")

@@ -25,13 +25,15 @@ type Sim struct {
 	journal journal
 	done    chan struct{} // closed by Close: nothing waits any longer
 
-	mu      sync.Mutex
-	logs    map[string]*logContent
-	order   []string
-	meters  map[meterKey]*meter
-	servers []*http.Server
-	trapURL string
-	closed  bool
+	mu         sync.Mutex
+	logs       map[string]*logContent
+	order      []string
+	meters     map[meterKey]*meter
+	pending    map[string]*pendingQuery // running queries by the ID of their link
+	queryCount uint64
+	servers    []*http.Server
+	trapURL    string
+	closed     bool
 
 	background sync.WaitGroup // Serve loops
 	handlers   handlerCount
@@ -303,8 +305,13 @@ func (s *Sim) meter(key, namespace string) *meter {
 	m := s.meters[k]
 	if m == nil {
 		m = &meter{budget: s.opts.Download, mono: s.clock.Monotonic}
-		if namespace == managementSpace {
+		switch namespace {
+		case managementSpace:
 			m.budget = s.opts.Management
+		case querySpace:
+			m.budget = s.opts.Queries
+		case pollSpace:
+			m.budget = s.opts.Polls
 		}
 		s.meters[k] = m
 	}
@@ -325,6 +332,8 @@ func (s *Sim) allMeters() []*meter {
 const (
 	downloadSpace   = "/download"
 	managementSpace = "/management"
+	querySpace      = "/query"
+	pollSpace       = "/query/{id}"
 )
 
 const (
