@@ -138,9 +138,13 @@ func (r *run) ripe(s flow.Slice, vendor time.Time) error {
 	} else {
 		r.clock.set(vendor)
 	}
-	if young := s.To.Sub(vendor.Add(-r.cfg.Lag)); young > 0 {
+	stream := r.stream(s.Partition)
+	if young := s.To.Sub(vendor.Add(-r.cfg.Lag - stream.Settle)); young > 0 {
 		return fault.Errorf(fault.NotYet, "read", "the vendor's clock says %s: the slice is closed in %s",
 			vendor.UTC().Format(time.RFC3339), young).After(young)
+	}
+	if stream.Snapshot {
+		return onItsDay(s, vendor)
 	}
 	return nil
 }

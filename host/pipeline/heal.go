@@ -107,6 +107,9 @@ func (r *run) load(ctx context.Context) error {
 		if err := r.know(ctx, p); err != nil {
 			return err
 		}
+		if err := r.missed(ctx, p); err != nil {
+			return err
+		}
 		for i, dropped := range p.dropCuts() {
 			for _, s := range dropped {
 				if err := r.cfg.Ledger.GiveUp(ctx, r.identities([]int{i}), s, "part of it is covered"); err != nil {

@@ -60,7 +60,7 @@ func (r *run) finish(err error) {
 	s.Ended, s.Range, s.Err = time.Now().UTC(), r.asked, err
 	s.TooManyDead = s.DeadLetters > r.cfg.DeadMax
 	for _, p := range r.parts {
-		want := flow.NewRanges(p.asked)
+		want := p.asked
 		gone := want.Intersect(p.unavailable)
 		var missing flow.Ranges
 		for _, gap := range p.lacks() {
