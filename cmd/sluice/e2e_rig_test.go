@@ -43,6 +43,7 @@ type rig struct {
 	source   map[string]any // further settings of the source
 	pipeline map[string]any // further keys of the pipeline
 	config   map[string]any // further keys of the file
+	second   map[string]any // another pipeline of the same source, where it differs
 	sinks    []map[string]any
 	env      []string
 }
@@ -114,7 +115,13 @@ func (r *rig) write() {
 	}
 	p := obj{"name": "main", "source": obj{"type": "rapid7-download", "config": source}, "range": asked, "sinks": r.sinks}
 	maps.Copy(p, r.pipeline)
-	c := obj{"pipelines": []any{p}}
+	all := []any{p}
+	if r.second != nil {
+		other := maps.Clone(p)
+		maps.Copy(other, r.second)
+		all = append(all, other)
+	}
+	c := obj{"pipelines": all}
 	maps.Copy(c, r.config)
 	text, err := json.MarshalIndent(c, "", " ")
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/control"
 	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks"
 )
 
@@ -179,7 +180,7 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 	live.assembled, live.pipeline = p, pipeline.New(p.run)
 	r.mu.Unlock()
 	summary, err := live.pipeline.Run(ctx, drain, r.host.config.ShutdownTimeout)
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.Canceled {
 		out.pipelineFailed(c.Name, err)
 	}
 	if e := p.Close(); e != nil && err == nil {
@@ -207,6 +208,8 @@ type stopper struct {
 func (r *running) listen(ctx context.Context, cancel context.CancelFunc, deadline time.Duration) *stopper {
 	s := &stopper{drain: make(chan struct{}), signals: make(chan os.Signal, 4), quit: make(chan struct{})}
 	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
+	// A reader of stdout that ends, as head does, is an error of a write: it must not kill the process between two commits.
+	signal.Ignore(syscall.SIGPIPE)
 	var timeout <-chan time.Time
 	if deadline > 0 {
 		timeout = time.After(deadline)

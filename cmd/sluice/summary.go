@@ -111,7 +111,7 @@ func (l *liveRun) exit(stop *stopper) int {
 		switch {
 		case stop.interrupted.Load():
 			code = worse(code, exitInterrupted)
-		case stop.stopped.Load():
+		case stop.stopped.Load(), l.err != nil && fault.KindOf(l.err) == fault.Canceled:
 			code = worse(code, exitStopped)
 		case code == exitOK:
 			code = exitFailed // nothing failed and something is missing: that must not pass for success

@@ -39,7 +39,10 @@ func (a *app) versionCommand() *cobra.Command {
 				commit += " (modified)"
 			}
 			return a.printTable([][]string{
-				{"sluice", v.Version}, {"commit", commit}, {"go", v.Go + " " + v.Platform}, {"arrow", v.Arrow},
+				{"sluice", v.Version},
+				{"commit", commit},
+				{"go", v.Go + " " + v.Platform},
+				{"arrow", v.Arrow},
 				{"protocol", fmt.Sprint(v.Protocol)},
 			})
 		},

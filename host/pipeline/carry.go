@@ -21,6 +21,7 @@ type outcome struct {
 	committed map[int]sinks.Receipt // committed by this try
 	found     map[int]sinks.Receipt // the sink already held it
 	failed    map[int]error
+	bySink    sinkSet // of the failed: by the sink's own error, not the read's
 	sum       flow.Sum
 	counters  map[string]uint64
 }
@@ -46,12 +47,16 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	}
 	r.step(StepBegin)
 	if err := r.cfg.Ledger.Begin(ctx, r.identities(lacking), w.slice, w.attempt); err != nil {
+		if ctx.Err() != nil {
+			return out.failAll(lacking, ctx.Err())
+		}
 		return out.failAll(lacking, fault.New(fault.Config, "ledger", "check the state folder's disk", err))
 	}
 	src, err := r.source(ctx)
 	if err != nil {
 		return out.failAll(lacking, err)
 	}
+	w.src = src
 	w.state.wait("vendor", time.Time{})
 	r.step(StepOpen)
 	reader, err := src.Read(ctx, w.slice, r.cfg.share(), func(until time.Time, why string) {
@@ -76,7 +81,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	if err != nil {
 		for _, l := range legs {
 			if l.err != nil { // a sink's own error, not the read's that followed from it
-				out.failed[l.index] = l.err
+				out.sinkFailed(l.index, l.err)
 			}
 		}
 		if errors.Is(err, errNoSinkLeft) {
@@ -87,6 +92,11 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	out.sum, out.counters = manifest.Sum, reader.Counters()
 	r.commit(ctx, w, legs, manifest, &out)
 	return out
+}
+
+func (o *outcome) sinkFailed(i int, err error) {
+	o.failed[i] = err
+	o.bySink |= setOf(i)
 }
 
 // failAll charges an error to every sink of the slice that has nothing better.
@@ -113,7 +123,7 @@ func (r *run) lookup(ctx context.Context, w *work, out *outcome) []int {
 		case errors.Is(err, sinks.ErrNotCommitted):
 			lacking = append(lacking, i)
 		case err != nil:
-			out.failed[i] = fmt.Errorf("sink %s: look up: %w", r.cfg.Sinks[i].Name, err)
+			out.sinkFailed(i, fmt.Errorf("sink %s: look up: %w", r.cfg.Sinks[i].Name, err))
 		default:
 			r.record(ctx, i, receipt, out, out.found)
 		}
@@ -182,7 +192,10 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 		}
 		switch {
 		case item.Batch != nil:
-			sum, err := flow.SumRecord(item.Batch.Records)
+			sum, err := item.Batch.Sum, error(nil)
+			if sum.Rows == 0 { // no batch is empty: the reader didn't count
+				sum, err = flow.SumRecord(item.Batch.Records)
+			}
 			if err == nil {
 				read = read.Plus(sum)
 				w.state.wait(waitsForSink(alive), time.Time{})
@@ -280,7 +293,7 @@ func (r *run) commit(ctx context.Context, w *work, legs []*leg, m flow.Manifest,
 	wg.Wait()
 	for n, l := range legs {
 		if l.err != nil {
-			out.failed[l.index] = l.err
+			out.sinkFailed(l.index, l.err)
 			continue
 		}
 		r.step(StepRecord)

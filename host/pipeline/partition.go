@@ -38,11 +38,12 @@ type work struct {
 	sinks    sinkSet
 	attempt  uint32 // of this run; counts every try that was opened
 	failures int    // counts against Config.Attempts
-	overlaps int
+	refused  int    // of them, by the vendor for the key's sake
 	running  bool
 	parked   bool // quarantined, failed or given up: not in this run again
 	next     time.Time
 	lastErr  error
+	src      Source // the process of the last try; nil: none was reached
 	since    time.Time
 	state    progress
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -86,6 +87,15 @@ func (c *Config) decide(err error, failures int) verdict {
 		// Transient, Corrupt, InDoubt that stayed in doubt, Crash, Bug, and what nobody classified.
 		return verdict{action: actRetry, wait: max(after, c.backoff(failures)), fresh: freshAfter(kind), charged: true}
 	}
+}
+
+// unasked makes a Canceled that nobody asked for, ctx least of all, an error that is tried again and charged: a source whose
+// own stop leaks out could come back for ever.
+func unasked(ctx context.Context, err error) error {
+	if fault.KindOf(err) != fault.Canceled || ctx.Err() != nil {
+		return err
+	}
+	return fault.New(fault.Transient, "", fault.HintOf(err), err)
 }
 
 // orElse is what the vendor said, else our own wait.

@@ -40,6 +40,7 @@ type run struct {
 	running int
 	summary Summary
 	fatal   error // stops the pipeline
+	ending  bool  // told to stop: slices that end with a Canceled were ended by us
 
 	srcMu sync.Mutex
 	src   Source
@@ -120,12 +121,13 @@ func (r *run) firstContact(ctx context.Context, drain <-chan struct{}) error {
 		if err == nil {
 			return nil
 		}
+		err = unasked(ctx, err)
 		v := r.cfg.decide(err, failures)
 		if v.action != actRetry && v.action != actWait {
 			return err
 		}
 		if v.fresh {
-			r.retire()
+			r.retire(src)
 		}
 		wait := max(v.wait, r.cfg.backoff(failures))
 		r.observe(Event{Kind: Retry, Err: err, Message: err.Error(), Hint: fault.HintOf(err), Until: time.Now().Add(wait)})
@@ -180,7 +182,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 	var graceOver <-chan time.Time
 	draining := false
 	stop := func() {
-		draining = true
+		draining, r.ending = true, true
 		r.endWaiting()
 		timer := time.NewTimer(grace)
 		graceOver = timer.C
@@ -218,7 +220,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 			graceOver = nil
 			r.endAll()
 		case <-ctx.Done():
-			r.summary.Stopped = true
+			r.summary.Stopped, r.ending = true, true
 			r.endAll()
 			for ; r.running > 0; r.running-- {
 				r.settle(context.WithoutCancel(ctx), <-r.results)
@@ -289,12 +291,12 @@ func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, err
 		}
 		src, err := r.source(ctx)
 		if err != nil {
-			return nil, r.startFailed(err, sooner)
+			return nil, r.startFailed(ctx, nil, err, sooner)
 		}
 		cuts := slices.Clone(p.cuts)
 		s, set, err := p.take(ctx, c, src, r.cfg.Ledger)
 		if err != nil {
-			return nil, r.startFailed(err, sooner)
+			return nil, r.startFailed(ctx, src, err, sooner)
 		}
 		r.starts = 0
 		if s.To.After(horizon) { // a `to` that has passed by less than lag
@@ -316,14 +318,15 @@ func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, err
 
 // startFailed lets a plugin that didn't start, or didn't plan, be tried again; after as many tries as a slice has the
 // pipeline stops.
-func (r *run) startFailed(err error, sooner func(time.Duration)) error {
+func (r *run) startFailed(ctx context.Context, src Source, err error, sooner func(time.Duration)) error {
 	r.starts++
+	err = unasked(ctx, err)
 	v := r.cfg.decide(err, r.starts)
 	if v.action != actRetry {
 		return err
 	}
 	if v.fresh {
-		r.retire()
+		r.retire(src)
 	}
 	wait := r.cfg.backoff(r.starts)
 	r.observe(Event{Kind: Retry, Err: err, Message: err.Error(), Hint: fault.HintOf(err), Until: time.Now().Add(wait)})
@@ -355,14 +358,22 @@ func (r *run) mustWait(p *partition, c candidate) bool {
 func (r *run) launch(ctx context.Context, w *work) {
 	ctx, cancel := context.WithCancel(ctx)
 	r.workMu.Lock()
-	w.running = true
+	w.running, w.src = true, nil
 	w.since = time.Now()
 	w.state.reset()
 	r.cancel[w] = cancel
 	r.workMu.Unlock()
 	r.running++
 	r.observe(Event{Kind: Planned, Slice: w.slice, Name: w.part.Name, Sinks: r.names(w.sinks), Attempt: w.attempt})
-	go func() { r.results <- r.carry(ctx, w) }() // the loop takes every result before it ends
+	go func() { // the loop takes every result before it ends
+		out := r.carry(ctx, w)
+		if ctx.Err() != nil {
+			for i, err := range out.failed { // whatever it looks like, it was ended by us
+				out.failed[i] = fault.New(fault.Canceled, "", "", err)
+			}
+		}
+		r.results <- out
+	}()
 }
 
 // endWaiting ends the slices that don't move bytes.
@@ -396,16 +407,16 @@ func (r *run) settle(ctx context.Context, out outcome) {
 		return
 	}
 	w.attempt++
-	groups := r.judge(w, out)
+	groups, charged := r.judge(w, out), w.failures+1
 	for n, g := range groups {
 		target := w
 		if n > 0 { // sinks that failed for different reasons go separate ways
-			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: w.failures, overlaps: w.overlaps}
+			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: charged - 1, refused: w.refused, src: w.src}
 			w.part.work[target] = struct{}{}
 		}
 		target.sinks, target.lastErr = g.sinks, g.err
 		if g.verdict.charged {
-			target.failures = w.failures + 1
+			target.failures = charged
 		}
 		r.apply(ctx, target, g)
 	}
@@ -455,8 +466,17 @@ type group struct {
 
 func (r *run) judge(w *work, out outcome) []group {
 	var groups []group
+	refused := false
 	for _, i := range w.sinks.each() {
-		v := r.cfg.decide(out.failed[i], w.failures+1)
+		failures := w.failures + 1
+		if fault.KindOf(out.failed[i]) == fault.Auth { // a fresh process of its own, whatever failed before
+			failures, refused = w.refused+1, true
+		}
+		v := r.cfg.decide(out.failed[i], failures)
+		if v.action == actDrop && !r.ending && out.bySink&setOf(i) == 0 {
+			// Nobody told this read to end, or only because its process was replaced: without a charge it could come back for ever.
+			v = r.cfg.decide(unasked(context.Background(), out.failed[i]), failures)
+		}
 		at := slices.IndexFunc(groups, func(g group) bool { return g.verdict.action == v.action })
 		if at < 0 {
 			groups = append(groups, group{setOf(i), v, out.failed[i]})
@@ -464,6 +484,9 @@ func (r *run) judge(w *work, out outcome) []group {
 		}
 		groups[at].sinks |= setOf(i)
 		groups[at].verdict.wait = max(groups[at].verdict.wait, v.wait)
+	}
+	if refused {
+		w.refused++
 	}
 	return groups
 }
@@ -476,7 +499,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		Message: g.err.Error(),
 	}
 	if g.verdict.fresh {
-		r.retire()
+		r.retire(w.src)
 	}
 	var err error
 	switch g.verdict.action {
@@ -506,7 +529,9 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		event.Kind = Failed
 		w.parked = true
 		r.fault(w, g.err, false)
-		r.fatal = g.err
+		if r.fatal == nil {
+			r.fatal = g.err
+		}
 		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
 	case actReplan:
 		event.Kind = GivenUp
@@ -521,6 +546,9 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		r.drop(w)
 	case actDrop:
 		r.drop(w)
+		if !r.ending { // a sink whose other side has ended, such as a pipe: trying again would not bring it back
+			r.fatal, r.summary.Stopped = g.err, true
+		}
 	}
 	if err != nil {
 		r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)

@@ -586,3 +586,18 @@ func TestASinksOwnErrorIsTold(t *testing.T) {
 		t.Errorf("Run = %v, faults %v: want the sinks' own error, which stops the pipeline", err, s.Faults)
 	}
 }
+
+func TestASinkWhoseReaderHasGoneStopsTheRun(t *testing.T) {
+	b := newBench(t, 1, 1)
+	gone := fault.New(fault.Canceled, "print records", "", errTest)
+	b.sinks[0].fail = func(op string, _ flow.Slice) error {
+		if op == "append" {
+			return gone
+		}
+		return nil
+	}
+	s, err := b.run(span(0, 100))
+	if !errors.Is(err, gone) || !s.Stopped || len(s.Faults) != 0 {
+		t.Errorf("Run = %v, stopped %v, faults %v: want a stop that charges no slice", err, s.Stopped, s.Faults)
+	}
+}

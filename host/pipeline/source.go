@@ -27,11 +27,12 @@ func (r *run) source(ctx context.Context) (Source, error) {
 	return src, nil
 }
 
-// retire ends the running plugin: the next slice starts a fresh one. Slices that run in it fail and are tried again.
-func (r *run) retire() {
+// retire ends the plugin that an error came from, if it still runs: the next slice starts a fresh one. Slices that run in
+// it fail and are tried again. An error that comes late, from a process that was replaced, leaves its successor alone.
+func (r *run) retire(from Source) {
 	r.srcMu.Lock()
 	defer r.srcMu.Unlock()
-	if r.src != nil {
+	if r.src != nil && r.src == from {
 		_ = r.src.Close()
 		r.src = nil
 	}

@@ -58,6 +58,7 @@ func (r *run) fault(w *work, err error, quarantined bool) {
 func (r *run) finish(err error) {
 	s := &r.summary
 	s.Ended, s.Range, s.Err = time.Now().UTC(), r.asked, err
+	s.Stopped = s.Stopped || fault.KindOf(err) == fault.Canceled
 	s.TooManyDead = s.DeadLetters > r.cfg.DeadMax
 	for _, p := range r.parts {
 		want := p.asked
@@ -91,7 +92,7 @@ func (s *Summary) AllNotFound() bool {
 
 // Failed reports whether the run must end with exit code 1.
 func (s *Summary) Failed() bool {
-	return s.Err != nil || len(s.Faults) > 0 || s.TooManyDead
+	return s.Err != nil && fault.KindOf(s.Err) != fault.Canceled || len(s.Faults) > 0 || s.TooManyDead
 }
 
 // Complete reports whether everything that was asked is covered or unavailable.

@@ -120,7 +120,7 @@ func (c *collector) batch(in *wire.InMessage) (q queued, err error) {
 		return q, p.violation("batch %d: %v", b.Seq, err)
 	}
 	c.sum = c.sum.Plus(sum)
-	batch := &flow.Batch{Slice: c.read.slice.ID, Seq: b.Seq, Records: rec, Bytes: int64(in.Size)}
+	batch := &flow.Batch{Slice: c.read.slice.ID, Seq: b.Seq, Records: rec, Bytes: int64(in.Size), Sum: sum}
 	return queued{item: flow.Item{Batch: batch}, size: int64(in.Size)}, nil
 }
 

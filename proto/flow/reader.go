@@ -14,6 +14,7 @@ type Batch struct {
 	Seq     uint64
 	Records arrow.Record // owned by whoever took the Item, until Release
 	Bytes   int64
+	Sum     Sum // of Records, if the reader counted it, so that nobody has to hash the bytes again; zero if it didn't
 }
 
 // DeadPiece is a piece of a record that is too large or unfit for a batch. The pieces of one record come one after the

@@ -3,6 +3,7 @@ package wire
 import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 )
 
 // ProtocolVersion is the version of the plugin protocol that this build speaks.
@@ -69,5 +70,6 @@ func DialOptions() []grpc.DialOption {
 		grpc.WithReadBufferSize(socketBytes),
 		grpc.WithWriteBufferSize(socketBytes),
 		grpc.WithDisableRetry(),
+		experimental.WithBufferPool(&dataBuffers{}),
 	}
 }

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+var update = flag.Bool("update-cli", false, "rewrite the generated part of docs/cli.md")
+
+// commands returns a command and all below it, hidden ones and cobra's own left out.
+func commands(c *cobra.Command) []*cobra.Command {
+	var out []*cobra.Command
+	if c.Runnable() && !c.Hidden && c.Name() != "help" && c.Name() != "completion" && (c.Parent() == nil || c.Parent().Name() != "completion") {
+		out = append(out, c)
+	}
+	for _, sub := range c.Commands() {
+		if !sub.Hidden {
+			out = append(out, commands(sub)...)
+		}
+	}
+	return out
+}
+
+func testRoot() *cobra.Command {
+	a := &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, getenv: func(string) string { return "" }}
+	return a.rootCommand()
+}
+
+// reference is the list of commands and flags in docs/cli.md.
+func reference() string {
+	var b strings.Builder
+	root := testRoot()
+	fmt.Fprintf(&b, "### All commands\n\n%s", flagTable(root.PersistentFlags()))
+	for _, c := range commands(root) {
+		if c == root || c.HasSubCommands() {
+			continue
+		}
+		fmt.Fprintf(&b, "\n### `%s`\n\n%s.\n", c.UseLine(), strings.TrimSuffix(c.Short, "."))
+		if table := flagTable(c.LocalNonPersistentFlags()); table != "" {
+			b.WriteString("\n" + table)
+		}
+	}
+	return b.String()
+}
+
+func flagTable(flags *pflag.FlagSet) string {
+	var b strings.Builder
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden || f.Name == "help" {
+			return
+		}
+		name := "`--" + f.Name + "`"
+		if f.Shorthand != "" {
+			name = "`-" + f.Shorthand + "`, " + name
+		}
+		def := "–"
+		if !slices.Contains([]string{"", "false", "[]", "0", "0s", "0B"}, f.DefValue) {
+			def = "`" + f.DefValue + "`"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, def, strings.ReplaceAll(f.Usage, "|", `\|`))
+	})
+	if b.Len() == 0 {
+		return ""
+	}
+	return "| flag | default | meaning |\n|---|---|---|\n" + b.String()
+}
+
+func TestReferenceIsCurrent(t *testing.T) {
+	const path, begin, end = "../../docs/cli.md", "<!-- commands: begin -->\n", "<!-- commands: end -->"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, j := strings.Index(string(text), begin), strings.Index(string(text), end)
+	if i < 0 || j < i {
+		t.Fatalf("%s lacks %q ... %q", path, begin, end)
+	}
+	want := string(text[:i]) + begin + reference() + string(text[j:])
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Errorf("run go test ./cmd/sluice -run TestReferenceIsCurrent -update-cli (-want +got):\n%s", diff)
+	}
+}
+
+// TestReferenceWords holds the hand-written part of docs/cli.md: each event that --json prints and each exit code is there.
+func TestReferenceWords(t *testing.T) {
+	text, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range []string{
+		"sim_started", "plugin", "plugin_description", "version", "init", "problem", "pipeline_checked", "check", "slice_planned", "plan",
+		"pipeline_status", "host_status", "stray", "ledger_rebuilt", "demo", "summary", "pipeline_failed",
+	} {
+		if !strings.Contains(string(text), "`"+event+"`") {
+			t.Errorf("docs/cli.md doesn't tell of the event %s", event)
+		}
+	}
+	for _, code := range exitRank {
+		if !strings.Contains(string(text), fmt.Sprintf("| %d |", code)) {
+			t.Errorf("docs/cli.md doesn't tell of exit code %d", code)
+		}
+	}
+}
+
+// TestHelp runs --help of every command: it goes to stdout, ends with 0 and says more than the name.
+func TestHelp(t *testing.T) {
+	for _, c := range commands(testRoot()) {
+		t.Run(c.CommandPath(), func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			args := append(strings.Fields(c.CommandPath())[1:], "--help")
+			a := &app{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" }}
+			if code := a.execute(context.Background(), args); code != 0 || stderr.Len() > 0 {
+				t.Errorf("code %d, stderr %q", code, stderr.String())
+			}
+			if !strings.Contains(stdout.String(), "Usage:") || c.Short == "" {
+				t.Errorf("got %q", stdout.String())
+			}
+		})
+	}
+}
+
+func TestBar(t *testing.T) {
+	day := time.Date(2024, 3, 1, 0, 0, 0, 0, time.UTC)
+	hours := func(from, to float64) flow.Range {
+		return flow.Range{From: day.Add(time.Duration(from * float64(time.Hour))), To: day.Add(time.Duration(to * float64(time.Hour)))}
+	}
+	asked := hours(0, barCells)
+	for _, tt := range []struct {
+		name          string
+		covered, gone flow.Ranges
+		want          string
+	}{
+		{"nothing", nil, nil, strings.Repeat(".", barCells)},
+		{"all", flow.NewRanges(asked), nil, strings.Repeat("#", barCells)},
+		{"part of a cell", flow.NewRanges(hours(0, 1.5)), nil, "#+" + strings.Repeat(".", barCells-2)},
+		{"unavailable", flow.NewRanges(hours(2, barCells)), flow.NewRanges(hours(0, 2)), "xx" + strings.Repeat("#", barCells-2)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := bar(asked, tt.covered, tt.gone, false); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for _, tt := range []struct {
+		part, whole int64
+		want        string
+	}{{0, 0, "–"}, {0, 10, "0.0 %"}, {999_999, 1_000_000, "99.9 %"}, {10, 10, "100 %"}} {
+		if got := percent(tt.part, tt.whole); got != tt.want {
+			t.Errorf("percent(%d, %d) = %q, want %q", tt.part, tt.whole, got, tt.want)
+		}
+	}
+}
+
+func TestPreviewWindows(t *testing.T) {
+	end := time.Date(2024, 3, 3, 2, 30, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name string
+		from time.Time
+		want []time.Duration // widths, newest first
+	}{
+		{"shorter than an hour", end.Add(-time.Minute), []time.Duration{time.Minute}},
+		{"never across a day", end.Add(-27 * time.Hour), []time.Duration{time.Hour, 90 * time.Minute, 16 * time.Hour, 8 * time.Hour, 30 * time.Minute}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked := flow.Range{From: tt.from, To: end}
+			var got []time.Duration
+			var all flow.Ranges
+			for _, w := range previewWindows(asked) {
+				got = append(got, w.Duration())
+				all = all.Add(w)
+				if err := flow.NewSlice(flow.Partition{Stream: "events"}, w.From, w.To, 0).Validate(); err != nil {
+					t.Error(err)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(flow.NewRanges(asked), all); diff != "" {
+				t.Errorf("the windows don't cover the range (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPlanBudget(t *testing.T) {
+	b := planBudget{requests: 10, bytes: 1000, window: time.Minute}
+	for _, tt := range []struct {
+		requests, bytes uint64
+		want            time.Duration
+	}{{0, 0, 0}, {10, 1000, 0}, {11, 0, time.Minute}, {1, 2001, 2 * time.Minute}, {35, 1, 3 * time.Minute}} {
+		if got := b.takes(tt.requests, tt.bytes); got != tt.want {
+			t.Errorf("takes(%d, %d) = %s, want %s", tt.requests, tt.bytes, got, tt.want)
+		}
+	}
+}
+
+func TestDemoStart(t *testing.T) {
+	now := time.Date(2024, 3, 8, 0, 3, 0, 0, time.UTC) // so early that the lag of yesterday's end isn't over
+	got, err := demoStart(t.TempDir(), now)
+	if want := time.Date(2024, 2, 29, 0, 0, 0, 0, time.UTC); err != nil || !got.Equal(want) {
+		t.Errorf("got %s, %v, want %s", got, err, want)
+	}
+}
