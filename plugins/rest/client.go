@@ -50,8 +50,8 @@ type Options struct {
 	Secrets []string
 	// BudgetOrigin names the budget in place of BaseURL's origin: for a vendor that answers a key at several. Empty: BaseURL's.
 	BudgetOrigin string
-	Gzip    bool          // ask for gzip instead of identity
-	Stall   time.Duration // longest silence before and within an answer; 0: DefaultStall
+	Gzip         bool          // ask for gzip instead of identity
+	Stall        time.Duration // longest silence before and within an answer; 0: DefaultStall
 	// Budget is asked before each request with a Limit. Nil: never.
 	Budget plugins.Budget
 	Share  float64 // of each limit, in (0, 1]; 0: all of it
