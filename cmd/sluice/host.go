@@ -162,7 +162,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	p.streams = streams
 	p.run = pipeline.Config{
 		Name: c.Name, SourceName: description.Name, SourceVer: description.Version, Version: buildVersion(),
-		Partitions: partitions, Lag: c.Lag, HostClock: c.Clock == config.ClockHost,
+		Partitions: partitions, Streams: streamRules(description, configured), Lag: c.Lag, HostClock: c.Clock == config.ClockHost,
 		Window: c.Flow.Window, Parallel: c.Flow.Parallel, Attempts: c.Retry.Attempts, MaxBackoff: c.Retry.MaxBackoff,
 		DeadPath: c.DeadLetter.Path, DeadMax: uint64(c.DeadLetter.Max), DeadRecord: c.DeadLetter.MaxRecord,
 		Ledger: h.ledger, Log: h.log.With("pipeline", c.Name), Step: h.app.step,
@@ -279,9 +279,6 @@ func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Descripti
 		if !ok {
 			return nil, nil, usageError(fmt.Errorf("pipeline %s: source %s has no stream %q", c.Name, d.Name, name))
 		}
-		if s.Kind != supervisor.Time {
-			return nil, nil, usageError(fmt.Errorf("pipeline %s: stream %q is a snapshot: those come with a later version", c.Name, name))
-		}
 		streams = append(streams, sinks.Stream{Name: s.Name, Selection: id, Schema: s.Schema, PartitionBy: s.PartitionBy})
 		keys, ok := configured.Partitions[name]
 		if !ok {
@@ -297,6 +294,18 @@ func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Descripti
 		return nil, nil, usageError(fmt.Errorf("pipeline %s: --stream leaves nothing of its streams %v", c.Name, c.Streams))
 	}
 	return streams, partitions, nil
+}
+
+// streamRules says of each stream which ranges of it may be asked for.
+func streamRules(d supervisor.Description, configured supervisor.Configured) map[string]pipeline.Stream {
+	rules := make(map[string]pipeline.Stream, len(d.Streams))
+	for _, s := range d.Streams {
+		rules[s.Name] = pipeline.Stream{
+			Snapshot: s.Kind == supervisor.Snapshot, Granularity: s.Granularity, Settle: configured.Settle[s.Name],
+			DigestColumns: s.DigestColumns,
+		}
+	}
+	return rules
 }
 
 func chosen(wanted []string, name string) bool {

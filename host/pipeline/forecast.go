@@ -57,6 +57,7 @@ func Predict(ctx context.Context, cfg Config) (Forecast, error) {
 		if err := r.know(ctx, p); err != nil {
 			return Forecast{}, err
 		}
+		r.missed(p)
 		p.dropCuts() // in the ledger too when it runs
 		one, err := r.predict(ctx, p, src)
 		if err != nil {

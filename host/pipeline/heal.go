@@ -107,7 +107,7 @@ func (r *run) load(ctx context.Context) error {
 		if err := r.know(ctx, p); err != nil {
 			return err
 		}
-		if err := r.missed(ctx, p); err != nil {
+		if err := r.recordMissed(ctx, p); err != nil {
 			return err
 		}
 		for i, dropped := range p.dropCuts() {

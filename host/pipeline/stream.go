@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apache/arrow/go/v15/arrow"
+
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -19,10 +21,23 @@ type Stream struct {
 	Granularity time.Duration
 	// Settle is how much longer than the lag a range must be over before it is asked for.
 	Settle time.Duration
+	// DigestColumns are what the digest hashes of a record; empty: the text body.
+	DigestColumns []string
+}
+
+// sum counts and hashes the records of a batch.
+func (s Stream) sum(rec arrow.Record) (flow.Sum, error) {
+	if len(s.DigestColumns) > 0 {
+		return flow.SumColumns(rec, s.DigestColumns)
+	}
+	return flow.SumRecord(rec)
 }
 
 // asks returns what of the run's range is asked of a stream.
 func (s Stream) asks(r flow.Range, horizon time.Time) flow.Ranges {
+	if r.Empty() {
+		return nil
+	}
 	if s.Settle > 0 {
 		if settled := horizon.Add(-s.Settle); settled.Before(r.To) {
 			r.To = settled
@@ -58,22 +73,30 @@ func floor(t time.Time, d time.Duration) time.Time {
 // stream returns what is known of a partition's stream.
 func (r *run) stream(p flow.Partition) Stream { return r.cfg.Streams[p.Stream] }
 
-// missed records that snapshots of past days which no sink can be given any more are unavailable.
-func (r *run) missed(ctx context.Context, p *partition) error {
+// missed takes the snapshots of past days, which no sink can be given any more, out of what is asked and returns them.
+func (r *run) missed(p *partition) flow.Ranges {
 	if !r.stream(p.Partition.Partition).Snapshot {
 		return nil
 	}
 	today := flow.Day(r.clock.Now())
+	var missed flow.Ranges
 	for _, gap := range p.lacks() {
 		for _, lost := range gap {
-			if !lost.From.Before(today) {
-				continue
+			if lost.From.Before(today) {
+				missed = missed.Add(lost)
 			}
-			p.unavailable = p.unavailable.Add(lost)
-			reason := "a snapshot tells what is now, and none was taken on " + lost.From.Format(time.DateOnly)
-			if err := r.cfg.Ledger.MarkUnavailable(ctx, p.Partition.Partition, lost, reason); err != nil {
-				return err
-			}
+		}
+	}
+	p.unavailable = p.unavailable.Union(missed)
+	return missed
+}
+
+// recordMissed says in the ledger which snapshots were missed.
+func (r *run) recordMissed(ctx context.Context, p *partition) error {
+	for _, lost := range r.missed(p) {
+		reason := "a snapshot tells what is now, and none was taken on " + lost.From.Format(time.DateOnly)
+		if err := r.cfg.Ledger.MarkUnavailable(ctx, p.Partition.Partition, lost, reason); err != nil {
+			return err
 		}
 	}
 	return nil
