@@ -218,7 +218,8 @@ func (w *eventWriter) add(ctx context.Context, e *event) error {
 	} else {
 		w.sequences.AppendNull()
 	}
-	size += w.addLabels(e) + w.addAttributes(e)
+	size += w.addLabels(e)
+	size += w.addAttributes(e)
 	w.rows++
 	w.bytes += size + rowSize
 	if w.bytes >= w.target {
@@ -244,7 +245,11 @@ func (w *eventWriter) addLabels(e *event) (size int) {
 	return size
 }
 
+// addAttributes adds the labels in one text, for sinks that have no lists, and what the vendor's documents don't name.
 func (w *eventWriter) addAttributes(e *event) (size int) {
+	if len(e.labels) > 0 {
+		e.more = append(e.more, field{colLabels, strings.Join(e.labels, ", ")})
+	}
 	if len(e.more) == 0 {
 		w.attributes.AppendNull()
 		return 0
