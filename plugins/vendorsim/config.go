@@ -67,6 +67,8 @@ type Options struct {
 
 	Query QueryOptions
 
+	Elsa Elsa
+
 	Faults Script
 
 	TLS             *tls.Config // for Start: serve https with this certificate
@@ -105,6 +107,7 @@ func (o *Options) setDefaults() {
 	o.Management.setDefaults(DefaultManagement, 1<<62)
 	o.Queries.setDefaults(DefaultQueries, 1<<62)
 	o.Polls.setDefaults(DefaultPolls, 1<<62)
+	o.Elsa.setDefaults()
 	if o.Clock == nil {
 		o.Clock = NewClock(0)
 	}
@@ -172,6 +175,7 @@ func (o *Options) validate() error {
 	if !slices.Contains([]string{"", "number", "bare", "none"}, o.Query.Sequence) {
 		bad("Query.Sequence", "want number, bare or none, got %q", o.Query.Sequence)
 	}
+	o.Elsa.validate(bad)
 	if err := o.Faults.Validate(); err != nil {
 		bad("Faults", "%w", err)
 	}

@@ -12,9 +12,10 @@ type call struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	x     *exchange
-	meter *meter // of the key and namespace; nil outside budgets
-	fault *Fault // never nil
-	path  string // without /log_search
+	meter *meter   // of the key and namespace; nil outside budgets
+	fault *Fault   // never nil
+	path  string   // without /log_search
+	about []string // what the request is about, for rules that name a log
 }
 
 func isDownload(path string) bool { return strings.HasPrefix(path, downloadSpace+"/") }
@@ -25,6 +26,9 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 		path = p
 	}
 	key := r.Header.Get("X-Api-Key")
+	if isElsa(path) {
+		key = r.Header.Get(elsaKeyHeader)
+	}
 	c := &call{sim: s, w: w, r: r, path: path, fault: &Fault{}}
 	c.x = s.journal.begin(Request{
 		Key: KeyName(key), Method: r.Method, Path: path, Query: r.URL.RawQuery, At: s.clock.Now(),
@@ -36,6 +40,10 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	c.setDate()
+	if isElsa(path) {
+		c.elsa(key)
+		return
+	}
 	if !c.admit(key) {
 		return
 	}
@@ -120,7 +128,7 @@ const rateLimitText = "API rate limit exceeded"
 // suffer chooses the request's fault and does what comes before a good answer; false if it was answered.
 func (c *call) suffer() bool {
 	s := c.sim
-	var about []string
+	about := c.about
 	if isDownload(c.path) {
 		for _, id := range splitIDs(c.path) {
 			about = append(about, id)
@@ -155,6 +163,11 @@ func (c *call) suffer() bool {
 	}
 	body, contentType := fault.Body, jsonType
 	switch {
+	case isElsa(c.path) && body == "":
+		c.elsaFail(fault.Status, 0)
+		return false
+	case strings.HasPrefix(body, "<"):
+		contentType = "application/xml"
 	case fault.Status == http.StatusTooManyRequests:
 		contentType = "text/plain"
 		if body == "" {

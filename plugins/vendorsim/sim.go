@@ -31,6 +31,7 @@ type Sim struct {
 	meters     map[meterKey]*meter
 	pending    map[string]*pendingQuery // running queries by the ID of their link
 	queryCount uint64
+	projects   map[string]*elsaProject // of ELSA by key
 	servers    []*http.Server
 	trapURL    string
 	closed     bool
@@ -63,6 +64,12 @@ func New(o Options) (*Sim, error) {
 		}
 	}
 	s.opts.Logs = nil
+	for _, p := range o.Elsa.Projects {
+		if err := s.PutProject(p); err != nil {
+			return nil, err
+		}
+	}
+	s.opts.Elsa.Projects = nil
 	return s, nil
 }
 
@@ -280,7 +287,7 @@ func (s *Sim) trap() (string, error) {
 	url, err := s.listen("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.journal.mu.Lock()
 		s.journal.sums.Trapped++
-		if r.Header.Get("X-Api-Key") != "" || r.Header.Get("Authorization-Api-Key") != "" {
+		if r.Header.Get("X-Api-Key") != "" || r.Header.Get("Authorization-Api-Key") != "" || r.Header.Get(elsaKeyHeader) != "" {
 			s.journal.sums.KeysLeaked++
 		}
 		s.journal.mu.Unlock()
@@ -312,6 +319,8 @@ func (s *Sim) meter(key, namespace string) *meter {
 			m.budget = s.opts.Queries
 		case pollSpace:
 			m.budget = s.opts.Polls
+		case elsaSpace:
+			m.budget = s.opts.Elsa.Budget
 		}
 		s.meters[k] = m
 	}
