@@ -3,7 +3,7 @@
 #
 #   run.sh          at full size: SIZE bytes (1 GiB) in ROUNDS rounds (5), in memory, then on disk
 #   run.sh --cold   the same, and how long a build takes with an empty build cache
-#   run.sh --quick  256 MiB in memory, three rounds, to stdout: fails on a cliff (a tenth of curl, 256 MiB of memory)
+#   run.sh --quick  128 MiB in memory, three short rounds, to stdout: fails on a cliff (a tenth of curl, 256 MiB of memory)
 #
 # SLUICE_BENCH_MEMORY and SLUICE_BENCH_DISK name folders on a memory file system and on a disk; RESULTS another file for the tables.
 # shellcheck source=../.ci/lib.sh
@@ -36,18 +36,20 @@ done
 go build -trimpath -o "$WORK/sluice" ./cmd/sluice
 go build -o "$WORK/measure" ./bench/measure
 
+folders=("$memory" "$disk")
 if [ "$quick" = 1 ]; then
-	size=$((256 << 20))
+	size=$((128 << 20))
 	rounds=3
+	folders=("$memory")
 fi
 # The first download, one of the case's, which for ndjson is 2.2 times the lines, and some room.
 need=$((size * 4))
-for folder in "$memory" "$disk"; do
+for folder in "${folders[@]}"; do
 	free=$(df --output=avail -B1 "$folder" | tail -1)
 	[ "$free" -ge "$need" ] || die "$folder has $free bytes free, $need are needed: name another folder or a smaller SIZE"
 done
 if [ "$quick" = 1 ]; then
-	"$WORK/measure" -sluice "$WORK/sluice" -size "$size" -rounds "$rounds" -memory "$memory" -floor 0.1
+	"$WORK/measure" -sluice "$WORK/sluice" -size "$size" -rounds "$rounds" -memory "$memory" -brief -floor 0.1
 	exit 0
 fi
 

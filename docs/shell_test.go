@@ -18,12 +18,7 @@ const simAddress = "127.0.0.1:8514"
 // TestShellBlocks runs the blocks marked "sh run" of each document, one after another, in a folder with the examples, beside a
 // simulator. A "text" block that follows is what they must print, up to what differs from day to day.
 func TestShellBlocks(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(bin, "sluice"), "./cmd/sluice")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := buildSluice(t)
 	ran := 0
 	for _, doc := range documents(t) {
 		all := blocks(t, doc)
@@ -37,7 +32,8 @@ func TestShellBlocks(t *testing.T) {
 				examples(t, dir, address)
 			}
 			ran++
-			out, err := shell(t, bin, dir, strings.ReplaceAll(b.text, simAddress, address))
+			script := strings.NewReplacer(simAddress, address, "go run ./cmd/sluice", "sluice").Replace(b.text)
+			out, err := shell(t, bin, dir, script)
 			if err != nil {
 				t.Fatalf("%s:%d: %v\n%s\n%s", doc, b.line, err, b.text, out)
 			}
@@ -77,7 +73,6 @@ func examples(t *testing.T, dir, address string) {
 func startSim(t *testing.T, bin string) (address string) {
 	t.Helper()
 	sim := exec.Command(filepath.Join(bin, "sluice"), "sim")
-	sim.Stderr = os.Stderr
 	out, err := sim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

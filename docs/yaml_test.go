@@ -56,7 +56,7 @@ func TestConfigsAreAccepted(t *testing.T) {
 		for _, b := range blocks(t, doc) {
 			switch {
 			case b.info != "yaml":
-			case strings.HasPrefix(b.text, "apiVersion:"):
+			case strings.Contains(b.text, "apiVersion:"):
 				manifests(t, doc, b.text)
 			default:
 				check(doc, wholeConfig(b.text))

@@ -30,7 +30,7 @@ func cases(disk bool) []benchCase {
 	return []benchCase{
 		curl, raw, ndjson,
 		sluiceCase("`sluice run`, raw, default slices", "raw", "", checkRaw),
-		again(curl, 0), again(raw, 1), again(ndjson, 2),
+		again(curl, caseCurl), again(raw, caseRaw), again(ndjson, caseNDJSON),
 	}
 }
 

@@ -43,6 +43,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "file for the tables; empty: stdout")
 	flag.StringVar(&o.notes, "notes", "", "lines of Markdown to stand before the tables")
 	flag.Float64Var(&o.floor, "floor", 0, "fail if sluice raw never reaches this share of curl's throughput")
+	flag.BoolVar(&o.brief, "brief", false, "curl, raw and ndjson once a round: no A/A pairs")
 	flag.Int64Var(&o.peak, "peak", 256<<20, "fail if host and plugin together take more bytes of memory")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -60,6 +61,7 @@ type options struct {
 	memory, disk string
 	out, notes   string
 	floor        float64
+	brief        bool
 	peak         int64
 }
 
@@ -105,7 +107,11 @@ func (o options) table(ctx context.Context, v *vendor, parent string, disk bool)
 	if err := b.fetchReference(ctx); err != nil {
 		return t, err
 	}
-	t = table{cases: cases(disk), bytes: b.bytes, lines: b.lines, samples: make([][]sample, len(cases(disk)))}
+	t = table{cases: cases(disk), bytes: b.bytes, lines: b.lines}
+	if o.brief {
+		t.cases = t.cases[:briefCases]
+	}
+	t.samples = make([][]sample, len(t.cases))
 	for round := range o.rounds {
 		for i := range t.cases {
 			// Every round begins with another case, so that none profits from its neighbour.

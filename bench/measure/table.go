@@ -20,6 +20,8 @@ type table struct {
 const (
 	caseCurl = iota
 	caseRaw
+	caseNDJSON
+	briefCases // those before it stand without their repetitions
 )
 
 // spread is the distribution of one figure over the rounds.
@@ -112,14 +114,15 @@ func (t table) write(w *bytes.Buffer) {
 			strings.Join(cpu, ", "), strings.Join(peaks, ", "),
 			t.perGB(t.spread(i, func(s sample) float64 { return s.Vendor.Seconds() }).median))
 	}
-	w.WriteString("\nNoise, A/A: ")
 	var pairs []string
 	for i, c := range t.cases {
 		if c.Repeats >= 0 {
 			pairs = append(pairs, fmt.Sprintf("%s of its first run %s", strings.TrimSuffix(c.Title, againSuffix), t.ratios(i, c.Repeats).format("%.2f")))
 		}
 	}
-	fmt.Fprintf(w, "%s.\n", strings.Join(pairs, "; "))
+	if len(pairs) > 0 {
+		fmt.Fprintf(w, "\nNoise, A/A: %s.\n", strings.Join(pairs, "; "))
+	}
 }
 
 // report is the whole output.

@@ -36,7 +36,7 @@ func (a *app) checkCommand() *cobra.Command {
 			if online {
 				return usageError(errors.New("--online (proof of credentials, clock and proxy) comes with a later version; `sluice preview` asks the vendor for a few records"))
 			}
-			return a.check(c.Context(), args)
+			return interruptible(c, func(ctx context.Context) error { return a.check(ctx, args) })
 		},
 	}
 	c.Flags().BoolVar(&online, "online", false, "")

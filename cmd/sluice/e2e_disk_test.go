@@ -180,7 +180,9 @@ func TestDataFolder(t *testing.T) {
 		refused(t, r, root, "mounted")
 		mustRemove(t, root)
 		refused(t, r, root, "mounted")
-		mustRemove(t, root)
+		if _, err := os.Stat(root); err == nil {
+			t.Error("the run made a sink in the missing one's place")
+		}
 		rename(t, root+".away", root)
 		r.run(0, "run")
 		r.mustHold(root, "raw", seedStart, seedEnd)

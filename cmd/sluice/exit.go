@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/proto/fault"
 )
 
@@ -64,7 +65,7 @@ func codeOf(err error) int {
 		return code.code
 	case errors.Is(err, ledger.ErrLocked):
 		return exitLocked
-	case errors.As(err, &problems), errors.As(err, &missing):
+	case errors.As(err, &problems), errors.As(err, &missing), errors.Is(err, pipeline.ErrNoClock):
 		return exitUsage
 	}
 	return exitFailed

@@ -108,6 +108,7 @@ type assembled struct {
 	sinks      []pipeline.Sink
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
+	swept      bool               // the spool folder, of what earlier runs left
 }
 
 // Close ends the plugin and closes the sinks.
@@ -208,8 +209,8 @@ func (h *host) startPlugin(ctx context.Context, p *assembled) (*supervisor.Plugi
 	if err != nil {
 		return nil, none, nil, err
 	}
-	spool := filepath.Join(h.spoolFolder(), p.config.Name)
-	if err := errors.Join(os.RemoveAll(spool), os.MkdirAll(spool, 0o700)); err != nil {
+	spool, err := p.spoolFolder(h.spoolFolder())
+	if err != nil {
 		return nil, none, nil, fmt.Errorf("spool folder: %w", err)
 	}
 	plugin, err := p.supervisor.Start(ctx, supervisor.Spec{Name: p.config.Source.Type})
@@ -233,6 +234,21 @@ func (h *host) startPlugin(ctx context.Context, p *assembled) (*supervisor.Plugi
 		h.log.Warn(w, "pipeline", p.config.Name)
 	}
 	return plugin, configured, settings, nil
+}
+
+// spoolFolder makes a folder for the next process: the one before may still be ending. What earlier runs left goes first.
+func (p *assembled) spoolFolder(base string) (string, error) {
+	base = filepath.Join(base, p.config.Name)
+	if !p.swept {
+		if err := os.RemoveAll(base); err != nil {
+			return "", err
+		}
+		p.swept = true
+	}
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(base, "process-")
 }
 
 // hostNetwork is how this machine reaches the world: the plugin's environment is empty, so it is told.
@@ -356,6 +372,9 @@ func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, strea
 		c, err := h.sinkConfig(p.config, s, streams)
 		if err != nil {
 			return asUsage(err)
+		}
+		if err := h.checkPlace(ctx, c); err != nil {
+			return fmt.Errorf("sink %s: %w", s.Name, err)
 		}
 		sink, err := definition.Open(ctx, c)
 		if err != nil {

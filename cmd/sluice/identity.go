@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks"
 )
 
@@ -17,18 +19,7 @@ func knownSink(ctx context.Context, l *ledger.Ledger, c *config.Config, p *confi
 	if err != nil {
 		return info, false, err
 	}
-	var settings struct {
-		Path string `json:"path"`
-	}
-	// Settings may be of any shape; only those with a path have a folder.
-	if json.Unmarshal(s.Config.JSON, &settings) == nil && settings.Path != "" {
-		root := settings.Path
-		if !filepath.IsAbs(root) {
-			root = filepath.Join(c.Dir, root)
-		}
-		if real, err := filepath.EvalSymlinks(root); err == nil {
-			root = real
-		}
+	if root := sinkRoot(s.Config.JSON, c.Dir); root != "" {
 		identity, owned := sinkOwner(root)
 		for _, k := range all {
 			if owned && k.Identity == identity || !owned && k.Location == root {
@@ -43,6 +34,48 @@ func knownSink(ctx context.Context, l *ledger.Ledger, c *config.Config, p *confi
 		}
 	}
 	return info, false, nil
+}
+
+// sinkRoot is the real path of the folder that a sink's settings name, empty for sinks without one.
+func sinkRoot(settings json.RawMessage, base string) string {
+	var folder struct {
+		Path string `json:"path"`
+	}
+	// Settings may be of any shape; only those with a path have a folder.
+	if json.Unmarshal(settings, &folder) != nil || folder.Path == "" {
+		return ""
+	}
+	root := folder.Path
+	if !filepath.IsAbs(root) {
+		root = filepath.Join(base, root)
+	}
+	// What isn't there yet lies in what is: the links on the way are resolved all the same.
+	for at, rest := filepath.Clean(root), ""; ; at, rest = filepath.Dir(at), filepath.Join(filepath.Base(at), rest) {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if at == filepath.Dir(at) {
+			return root
+		}
+	}
+}
+
+// checkPlace refuses to open a sink at a place where the ledger knows one that isn't there: opening would make an empty
+// sink in an unmounted folder's place, and ask for everything again.
+func (h *host) checkPlace(ctx context.Context, c sinks.Config) error {
+	root := sinkRoot(c.Settings, c.Base)
+	if root == "" {
+		return nil
+	}
+	known, ok, err := h.ledger.SinkAt(ctx, root)
+	if err != nil || !ok {
+		return err
+	}
+	if _, owned := sinkOwner(root); owned {
+		return nil // whose it is RegisterSink looks at
+	}
+	return fault.New(fault.Config, "", "mount the folder or move it back; if its data was removed on purpose: `sluice ledger rebuild`",
+		fmt.Errorf("%s holds no sink, and the ledger knows sink %s there: is it mounted? was it moved?", root, known.Identity))
 }
 
 // closedSink stands for a sink that isn't opened: only its identity is known.

@@ -25,7 +25,9 @@ func (a *app) planCommand() *cobra.Command {
 			"how many bytes as far as earlier runs tell, and how long the vendor's budget makes it take at least.\n" +
 			"It writes nothing and may run beside `sluice run`. With --json each slice is a line.",
 		Example: "  sluice plan\n  sluice plan prod --last 24h --json",
-		RunE:    func(c *cobra.Command, args []string) error { return a.plan(c.Context(), args, f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return interruptible(c, func(ctx context.Context) error { return a.plan(ctx, args, f) })
+		},
 	}
 	f.add(c)
 	return c
@@ -93,8 +95,14 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 			return err
 		}
 		identity := info.Identity
-		if !known {
+		switch recorded, err := l.ledger.Partitions(ctx, identity); {
+		case err != nil:
+			return err
+		case !known:
 			identity = "new:" + s.Name // nothing is recorded under such a name
+		case len(recorded) == 0:
+			l.log.Warn(fmt.Sprintf("%s: the ledger knows nothing of sink %s, which is there: `sluice run` reads its commit log first, so less may be missing",
+				p.config.Name, s.Name))
 		}
 		p.run.Sinks = append(p.run.Sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: closedSink{identity: identity}})
 	}

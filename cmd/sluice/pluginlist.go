@@ -29,7 +29,9 @@ func (a *app) addPluginCommands(c *cobra.Command) {
 		Long: "describe starts a source's process and prints what it says of itself: streams with their columns, limits and settings.\n" +
 			"A PATH (with a / in it) is the executable of an external plugin. The sinks of this binary can be described too.",
 		Example: "  sluice plugin describe rapid7-download\n  sluice plugin describe ./sluice-source-mine",
-		RunE:    func(c *cobra.Command, args []string) error { return a.pluginDescribe(c.Context(), args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return interruptible(c, func(ctx context.Context) error { return a.pluginDescribe(ctx, args[0]) })
+		},
 	})
 	parent(c)
 }

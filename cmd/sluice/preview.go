@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,7 +33,9 @@ func (a *app) previewCommand() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return a.preview(c.Context(), args, f, n) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return interruptible(c, func(ctx context.Context) error { return a.preview(ctx, args, f, n) })
+		},
 	}
 	f.addRange(c)
 	c.Flags().StringSliceVar(&f.streams, "stream", nil, "only these streams")
@@ -63,8 +62,6 @@ func (a *app) preview(ctx context.Context, names []string, f selectors, n int) (
 	if len(all) > 1 {
 		return usageError(fmt.Errorf("%s has several pipelines: name the one to preview", c.Path))
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	defer keepPipeErrors()()
 	h, err := a.openHost(ctx, c)
 	if err != nil {
@@ -81,11 +78,8 @@ func (a *app) preview(ctx context.Context, names []string, f selectors, n int) (
 		err = e
 	}
 	a.say("%d records, %d requests to the vendor; nothing was committed", n-v.left, v.requests)
-	switch {
-	case err == nil, isReaderGone(err):
+	if err == nil || isReaderGone(err) {
 		return nil
-	case ctx.Err() != nil:
-		return &exitError{code: exitInterrupted}
 	}
 	err = asUsage(err)
 	return &exitError{codeOf(err), err}

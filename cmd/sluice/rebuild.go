@@ -25,7 +25,9 @@ func (a *app) ledgerCommand() *cobra.Command {
 			"stops because both disagree, after a sink was restored from a backup, or when the ledger is damaged (it is set aside).\n" +
 			"What a sink lost is fetched again by the next run. Data files that no commit names are listed first and left alone.",
 		Example: "  sluice ledger rebuild\n  sluice ledger rebuild prod --sink lake",
-		RunE:    func(c *cobra.Command, args []string) error { return a.rebuild(c.Context(), args, names) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return interruptible(c, func(ctx context.Context) error { return a.rebuild(ctx, args, names) })
+		},
 	}
 	rebuild.Flags().StringSliceVar(&names, "sink", nil, "only these sinks")
 	c.AddCommand(rebuild)

@@ -159,7 +159,18 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 		r.mu.Unlock()
 		wg.Go(func() { r.runPipeline(ctx, live, c, sel, stop.drain, out) })
 	}
-	wg.Wait()
+	finished := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-stop.overdue:
+		// What hangs can't be ended from here, and nothing needs it: each commit is whole or isn't there.
+		r.app.log.logger.Error("something doesn't end, such as a write to a pipe that nobody reads: leaving it")
+		os.Exit(stop.code())
+	}
 	out.close()
 	total := r.total(stop)
 	if err := r.report(total, f.summary); err != nil {
@@ -200,17 +211,26 @@ type stopper struct {
 	drain       chan struct{}
 	signals     chan os.Signal
 	quit        chan struct{}
+	overdue     chan struct{} // closed when the end was asked for and doesn't come
 	done        sync.WaitGroup
-	interrupted atomic.Bool // SIGINT came first
+	interrupted atomic.Bool // SIGINT came
 	stopped     atomic.Bool
 }
 
+// How long the end may take: of a run that was told to end at once, and of one whose slices had shutdown_timeout.
+const (
+	endsWithin   = 5 * time.Second
+	drainsWithin = stopTime + endsWithin
+)
+
 func (r *running) listen(ctx context.Context, cancel context.CancelFunc, deadline time.Duration) *stopper {
-	s := &stopper{drain: make(chan struct{}), signals: make(chan os.Signal, 4), quit: make(chan struct{})}
+	s := &stopper{
+		drain: make(chan struct{}), overdue: make(chan struct{}), signals: make(chan os.Signal, 4), quit: make(chan struct{}),
+	}
 	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
 	// A reader of stdout that ends, as head does, is an error of a write: it must not kill the process between two commits.
 	signal.Ignore(syscall.SIGPIPE)
-	var timeout <-chan time.Time
+	var timeout, late <-chan time.Time
 	if deadline > 0 {
 		timeout = time.After(deadline)
 	}
@@ -219,11 +239,14 @@ func (r *running) listen(ctx context.Context, cancel context.CancelFunc, deadlin
 		for {
 			select {
 			case sig := <-s.signals:
+				if sig == os.Interrupt {
+					s.interrupted.Store(true)
+				}
 				if draining {
 					cancel()
+					s.end()
 					return
 				}
-				s.interrupted.Store(sig == os.Interrupt)
 				r.app.log.logger.Warn("stopping: slices that move bytes may finish; the same signal again ends at once",
 					"signal", sig.String(), "shutdown_timeout", r.host.config.ShutdownTimeout)
 			case <-timeout:
@@ -232,18 +255,43 @@ func (r *running) listen(ctx context.Context, cancel context.CancelFunc, deadlin
 					continue
 				}
 				r.app.log.logger.Warn("stopping: the deadline has passed")
+			case <-late:
+				close(s.overdue)
+				return
 			case <-s.quit:
 				return
 			case <-ctx.Done():
 				return
 			}
 			draining = true
+			late = time.After(r.host.config.ShutdownTimeout + drainsWithin)
 			s.stopped.Store(true)
 			r.draining.Store(true)
 			close(s.drain)
 		}
 	})
 	return s
+}
+
+// end waits for the end that the second signal asked for; a third one waits no longer.
+func (s *stopper) end() {
+	timer := time.NewTimer(endsWithin)
+	defer timer.Stop()
+	select {
+	case <-s.quit:
+	case <-timer.C:
+		close(s.overdue)
+	case <-s.signals:
+		close(s.overdue)
+	}
+}
+
+// code is the exit code of a run that was stopped and doesn't end.
+func (s *stopper) code() int {
+	if s.interrupted.Load() {
+		return exitInterrupted
+	}
+	return exitStopped
 }
 
 func (s *stopper) close() {

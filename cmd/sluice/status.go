@@ -22,12 +22,12 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show what is covered, what is missing and what runs",
 		Long: "status reads the ledger, beside a run or without one, and asks a running host what it does: what each slice waits for,\n" +
 			"its last byte, its next try, and how the budget stands. It starts no plugin and asks no vendor: without `to`, the range\n" +
-			"ends where the last run's did.",
+			"ends where the last runs' did.",
 		RunE: func(c *cobra.Command, args []string) error {
 			if behind != "" {
 				return usageError(errors.New("--behind (an exit code for monitoring) comes with a later version; `sluice status --json` has the figures"))
 			}
-			return a.status(c.Context(), args)
+			return interruptible(c, func(ctx context.Context) error { return a.status(ctx, args) })
 		},
 	}
 	c.Flags().StringVar(&behind, "behind", "", "")
@@ -161,14 +161,14 @@ func (a *app) status(ctx context.Context, names []string) error {
 // readStatus reads what the ledger knows of a pipeline's sinks.
 func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *config.Pipeline) (pipelineStatus, error) {
 	out := pipelineStatus{V: 1, TS: stamp(time.Now()), Event: "pipeline_status", Pipeline: p.Name, Source: p.Source.Type}
-	runs, err := l.LastRuns(ctx, p.Name, 1)
+	runs, err := l.LastRuns(ctx, p.Name, recentRuns)
 	if err != nil {
 		return out, err
 	}
 	if len(runs) > 0 {
 		out.LastRun = &lastRun{stamp(runs[0].Start), stamp(runs[0].End), runs[0].Exit, runs[0].Summary}
 	}
-	out.asked = askedOf(p, out.LastRun, time.Now())
+	out.asked = askedOf(p, runs, time.Now())
 	if !out.asked.Empty() {
 		out.From, out.To = out.asked.From.Format(flow.Layout), out.asked.To.Format(flow.Layout)
 	}
@@ -190,17 +190,24 @@ func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *conf
 	return out, nil
 }
 
-// askedOf is the asked range as far as it is known without the vendor: up to where the last run asked, else to this
+// recentRuns are looked at for the end of the asked range: flags may have narrowed the last one.
+const recentRuns = 10
+
+// askedOf is the asked range as far as it is known without the vendor: up to where recent runs asked, else to this
 // machine's clock minus lag.
-func askedOf(p *config.Pipeline, last *lastRun, now time.Time) flow.Range {
-	to := now.UTC().Add(-p.Lag).Truncate(time.Millisecond)
-	if last != nil {
+func askedOf(p *config.Pipeline, runs []ledger.Run, now time.Time) flow.Range {
+	var to time.Time
+	for _, r := range runs {
 		var s pipelineSummary
-		if json.Unmarshal(last.Summary, &s) == nil {
-			if t, err := time.Parse(flow.Layout, s.To); err == nil {
-				to = t
-			}
+		if json.Unmarshal(r.Summary, &s) != nil {
+			continue
 		}
+		if t, err := time.Parse(flow.Layout, s.To); err == nil && t.After(to) {
+			to = t
+		}
+	}
+	if to.IsZero() {
+		to = now.UTC().Add(-p.Lag).Truncate(time.Millisecond)
 	}
 	if p.Range.To != nil && (p.Range.To.Before(to) || p.Range.To.Before(now.Add(-p.Lag))) {
 		to = *p.Range.To

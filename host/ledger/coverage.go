@@ -127,6 +127,28 @@ func (l *Ledger) LastEntry(ctx context.Context, sink string, p flow.Partition, d
 	return uint64(n), slice, nil
 }
 
+// Dense reports whether every entry of a day up to number is recorded, as a commit, a forget, or what a forget withdrew. Two
+// commits that end side by side, or someone else's between two of our own, may leave one out below the last.
+func (l *Ledger) Dense(ctx context.Context, sink string, p flow.Partition, day time.Time, number uint64) (bool, error) {
+	sinkID, partitionID, ok, err := l.both(ctx, sink, p)
+	if err != nil || !ok {
+		return number == 0, err
+	}
+	var known uint64
+	dayMS := flow.Day(day).UnixMilli()
+	err = l.reader.QueryRowContext(ctx, `SELECT count(*) FROM (
+		SELECT entry FROM slices WHERE sink_id = ?1 AND partition_id = ?2 AND `+entryDay+` = ?3 AND state = 'committed'
+			AND entry BETWEEN 1 AND ?5
+		UNION SELECT entry FROM forgets WHERE sink_id = ?1 AND partition_id = ?2 AND day_ms = ?4 AND entry BETWEEN 1 AND ?5
+		UNION SELECT e.value FROM forgets f, json_each(f.entries) e WHERE f.sink_id = ?1 AND f.partition_id = ?2 AND f.day_ms = ?4
+			AND e.value BETWEEN 1 AND ?5)`,
+		sinkID, partitionID, dayMS/86400000, dayMS, int64(number)).Scan(&known)
+	if err != nil {
+		return false, fmt.Errorf("count entries: %w", explain(l.path, err))
+	}
+	return known == number, nil
+}
+
 // Days returns the UTC days of a partition with entries of a sink, commits and forgets, in their order.
 func (l *Ledger) Days(ctx context.Context, sink string, p flow.Partition) ([]time.Time, error) {
 	sinkID, partitionID, ok, err := l.both(ctx, sink, p)

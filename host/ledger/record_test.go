@@ -287,3 +287,33 @@ func TestLaterRevisionsCoverNothing(t *testing.T) {
 		must(t, l.Record(t.Context(), "A", receipt(late, 2)))
 	}
 }
+
+func TestDense(t *testing.T) {
+	l := open(t, t.TempDir())
+	commit := func(minute int, entry uint64) sinks.Receipt { return receipt(minutes(minute, minute+1), entry) }
+	forget := sinks.Receipt{
+		Slice: flow.NewSlice(testPartition, day0, day0.AddDate(0, 0, 1), 0), Entry: 4, Forgets: []uint64{2}, At: day0,
+	}
+	steps := []struct {
+		record sinks.Receipt
+		number uint64
+		want   bool
+	}{
+		{commit(0, 1), 1, true},
+		{commit(2, 3), 3, false}, // 2 isn't recorded
+		{commit(2, 3), 1, true},
+		{commit(1, 2), 3, true},
+		{forget, 4, true}, // 2 is withdrawn, and known
+		{commit(5, 6), 6, false},
+		{commit(4, 5), 6, true},
+	}
+	for n, step := range steps {
+		must(t, l.Record(t.Context(), "A", step.record))
+		if got, err := l.Dense(t.Context(), "A", testPartition, day0.Add(time.Hour), step.number); err != nil || got != step.want {
+			t.Errorf("step %d: dense up to %d: %v, %v, want %v", n, step.number, got, err, step.want)
+		}
+	}
+	if got, err := l.Dense(t.Context(), "B", testPartition, day0, 0); err != nil || !got {
+		t.Errorf("nothing is dense up to 0: %v, %v", got, err)
+	}
+}

@@ -2,12 +2,16 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
 )
+
+// ErrNoClock says that the vendor tells no time and the pipeline doesn't say `clock: host`: the config has to.
+var ErrNoClock = errors.New("the vendor's clock isn't known")
 
 // vendorClock is the vendor's now: asked once, then carried on by the monotonic clock, so that a step of the host's wall
 // clock changes nothing. Safe for concurrent use.
@@ -55,12 +59,14 @@ func (c *vendorClock) ask(ctx context.Context, src Source, host bool) error {
 		return nil
 	}
 	t, err := src.Now(ctx)
-	if err != nil {
-		return fmt.Errorf("vendor's clock: %w", err)
+	if err == nil && t.IsZero() {
+		err = fault.New(fault.Config, "", "set `clock: host` on the pipeline if this machine's clock can be trusted", errors.New("it isn't told"))
 	}
-	if t.IsZero() {
-		return fault.New(fault.Config, "vendor's clock",
-			"set `clock: host` on the pipeline if this machine's clock can be trusted", fmt.Errorf("the vendor tells no time"))
+	switch {
+	case fault.KindOf(err) == fault.Config && err != nil:
+		return fmt.Errorf("%w: %w", ErrNoClock, err)
+	case err != nil:
+		return fmt.Errorf("vendor's clock: %w", err)
 	}
 	c.set(t)
 	return nil

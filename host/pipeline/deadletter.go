@@ -197,7 +197,8 @@ func publishDead(root, folder, name string) error {
 	if err := os.Rename(filepath.Join(folder, stagedRecords), target); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("dead letters: %w", err)
 	}
-	if err := syncFolder(filepath.Dir(target)); err != nil {
+	// The sink's folder may be new: its own name must last before what was staged goes.
+	if err := errors.Join(syncFolder(filepath.Dir(target)), syncFolder(root)); err != nil {
 		return fmt.Errorf("dead letters: %w", err)
 	}
 	return os.RemoveAll(folder)

@@ -58,7 +58,7 @@ func Predict(ctx context.Context, cfg Config) (Forecast, error) {
 			return Forecast{}, err
 		}
 		r.missed(p)
-		p.dropCuts() // in the ledger too when it runs
+		p.dropCuts(r.clock.Now()) // in the ledger too when it runs
 		one, err := r.predict(ctx, p, src)
 		if err != nil {
 			return Forecast{}, err

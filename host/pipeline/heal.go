@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -46,6 +45,7 @@ func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, 
 		number uint64
 		slice  flow.SliceID
 		seen   bool
+		dense  bool // every entry below it is known too
 	}
 	last := map[int64]*known{}
 	span := flow.Range{From: flow.Day(r.asked.From), To: flow.Day(r.asked.To).Add(24 * time.Hour)}
@@ -54,7 +54,11 @@ func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, 
 		if err != nil {
 			return 0, err
 		}
-		last[day.UnixMilli()] = &known{number: number, slice: id}
+		dense, err := l.Dense(ctx, s.Identity(), p, day, number)
+		if err != nil {
+			return 0, err
+		}
+		last[day.UnixMilli()] = &known{number: number, slice: id, dense: dense}
 		if day.Before(span.From) {
 			span.From = day
 		}
@@ -63,9 +67,9 @@ func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, 
 		}
 	}
 	// The last known entry is asked for again: entries are numbered without gaps, so that it is still there proves that
-	// nothing before it was lost.
+	// nothing before it was lost. A day of which an earlier entry isn't known is read from its start.
 	after := func(day time.Time) uint64 {
-		if k := last[day.UnixMilli()]; k != nil && k.number > 0 {
+		if k := last[day.UnixMilli()]; k != nil && k.number > 0 && k.dense {
 			return k.number - 1
 		}
 		return 0
@@ -110,15 +114,40 @@ func (r *run) load(ctx context.Context) error {
 		if err := r.recordMissed(ctx, p); err != nil {
 			return err
 		}
-		for i, dropped := range p.dropCuts() {
-			for _, s := range dropped {
-				if err := r.cfg.Ledger.GiveUp(ctx, r.identities([]int{i}), s, "part of it is covered"); err != nil {
-					return err
-				}
+		if err := r.giveUpCuts(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) giveUpCuts(ctx context.Context, p *partition) error {
+	for i, dropped := range p.dropCuts(r.clock.Now()) {
+		for _, s := range dropped {
+			why := "part of it is covered"
+			if !p.covered[i].Meets(s.Range()) {
+				why = "it ends after the vendor's now"
+			}
+			if err := r.cfg.Ledger.GiveUp(ctx, r.identities([]int{i}), s, why); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// correct gives up a slice that ends after the vendor's now: it was planned while the clock was ahead. What is asked is
+// fixed anew by the clock as it is now, or the run would wait until the wrong time has come.
+func (r *run) correct(ctx context.Context, w *work, ids []string) error {
+	r.ask()
+	for _, p := range r.parts {
+		p.asked = r.stream(p.Partition.Partition).asks(r.asked, r.clock.horizon(r.cfg.Lag))
+		if err := r.giveUpCuts(ctx, p); err != nil {
+			return err
+		}
+	}
+	r.drop(w)
+	return r.cfg.Ledger.GiveUp(ctx, ids, w.slice, "it ends after the vendor's now")
 }
 
 // know reads what the ledger knows of a partition: coverage by sink, what is unavailable, and durable cuts.
@@ -141,20 +170,19 @@ func (r *run) know(ctx context.Context, p *partition) error {
 			return err
 		}
 		for _, c := range open {
-			p.addCut(c, i)
+			p.addCut(c.Slice, setOf(i))
 		}
 	}
 	return nil
 }
 
-// addCut takes up a durable cut for one sink. Cuts of different runs for different sinks may meet: the one that is in the
-// way of an earlier one is dropped for that sink by the sink's own coverage once the other is committed.
-func (p *partition) addCut(c ledger.Cut, sink int) {
+// addCut takes up a durable cut for some sinks.
+func (p *partition) addCut(s flow.Slice, set sinkSet) {
 	for n := range p.cuts {
-		if p.cuts[n].ID == c.ID {
-			p.cuts[n].sinks |= setOf(sink)
+		if p.cuts[n].ID == s.ID {
+			p.cuts[n].sinks |= set
 			return
 		}
 	}
-	p.cuts = append(p.cuts, cut{Slice: c.Slice, sinks: setOf(sink)})
+	p.cuts = append(p.cuts, cut{Slice: s, sinks: set})
 }

@@ -22,6 +22,7 @@ type partition struct {
 	unavailable flow.Ranges
 	cuts        []cut              // durable cuts that were begun or planned and aren't settled
 	work        map[*work]struct{} // slices that run or wait for their next try, or are given up for this run
+	lag         flow.SliceID       // the slice that waits for lag and was told of
 	stopped     error              // set: nothing of the partition starts any more
 }
 
@@ -111,27 +112,30 @@ func (p *partition) next() (candidate, bool) {
 	if p.stopped != nil {
 		return candidate{}, false
 	}
-	gaps := p.lacks()
-	for w := range p.work {
-		for _, i := range w.sinks.each() {
-			gaps[i] = gaps[i].Minus(flow.NewRanges(w.slice.Range()))
+	gaps, taken := p.lacks(), make([]flow.Ranges, len(p.covered))
+	take := func(set sinkSet, r flow.Range) {
+		for _, i := range set.each() {
+			gaps[i], taken[i] = gaps[i].Minus(flow.NewRanges(r)), taken[i].Add(r)
 		}
 	}
+	for w := range p.work {
+		take(w.sinks, w.slice.Range())
+	}
 	var best *cut
-	for n := range p.cuts {
-		c := &p.cuts[n]
+	for _, c := range p.cuts {
 		// Whole, also where the sinks that hold it open lack more than was asked: that is what makes a cut durable. A sink
-		// that lacks the whole range joins, so that it is read once for both.
+		// that lacks the whole range joins, so that it is read once for both. Cuts that were made for different sinks may
+		// meet: a sink that has part of one, or is about to, lacks only the rest, and would refuse the whole.
+		set := sinkSet(0)
 		for i := range gaps {
-			if gaps[i].Covers(c.Range()) {
-				c.sinks |= setOf(i)
+			open := c.sinks&setOf(i) != 0 && !p.covered[i].Meets(c.Range()) && !taken[i].Meets(c.Range())
+			if open || gaps[i].Covers(c.Range()) {
+				set |= setOf(i)
 			}
 		}
-		for _, i := range c.sinks.each() {
-			gaps[i] = gaps[i].Minus(flow.NewRanges(c.Range()))
-		}
-		if c.sinks != 0 && (best == nil || c.From.Before(best.From)) {
-			best = c
+		take(set, c.Range())
+		if set != 0 && (best == nil || c.From.Before(best.From)) {
+			best = &cut{Slice: c.Slice, sinks: set}
 		}
 	}
 	fresh := intervals(gaps)
@@ -144,9 +148,10 @@ func (p *partition) next() (candidate, bool) {
 	return candidate{from: fresh[0].From, fresh: &fresh[0]}, true
 }
 
-// dropCuts forgets cuts that don't meet the asked range, or that meet a sink's coverage in part: there the sink would
-// refuse them. It returns, by sink, what to give up in the ledger.
-func (p *partition) dropCuts() map[int][]flow.Slice {
+// dropCuts forgets cuts that don't meet the asked range, that meet a sink's coverage in part, where the sink would refuse
+// them, or that end after the vendor's now: those were made while its clock was wrong, and would be waited for. It returns,
+// by sink, what to give up in the ledger.
+func (p *partition) dropCuts(now time.Time) map[int][]flow.Slice {
 	dropped := map[int][]flow.Slice{}
 	keep := p.cuts[:0]
 	for _, c := range p.cuts {
@@ -154,7 +159,7 @@ func (p *partition) dropCuts() map[int][]flow.Slice {
 			continue // durable still: another range may ask for it
 		}
 		for _, i := range c.sinks.each() {
-			if p.covered[i].Meets(c.Range()) {
+			if p.covered[i].Meets(c.Range()) || c.To.After(now) {
 				c.sinks &^= setOf(i)
 				dropped[i] = append(dropped[i], c.Slice)
 			}

@@ -13,8 +13,7 @@ func (r *run) source(ctx context.Context) (Source, error) {
 	if r.src != nil {
 		select {
 		case <-r.src.Done():
-			_ = r.src.Close()
-			r.src = nil
+			r.leave()
 		default:
 			return r.src, nil
 		}
@@ -33,9 +32,25 @@ func (r *run) retire(from Source) {
 	r.srcMu.Lock()
 	defer r.srcMu.Unlock()
 	if r.src != nil && r.src == from {
-		_ = r.src.Close()
-		r.src = nil
+		r.leave()
 	}
+}
+
+// leave lets go of the running plugin. Its end may take seconds, which the loop doesn't wait for: close does. srcMu is held.
+func (r *run) leave() {
+	src := r.src
+	r.src = nil
+	r.leaving.Go(func() { _ = src.Close() })
+}
+
+// close ends the plugin and waits for those that were left.
+func (r *run) close() {
+	r.srcMu.Lock()
+	if r.src != nil {
+		r.leave()
+	}
+	r.srcMu.Unlock()
+	r.leaving.Wait()
 }
 
 func isSerial(s sinks.Sink) bool {

@@ -31,7 +31,7 @@ const (
 	dialTimeout = 15 * time.Second
 	tlsTimeout  = 15 * time.Second
 	idleConn    = 90 * time.Second
-	readBuffer  = 256 << 10 // bytes of a connection's read buffer: fewer system calls for bulk answers
+	readBuffer  = 64 << 10 // bytes of a connection's read buffer: fewer system calls for small chunks; larger ones go past it
 	// settleTimeout bounds what settling adds to the end of a read, which must come within a second of its context's.
 	settleTimeout = 500 * time.Millisecond
 )

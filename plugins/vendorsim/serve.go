@@ -166,7 +166,7 @@ func (c *call) suffer() bool {
 	case isElsa(c.path) && body == "":
 		c.elsaFail(fault.Status, 0)
 		return false
-	case strings.HasPrefix(body, "<"):
+	case isElsa(c.path) && strings.HasPrefix(body, "<"):
 		contentType = "application/xml"
 	case fault.Status == http.StatusTooManyRequests:
 		contentType = "text/plain"

@@ -1,0 +1,248 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// settle takes the outcome of one try.
+func (r *run) settle(ctx context.Context, out outcome) {
+	r.workMu.Lock()
+	defer r.workMu.Unlock()
+	w := out.work
+	if cancel := r.cancel[w]; cancel != nil {
+		cancel()
+		delete(r.cancel, w)
+	}
+	w.running = false
+	r.take(w, out)
+	if len(out.failed) == 0 {
+		r.drop(w)
+		return
+	}
+	w.attempt++
+	groups, charged := r.judge(w, out), w.failures+1
+	for n, g := range groups {
+		target := w
+		if n > 0 { // sinks that failed for different reasons go separate ways
+			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: charged - 1, refused: w.refused, src: w.src}
+			w.part.work[target] = struct{}{}
+		}
+		target.sinks, target.lastErr = g.sinks, g.err
+		if g.verdict.charged {
+			target.failures = charged
+		}
+		r.apply(ctx, target, g)
+	}
+}
+
+// take adds what was committed or found to the coverage and the summary.
+func (r *run) take(w *work, out outcome) {
+	var committed sinkSet
+	for i, receipt := range out.committed {
+		committed |= setOf(i)
+		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
+		r.summary.DeadLetters += receipt.Dead.Rows
+	}
+	for i, receipt := range out.found { // committed by a run, or a try, that didn't come to tell
+		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
+		r.summary.DeadLetters += receipt.Dead.Rows
+	}
+	w.sinks = 0
+	for i := range out.failed {
+		w.sinks |= setOf(i)
+	}
+	if committed != 0 {
+		r.summary.Rows += out.sum.Rows
+		r.summary.Bytes += out.sum.Bytes
+		r.summary.Slices++
+		for name, n := range out.counters {
+			if r.summary.Counters == nil {
+				r.summary.Counters = map[string]uint64{}
+			}
+			r.summary.Counters[name] += n
+		}
+		r.observe(Event{
+			Kind: Committed, Slice: w.slice, Name: w.part.Name, Sinks: r.names(committed), Attempt: w.attempt, Sum: out.sum,
+			Counters: out.counters,
+		})
+	}
+	if len(out.found) > 0 {
+		r.observe(Event{Kind: Found, Slice: w.slice, Name: w.part.Name})
+	}
+}
+
+// group is the sinks of a slice that share a verdict.
+type group struct {
+	sinks   sinkSet
+	verdict verdict
+	err     error
+}
+
+func (r *run) judge(w *work, out outcome) []group {
+	var groups []group
+	refused := false
+	for _, i := range w.sinks.each() {
+		failures := w.failures + 1
+		if fault.KindOf(out.failed[i]) == fault.Auth { // a fresh process of its own, whatever failed before
+			failures, refused = w.refused+1, true
+		}
+		v := r.cfg.decide(out.failed[i], failures)
+		if v.action == actDrop && !r.ending && out.bySink&setOf(i) == 0 {
+			// Nobody told this read to end, or only because its process was replaced: without a charge it could come back for ever.
+			v = r.cfg.decide(unasked(context.Background(), out.failed[i]), failures)
+		}
+		at := slices.IndexFunc(groups, func(g group) bool { return g.verdict.action == v.action })
+		if at < 0 {
+			groups = append(groups, group{setOf(i), v, out.failed[i]})
+			continue
+		}
+		groups[at].sinks |= setOf(i)
+		groups[at].verdict.wait = max(groups[at].verdict.wait, v.wait)
+	}
+	if refused {
+		w.refused++
+	}
+	return groups
+}
+
+// apply does what a verdict asks for.
+func (r *run) apply(ctx context.Context, w *work, g group) {
+	p, ids := w.part, r.identities(g.sinks.each())
+	event := Event{
+		Slice: w.slice, Name: p.Name, Sinks: r.names(g.sinks), Attempt: w.attempt, Err: g.err, Hint: fault.HintOf(g.err),
+		Message: g.err.Error(),
+	}
+	if g.verdict.fresh {
+		r.retire(w.src)
+	}
+	var err error
+	switch g.verdict.action {
+	case actRetry:
+		w.next = time.Now().Add(g.verdict.wait)
+		w.state.wait("backoff", w.next)
+		event.Kind, event.Until = Retry, w.next
+		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
+	case actWait:
+		if fault.KindOf(g.err) == fault.NotYet && w.slice.To.After(r.clock.Now()) {
+			event.Kind = GivenUp
+			err = r.correct(ctx, w, ids)
+			break
+		}
+		w.next = time.Now().Add(g.verdict.wait)
+		w.state.wait(g.err.Error(), w.next)
+		event.Kind, event.Until = Waiting, w.next
+	case actSplit:
+		err = r.split(ctx, ids, w, g, event)
+		event.Kind = ""
+	case actQuarantine:
+		event.Kind = Quarantined
+		w.parked = true
+		r.fault(w, g.err, true)
+		err = r.fail(ctx, ids, w, ledger.Quarantined, g.err)
+	case actStopPartition:
+		event.Kind = Stopped
+		w.parked, p.stopped = true, g.err
+		r.fault(w, g.err, false)
+		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
+	case actStopPipeline:
+		event.Kind = Failed
+		w.parked = true
+		r.fault(w, g.err, false)
+		if r.fatal == nil {
+			r.fatal = g.err
+		}
+		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
+	case actReplan:
+		event.Kind = GivenUp
+		err = r.replan(ctx, w, g)
+	case actUnavailable:
+		event.Kind = Missing
+		p.unavailable = p.unavailable.Add(w.slice.Range())
+		err = r.cfg.Ledger.MarkUnavailable(ctx, p.Partition.Partition, w.slice.Range(), g.err.Error())
+		if err == nil {
+			err = r.cfg.Ledger.GiveUp(ctx, ids, w.slice, "unavailable")
+		}
+		r.drop(w)
+	case actDrop:
+		r.drop(w)
+		if !r.ending { // a sink whose other side has ended, such as a pipe: trying again would not bring it back
+			r.fatal, r.summary.Stopped = g.err, true
+		}
+	}
+	if err != nil {
+		r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+	}
+	if event.Kind != "" {
+		r.observe(event)
+	}
+}
+
+func (r *run) fail(ctx context.Context, ids []string, w *work, state ledger.State, err error) error {
+	return r.cfg.Ledger.Fail(ctx, ids, w.slice, state, fault.KindOf(err), err.Error(), fault.HintOf(err))
+}
+
+// split cuts a truncated slice, in the ledger first: the parts are durable before one of them starts.
+func (r *run) split(ctx context.Context, ids []string, w *work, g group, event Event) error {
+	var truncated *flow.Truncated
+	errors.As(g.err, &truncated)
+	var into []flow.Slice
+	var rows, bytes uint64
+	if truncated != nil {
+		into, rows, bytes = truncated.Into, truncated.Rows, truncated.Bytes
+	}
+	parts := partsOf(w.slice, into)
+	if parts == nil {
+		g.err = fault.New(fault.Truncated, "read",
+			"raise the source's limit, or narrow its query: one millisecond can't be cut", fmt.Errorf("the vendor's cap was met within a single millisecond: %w", g.err))
+		w.parked = true
+		r.fault(w, g.err, true)
+		event.Kind, event.Err, event.Message, event.Hint = Quarantined, g.err, g.err.Error(), fault.HintOf(g.err)
+		r.observe(event)
+		return r.fail(ctx, ids, w, ledger.Quarantined, g.err)
+	}
+	r.step(StepSplit)
+	if err := r.cfg.Ledger.Split(ctx, ids, w.slice, parts, rows, bytes); err != nil {
+		return err
+	}
+	r.step(StepSplitDone)
+	for _, part := range parts {
+		w.part.addCut(part, g.sinks)
+	}
+	r.drop(w)
+	event.Kind, event.Parts = Split, parts
+	r.observe(event)
+	return nil
+}
+
+// replan looks at the sinks that found the range covered and lets what is left be planned anew.
+func (r *run) replan(ctx context.Context, w *work, g group) error {
+	for _, i := range g.sinks.each() {
+		if _, err := r.healPartition(ctx, i, w.part.Partition.Partition); err != nil {
+			return err
+		}
+		covered, err := r.cfg.Ledger.Coverage(ctx, r.cfg.Sinks[i].Identity(), w.part.Partition.Partition)
+		if err != nil {
+			return err
+		}
+		if !covered.Meets(w.slice.Range()) {
+			return fault.New(fault.Bug, "sink "+r.cfg.Sinks[i].Name, "report this to the sink's author",
+				fmt.Errorf("it refuses %s as covered and holds nothing of it: %w", w.slice, g.err))
+		}
+		w.part.covered[i] = covered
+	}
+	if err := r.cfg.Ledger.GiveUp(ctx, r.identities(g.sinks.each()), w.slice, "part of it is covered"); err != nil {
+		return err
+	}
+	r.drop(w)
+	return nil
+}
+
+func (r *run) drop(w *work) { delete(w.part.work, w) }
