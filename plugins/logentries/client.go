@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type client struct {
 	base     *url.URL
 	options  rest.Options // of the API key, to be used with any of the vendor's origins
 	rest     *rest.Client // of the configured one
+	owner    *rest.Client // without the API key, for signed requests; nil without an owner key
 	log      *slog.Logger
 	now      func() time.Time
 
@@ -53,6 +55,15 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	var owner *rest.Client
+	if s.OwnerKey != "" {
+		signed := o
+		// The key that the vendor counts by is the owner's; its ID names it as well.
+		signed.Header, signed.Key, signed.Secrets = nil, s.OwnerKeyID, []string{s.OwnerKey, s.APIKey}
+		if owner, err = rest.New(signed); err != nil {
+			return nil, err
+		}
+	}
 	window := func(l plugins.Limit) plugins.Limit {
 		if s.Budget.Window > 0 {
 			l.Window = time.Duration(s.Budget.Window)
@@ -60,7 +71,7 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 		return l
 	}
 	return &client{
-		settings: s, base: base, options: o, rest: r, log: cfg.Log, now: time.Now, linked: map[string]*rest.Client{},
+		settings: s, base: base, options: o, rest: r, owner: owner, log: cfg.Log, now: time.Now, linked: map[string]*rest.Client{},
 		query: s.Settings.Limit(queryLimit), poll: window(pollLimit), management: window(managementLimit), usage: window(usageLimit),
 	}, nil
 }
@@ -69,6 +80,9 @@ func (c *client) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	errs := []error{c.rest.Close()}
+	if c.owner != nil {
+		errs = append(errs, c.owner.Close())
+	}
 	for _, r := range c.linked {
 		errs = append(errs, r.Close())
 	}
@@ -167,22 +181,17 @@ func (c *client) get(ctx context.Context, op, path string, limit plugins.Limit, 
 
 // getOwner is get for what only the account's owner may see: it is signed instead of keyed.
 func (c *client) getOwner(ctx context.Context, op, path string, w waiting) (body []byte, date time.Time, err error) {
-	if c.settings.OwnerKey == "" {
+	if c.owner == nil {
 		return nil, time.Time{}, fault.Errorf(fault.Config, op, "only the account's owner may see this").
 			WithHint("give owner_key, owner_key_id and account_id")
 	}
-	header := c.settings.signOwner(http.MethodGet, c.base.EscapedPath()+path, nil, c.now())
-	o := c.options
-	// The signature stands where secrets do, so that no error repeats it; hence a client of its own.
-	o.Header, o.Key, o.Secrets = header.secret, c.settings.OwnerKeyID, []string{c.settings.OwnerKey, c.settings.APIKey}
-	r, err := rest.New(o)
+	var proof string
+	answer, err := c.owner.Do(ctx, rest.Request{
+		Op: op, Path: path, Limit: c.management, Waiting: w,
+		Sign: func(r *http.Request) { proof = c.settings.signOwner(r, c.now()) },
+	})
 	if err != nil {
-		return nil, time.Time{}, err
-	}
-	defer r.Close()
-	answer, err := r.Do(ctx, rest.Request{Op: op, Path: path, Header: header.open, Limit: c.management, Waiting: w})
-	if err != nil {
-		return nil, time.Time{}, c.explainOwner(ctx, err)
+		return nil, time.Time{}, c.explainOwner(err, proof)
 	}
 	defer answer.Close()
 	body, err = readAll(answer, op, maxListing)
@@ -231,21 +240,25 @@ func (c *client) explain(err error) error {
 // skewed is how far this machine's clock may be off before a refused signature is laid to it.
 const skewed = 5 * time.Minute
 
-// explainOwner is explain for a signed request.
-func (c *client) explainOwner(ctx context.Context, err error) error {
+// explainOwner is explain for a signed request. The proof isn't shown, though it is good for that request alone.
+func (c *client) explainOwner(err error, proof string) error {
 	var refused *rest.StatusError
 	var classified *fault.Error
-	if !errors.As(err, &refused) || !errors.As(err, &classified) || classified.Hint != "" {
+	if !errors.As(err, &refused) || !errors.As(err, &classified) {
+		return err
+	}
+	if proof != "" {
+		refused.Text = strings.ReplaceAll(refused.Text, proof, "***")
+	}
+	if classified.Hint != "" {
 		return err
 	}
 	switch refused.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		classified.Hint = "check owner_key, owner_key_id and account_id: all three belong to one account of " + c.settings.place()
-		if now, clockErr := c.rest.Now(ctx); clockErr == nil {
-			if off := c.now().Sub(now); off.Abs() > skewed {
-				classified.Hint = fmt.Sprintf("this machine's clock differs from the vendor's by %v, and the signature holds the time: set the clock",
-					off.Round(time.Second))
-			}
+		if off := c.now().Sub(refused.Date); !refused.Date.IsZero() && off.Abs() > skewed {
+			classified.Hint = fmt.Sprintf("this machine's clock differs from the vendor's by %v, and the signature holds the time: set the clock",
+				off.Round(time.Second))
 		}
 	case http.StatusNotFound:
 		classified.Hint = "check account_id, and that the account belongs to " + c.settings.place()

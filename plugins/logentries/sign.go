@@ -30,17 +30,13 @@ func signedPath(path string) string {
 	return strings.Trim(path, "/")
 }
 
-// ownerHeader is what proves the owner for one request. The owner key itself is never part of it.
-type ownerHeader struct {
-	open   http.Header // date and content type
-	secret http.Header // the signature
-}
-
-func (s *settings) signOwner(method, path string, body []byte, now time.Time) ownerHeader {
+// signOwner proves the owner for one request, by a signature over what is about to be sent, and returns what proves it. The
+// owner key itself is never part of it. The request has no body.
+func (s *settings) signOwner(r *http.Request, now time.Time) (proof string) {
 	date := now.UTC().Format(http.TimeFormat)
-	signature := sign(s.OwnerKey, method, contentType, date, signedPath(path), body)
-	return ownerHeader{
-		open:   http.Header{"Date": {date}, "Content-Type": {contentType}},
-		secret: http.Header{"Authorization-Api-Key": {s.OwnerKeyID + ":" + signature}},
-	}
+	proof = sign(s.OwnerKey, r.Method, contentType, date, signedPath(r.URL.EscapedPath()), nil)
+	r.Header.Set("Date", date)
+	r.Header.Set("Content-Type", contentType)
+	r.Header.Set("Authorization-Api-Key", s.OwnerKeyID+":"+proof)
+	return proof
 }

@@ -1,6 +1,7 @@
 package logentries
 
 import (
+	"net/http"
 	"testing"
 	"time"
 )
@@ -38,13 +39,17 @@ func TestSign(t *testing.T) {
 	}
 	// What a request carries is V1, however the path came: slashes and a query aren't signed.
 	s := settings{OwnerKey: key, OwnerKeyID: "12345678-aaaa-bbbb-1234-1234cb12345b"}
-	for _, form := range []string{path, "/" + path, path + "/", "/" + path + "/", "/" + path + "?from=1"} {
-		h := s.signOwner("GET", form, nil, date.In(time.FixedZone("", 3600)))
-		if got, want := h.secret.Get("Authorization-Api-Key"), s.OwnerKeyID+":KSwLvM3w8vIN+BSKR4vC2C//1VA="; got != want {
+	for _, form := range []string{path, path + "/", path + "?from=1", path + "/?from=1"} {
+		r, err := http.NewRequest(http.MethodGet, "https://rest.logentries.com/"+form, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.signOwner(r, date.In(time.FixedZone("", 3600)))
+		if got, want := r.Header.Get("Authorization-Api-Key"), s.OwnerKeyID+":KSwLvM3w8vIN+BSKR4vC2C//1VA="; got != want {
 			t.Errorf("%s: %s, want %s", form, got, want)
 		}
-		if got := h.open.Get("Date"); got != "Mon, 02 Jan 2017 15:04:05 GMT" {
-			t.Errorf("Date = %s", got)
+		if got := r.Header.Get("Date"); got != "Mon, 02 Jan 2017 15:04:05 GMT" || r.Header.Get("Content-Type") != contentType {
+			t.Errorf("header %v", r.Header)
 		}
 	}
 }
