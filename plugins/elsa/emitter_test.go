@@ -173,3 +173,12 @@ func (c *collector) lines() (out []string) {
 	}
 	return out
 }
+
+// timestamps returns the values of a batch's first column.
+func timestamps(r arrow.Record) (out []int64) {
+	column := r.Column(0).(*array.Timestamp)
+	for i := range column.Len() {
+		out = append(out, int64(column.Value(i)))
+	}
+	return out
+}
