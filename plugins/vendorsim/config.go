@@ -40,7 +40,7 @@ const (
 // limits.
 type Options struct {
 	Keys         []string // accepted API keys; none: DemoKey
-	ReadOnlyKeys []string // keys that may list logs but not download (403)
+	ReadOnlyKeys []string // keys that may list logs but not download nor read usage (403)
 	Logs         []Log
 	Logsets      []Logset
 	Labels       []Label
@@ -66,6 +66,8 @@ type Options struct {
 	NoDate         bool   // answer without a Date header
 
 	Query QueryOptions
+
+	Usage UsageOptions
 
 	Elsa Elsa
 
@@ -107,6 +109,7 @@ func (o *Options) setDefaults() {
 	o.Management.setDefaults(DefaultManagement, 1<<62)
 	o.Queries.setDefaults(DefaultQueries, 1<<62)
 	o.Polls.setDefaults(DefaultPolls, 1<<62)
+	o.Usage.setDefaults()
 	o.Elsa.setDefaults()
 	if o.Clock == nil {
 		o.Clock = NewClock(0)
@@ -175,6 +178,7 @@ func (o *Options) validate() error {
 	if !slices.Contains([]string{"", "number", "bare", "none"}, o.Query.Sequence) {
 		bad("Query.Sequence", "want number, bare or none, got %q", o.Query.Sequence)
 	}
+	o.Usage.validate(bad)
 	o.Elsa.validate(bad)
 	if err := o.Faults.Validate(); err != nil {
 		bad("Faults", "%w", err)

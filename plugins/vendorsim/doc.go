@@ -25,6 +25,8 @@
 //	GET /query/saved_queries[/{id}]   the saved queries
 //	GET /management/logs[/{id}]       the logs as JSON (a budget of its own); logsets and labels likewise
 //	GET /management/accounts/{id}[/users]  for the owner, by a signature instead of a key
+//	GET /usage/organizations          the bytes of each day; [/logs[/{id}]] of each log, of one log (a budget of its own)
+//	GET /usage/accounts/{id}          the same for the account of [Owner]
 //	GET /validate                     200 for a known key, else 401
 //	any /                             200 without a key and outside every budget: for the Date header
 //

@@ -64,6 +64,8 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 		c.accounts()
 	case strings.HasPrefix(path, querySpace+"/"):
 		c.query()
+	case isUsage(path):
+		c.usage()
 	case path == "/validate":
 		c.validate(key)
 	case path == "/":
@@ -91,6 +93,8 @@ func (c *call) admit(key string) bool {
 		namespace = managementSpace
 	case strings.HasPrefix(c.path, querySpace+"/"):
 		namespace = queryNamespace(c.path)
+	case isUsage(c.path):
+		namespace = usageSpace
 	default:
 		return true
 	}
@@ -108,7 +112,7 @@ func (c *call) admit(key string) bool {
 			s.fail(c.w, c.x, http.StatusNotFound, "HTTP 404 Not Found")
 		}
 		return false
-	case readOnly && namespace == downloadSpace:
+	case readOnly && (namespace == downloadSpace || namespace == usageSpace):
 		s.fail(c.w, c.x, http.StatusForbidden, "Forbidden")
 		return false
 	}

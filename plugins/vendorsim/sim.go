@@ -319,6 +319,8 @@ func (s *Sim) meter(key, namespace string) *meter {
 			m.budget = s.opts.Queries
 		case pollSpace:
 			m.budget = s.opts.Polls
+		case usageSpace:
+			m.budget = s.opts.Usage.Budget
 		case elsaSpace:
 			m.budget = s.opts.Elsa.Budget
 		}
