@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/plugins/rest"
 	"github.com/sluice-io/sluice/proto/fault"
 )
@@ -40,11 +41,11 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 	if err != nil {
 		return nil, fault.New(fault.Config, "open "+Name, "", err)
 	}
-	base, err := rest.ParseBaseURL(s.baseURL(), true)
+	base, err := rest.ParseBaseURL(s.place.URL(), true)
 	if err != nil {
 		return nil, fault.New(fault.Config, "open "+Name, "", err)
 	}
-	o.BaseURL, o.PlainHTTP = s.baseURL(), true // http must be spelled out in base_url, which is permission enough
+	o.BaseURL, o.PlainHTTP = s.place.URL(), true // http must be spelled out in base_url, which is permission enough
 	o.BudgetOrigin = rest.Origin(base)
 	o.Header = http.Header{"X-Api-Key": {s.APIKey}}
 	o.Key = s.APIKey
@@ -72,7 +73,8 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 	}
 	return &client{
 		settings: s, base: base, options: o, rest: r, owner: owner, log: cfg.Log, now: time.Now, linked: map[string]*rest.Client{},
-		query: s.Settings.Limit(queryLimit), poll: window(pollLimit), management: window(managementLimit), usage: window(usageLimit),
+		query: s.Settings.Limit(rapid7.QueryLimit), poll: window(rapid7.PollLimit), management: window(rapid7.ManagementLimit),
+		usage: window(rapid7.UsageLimit),
 	}, nil
 }
 
@@ -125,7 +127,7 @@ func (c *client) start(ctx context.Context, logID string, at position, to int64,
 	for name, value := range values {
 		r.Query[name] = value
 	}
-	if len(c.rest.URL(r.Path, r.Query)) > maxURL {
+	if len(c.rest.URL(r.Path, r.Query)) > rapid7.MaxURL {
 		body, err := json.Marshal(queryBody{
 			Logs: []string{logID},
 			LEQL: queryLEQL{Statement: c.settings.Query, During: during{From: at.from, To: to}},
@@ -221,7 +223,7 @@ func (c *client) explain(err error) error {
 	if !errors.As(err, &refused) || !errors.As(err, &classified) || classified.Hint != "" {
 		return err
 	}
-	place := c.settings.place()
+	place := c.settings.place.String()
 	switch refused.Status {
 	case http.StatusBadRequest:
 		classified.Hint = "the vendor refuses the request: check query and logs"
@@ -255,13 +257,13 @@ func (c *client) explainOwner(err error, proof string) error {
 	}
 	switch refused.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		classified.Hint = "check owner_key, owner_key_id and account_id: all three belong to one account of " + c.settings.place()
+		classified.Hint = "check owner_key, owner_key_id and account_id: all three belong to one account of " + c.settings.place.String()
 		if off := c.now().Sub(refused.Date); !refused.Date.IsZero() && off.Abs() > skewed {
 			classified.Hint = fmt.Sprintf("this machine's clock differs from the vendor's by %v, and the signature holds the time: set the clock",
 				off.Round(time.Second))
 		}
 	case http.StatusNotFound:
-		classified.Hint = "check account_id, and that the account belongs to " + c.settings.place()
+		classified.Hint = "check account_id, and that the account belongs to " + c.settings.place.String()
 	case http.StatusInternalServerError:
 		classified.Hint = "if this lasts: an account without an owner can read as a server error"
 	}

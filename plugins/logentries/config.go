@@ -5,38 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/plugins/rest"
 )
 
-// Where the vendor lives, and what it takes.
+// What the vendor takes. Longer URLs than rapid7.MaxURL go in a body.
 const (
-	maxURL       = 8192          // characters of a request's URL: longer queries go in a body
-	maxQuery     = 64 << 10      // bytes; a guard, not a limit of the vendor's
-	maxPerPage   = 500           // events of a page
-	matchAll     = "where(/.*/)" // sent when the user gives no query: one of the vendor's documents asks for one
-	legacyRegion = "legacy"      // the host from before the regions
-	legacyURL    = "https://rest.logentries.com"
-	regionalURL  = "https://%s.rest.logs.insight.rapid7.com"
+	maxQuery   = 64 << 10 // bytes; a guard, not a limit of the vendor's
+	maxPerPage = 500      // events of a page
 )
-
-// The documented limits per key; what the settings say replaces the first.
-var (
-	queryLimit      = plugins.Limit{Namespace: "query", Requests: 1500, Window: 15 * time.Minute}
-	pollLimit       = plugins.Limit{Namespace: "poll", Requests: 10000, Window: 15 * time.Minute}
-	managementLimit = plugins.Limit{Namespace: "management", Requests: 1500, Window: 15 * time.Minute}
-	usageLimit      = plugins.Limit{Namespace: "usage", Requests: 500, Window: 15 * time.Minute}
-)
-
-// knownRegions are those that the vendor's documents name. Others are tried, since new ones come without a release of ours.
-var knownRegions = []string{"us", "us2", "us3", "eu", "ca", "au", "ap", legacyRegion}
 
 // configSchema describes the settings.
 const configSchema = `{
@@ -49,9 +30,7 @@ const configSchema = `{
 "anyOf": [{"required": ["region"]}, {"required": ["base_url"]}],
 "dependentRequired": {"owner_key": ["owner_key_id", "account_id"], "owner_key_id": ["owner_key", "account_id"], "account_id": ["owner_key", "owner_key_id"]},
 "properties": {
-"region": {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
-  "examples": ["us", "us2", "us3", "eu", "ca", "au", "ap", "legacy"],
-  "description": "Where the account's data lives: us, us2, us3, eu, ca, au, ap, or legacy for rest.logentries.com. Needed unless base_url is given."},
+` + rapid7.RegionSchema + `,
 "api_key": {"type": "string", "minLength": 1, "x-sluice-secret": true,
   "description": "API key; reading is enough for events, logs, log sets and saved queries, usage asks for read/write privileges."},
 "owner_key": {"type": "string", "minLength": 1, "x-sluice-secret": true,
@@ -82,11 +61,11 @@ type settings struct {
 	rest.Settings
 
 	inclusive bool // from ToBound
+	place     rapid7.Place
 }
 
 var (
 	uuid   = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-	region = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	pathID = regexp.MustCompile(`^[0-9A-Za-z-]+$`)
 )
 
@@ -99,14 +78,14 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	if err := dec.Decode(&s); err != nil {
 		return settings{}, fmt.Errorf("settings: %w", err)
 	}
-	s.Region = strings.ToLower(strings.TrimSpace(s.Region))
-	for _, text := range []*string{&s.BaseURL, &s.APIKey, &s.OwnerKey, &s.OwnerKeyID, &s.AccountID, &s.Query} {
+	s.place = rapid7.NewPlace(s.Region, s.BaseURL)
+	for _, text := range []*string{&s.APIKey, &s.OwnerKey, &s.OwnerKeyID, &s.AccountID, &s.Query} {
 		*text = strings.TrimSpace(*text)
 	}
 	s.inclusive = s.ToBound == "inclusive"
 	s.Logs, s.Logsets = normalise(s.Logs), normalise(s.Logsets)
 	if s.Query == "" {
-		s.Query = matchAll
+		s.Query = rapid7.MatchAll
 	}
 	if err := s.validate(); err != nil {
 		return settings{}, err
@@ -134,22 +113,16 @@ func (s *settings) validate() error {
 	bad := func(key, format string, args ...any) {
 		errs = append(errs, fmt.Errorf(key+": "+format, args...))
 	}
-	if s.Region == "" && s.BaseURL == "" {
-		bad("region", "is missing: want one of %s, or a base_url", strings.Join(knownRegions, ", "))
+	if err := s.place.Validate(); err != nil {
+		errs = append(errs, err)
 	}
-	if s.Region != "" && !region.MatchString(s.Region) {
-		bad("region", "%q can't be part of a host name: want one of %s", s.Region, strings.Join(knownRegions, ", "))
-	}
-	if _, err := rest.ParseBaseURL(s.baseURL(), true); err != nil && s.BaseURL != "" {
-		bad("base_url", "%w", err)
-	}
-	s.validateKeys(bad)
+	errs = append(errs, s.validateKeys(bad)...)
 	for key, names := range map[string][]string{"logs": s.Logs, "logsets": s.Logsets} {
 		if slices.Contains(names, "") {
 			bad(key, "holds an empty name")
 		}
 	}
-	if word := calculation(s.Query); word != "" {
+	if word := rapid7.Calculation(s.Query); word != "" {
 		bad("query", "%s(...) is a calculation, whose answer is a statistic and not events: keep only where(...)", word)
 	}
 	if len(s.Query) > maxQuery {
@@ -164,16 +137,15 @@ func (s *settings) validate() error {
 	return errors.Join(errs...)
 }
 
-func (s *settings) validateKeys(bad func(key, format string, args ...any)) {
-	if s.APIKey == "" {
-		bad("api_key", "is empty")
-	}
-	unfit := func(r rune) bool { return r <= ' ' || r > '~' }
-	for _, k := range []struct{ name, value string }{
-		{"api_key", s.APIKey}, {"owner_key", s.OwnerKey}, {"owner_key_id", s.OwnerKeyID},
+func (s *settings) validateKeys(bad func(key, format string, args ...any)) (errs []error) {
+	for _, k := range []struct {
+		name, value string
+		needed      bool
+	}{
+		{"api_key", s.APIKey, true}, {"owner_key", s.OwnerKey, false}, {"owner_key_id", s.OwnerKeyID, false},
 	} {
-		if strings.ContainsFunc(k.value, unfit) {
-			bad(k.name, "holds a character that no key has (white space, a line break or non-ASCII)")
+		if err := rapid7.CheckKey(k.name, k.value); err != nil && (k.needed || k.value != "") {
+			errs = append(errs, err)
 		}
 	}
 	given := []string{s.OwnerKey, s.OwnerKeyID, s.AccountID}
@@ -183,47 +155,5 @@ func (s *settings) validateKeys(bad func(key, format string, args ...any)) {
 	if s.AccountID != "" && !pathID.MatchString(s.AccountID) {
 		bad("account_id", "%q is not an account's resource ID", s.AccountID)
 	}
-}
-
-func (s *settings) baseURL() string {
-	switch {
-	case s.BaseURL != "":
-		return s.BaseURL
-	case s.Region == legacyRegion:
-		return legacyURL
-	}
-	return fmt.Sprintf(regionalURL, s.Region)
-}
-
-// place names where the key should be valid, for hints.
-func (s *settings) place() string {
-	if s.BaseURL != "" {
-		return "base_url " + s.BaseURL
-	}
-	return "region " + s.Region
-}
-
-// showsKey says whether the key would travel unencrypted over a network.
-func showsKey(base *url.URL) bool {
-	if base.Scheme != "http" {
-		return false
-	}
-	host := base.Hostname()
-	addr, err := netip.ParseAddr(host)
-	local := err == nil && addr.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")
-	return !local
-}
-
-// leqlLiteral matches what LEQL takes as text: regular expressions and strings.
-var leqlLiteral = regexp.MustCompile(`(?s)/(?:[^/\\]|\\.)*/|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'`)
-
-var leqlCalculation = regexp.MustCompile(`(?i)\b(calculate|groupby)\s*\(`)
-
-// calculation returns the first calculation of a query in lower case, "" without one. Literals may hold the words.
-func calculation(query string) string {
-	m := leqlCalculation.FindStringSubmatch(leqlLiteral.ReplaceAllString(query, " "))
-	if m == nil {
-		return ""
-	}
-	return strings.ToLower(m[1])
+	return errs
 }

@@ -35,7 +35,7 @@ const (
 	attempts    = 6         // of one page, before its error is the read's
 	pauses      = 20        // of one page because of the vendor's limit
 	pageBytes   = 16 << 20  // of an answer: beyond, fewer events are asked for at a time
-	singleBytes = 256 << 20 // of an answer with one event
+	singleBytes = 128 << 20 // of an answer with one event
 	shrink      = 8
 )
 

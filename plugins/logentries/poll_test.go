@@ -329,3 +329,27 @@ func TestGoldenRequests(t *testing.T) {
 		}
 	}
 }
+
+func TestLargeEvents(t *testing.T) {
+	l := numbered(6, 2)
+	for i := range l.Records {
+		l.Records[i].Line = append(l.Records[i].Line, strings.Repeat("x", 4<<20)...)
+	}
+	l.Records = append(l.Records, vendorsim.Record{Time: firstDay.Add(time.Second), Line: []byte("small")})
+	sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{l} })
+	for _, recordMax := range []int64{0, 1 << 20} {
+		s := newSource(t, nil, simSettings(base))
+		s.limits.RecordMax = recordMax
+		out, err := read(t, s, hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := served(sim, hour.Key, hour.From, hour.To)
+		if strings.Join(want, "|") != strings.Join(out.lines, "|") {
+			t.Errorf("%d lines, want %d", len(out.lines), len(want))
+		}
+		if dead := len(out.dead); (recordMax == 0) != (dead == 0) || recordMax > 0 && dead != 6 {
+			t.Errorf("records of at most %d bytes: dead letters %q", recordMax, out.dead)
+		}
+	}
+}

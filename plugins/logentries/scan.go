@@ -108,20 +108,17 @@ func (s *scanner) text() ([]byte, error) {
 		return nil, err
 	}
 	start := s.i
-	for {
-		quote := bytes.IndexByte(s.b[s.i:], '"')
-		if quote < 0 {
-			s.i = len(s.b)
-			return nil, errCutJSON
-		}
-		escape := bytes.IndexByte(s.b[s.i:s.i+quote], '\\')
-		if escape < 0 {
-			s.i += quote + 1
-			return s.b[start : s.i-1], nil
-		}
+	quote := bytes.IndexByte(s.b[s.i:], '"')
+	if quote < 0 {
+		s.i = len(s.b)
+		return nil, errCutJSON
+	}
+	if escape := bytes.IndexByte(s.b[s.i:s.i+quote], '\\'); escape >= 0 {
 		s.i += escape
 		return s.unescape(start)
 	}
+	s.i += quote + 1
+	return s.b[start : s.i-1], nil
 }
 
 // unescape goes on with a text from its first escape on.

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -100,5 +101,5 @@ func streams() []plugins.Stream {
 			Name: s.stream, Kind: plugins.Snapshot, Schema: s.schema(), DigestColumns: s.digest(), Description: s.description,
 		})
 	}
-	return out
+	return append(out, rapid7.UsageStream())
 }

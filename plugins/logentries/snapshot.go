@@ -16,6 +16,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -323,7 +324,7 @@ func (c snapshotColumn) appendList(b *array.ListBuilder, object map[string]any) 
 }
 
 func known(stream string) error {
-	if stream == streamEvents || snapshotOf(stream) != nil {
+	if stream == streamEvents || stream == rapid7.StreamUsage || snapshotOf(stream) != nil {
 		return nil
 	}
 	return fault.Errorf(fault.Config, Name, "there is no stream %q: want %s", stream, strings.Join(streamNames(), ", "))
@@ -334,7 +335,7 @@ func streamNames() []string {
 	for _, s := range snapshots {
 		names = append(names, s.stream)
 	}
-	return names
+	return append(names, rapid7.StreamUsage)
 }
 
 func planSnapshot(g flow.Gap) []flow.Slice {

@@ -1,5 +1,6 @@
 // Package logentries is the source for Rapid7 Log Search's query API (InsightIDR, InsightOps, formerly Logentries): the events
-// of logs with the time at which the vendor received each, and what the account holds: logs, log sets, saved queries, users.
+// of logs with the time at which the vendor received each, what the account holds (logs, log sets, saved queries, users), and
+// its usage.
 //
 // Events come in pages of 500, each a query that runs at the vendor and is polled until it is finished; a page that breaks
 // is asked for again by the last event's time and sequence number. For much data rapid7-download costs less of the vendor's
@@ -18,6 +19,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/plugins/rest"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
@@ -36,7 +38,7 @@ func Definition() plugins.Definition {
 		Version: Version,
 		Streams: streams(),
 		Config:  plugins.Schema(configSchema),
-		Limits:  []plugins.Limit{queryLimit, pollLimit, managementLimit, usageLimit},
+		Limits:  []plugins.Limit{rapid7.QueryLimit, rapid7.PollLimit, rapid7.ManagementLimit, rapid7.UsageLimit},
 		Open:    func(_ context.Context, cfg plugins.Config) (plugins.Source, error) { return open(cfg) },
 	}
 }
@@ -45,6 +47,7 @@ func Definition() plugins.Definition {
 type source struct {
 	client    *client
 	directory *directory
+	usage     *rapid7.Usage
 	schema    *arrow.Schema // of events
 	frame     *arrow.Schema
 	target    plugins.SliceTarget
@@ -60,6 +63,7 @@ var (
 	_ plugins.Checker     = (*source)(nil)
 	_ plugins.Partitioner = (*source)(nil)
 	_ plugins.Discoverer  = (*source)(nil)
+	_ plugins.Settler     = (*source)(nil)
 )
 
 func open(cfg plugins.Config) (*source, error) {
@@ -70,20 +74,22 @@ func open(cfg plugins.Config) (*source, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if s.BaseURL == "" && !slices.Contains(knownRegions, s.Region) {
-		cfg.Log.Warn("the region isn't one that the vendor documents: trying it", "region", s.Region, "documented", strings.Join(knownRegions, ", "))
+	for _, w := range s.place.Warnings() {
+		cfg.Log.Warn(w)
 	}
 	c, err := newClient(s, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if showsKey(c.base) {
-		cfg.Log.Warn("base_url is plain http: the network sees api_key", "base_url", s.BaseURL)
-	}
 	schema := eventSchema()
+	mem := plugins.NewAllocator()
 	return &source{
+		usage: &rapid7.Usage{
+			Client: c.rest, Place: s.place, Source: Name, Form: rapid7.UsageLogs, Limit: c.usage,
+			Names: rapid7.NewLogNames(c.rest, c.management, time.Now, cfg.Log), Mem: mem, Now: time.Now,
+		},
 		client: c, directory: newDirectory(c), schema: schema, frame: project(schema, varies),
-		target: cfg.Slice, limits: cfg.Limits, mem: plugins.NewAllocator(), pace: defaultPace(), perPage: maxPerPage,
+		target: cfg.Slice, limits: cfg.Limits, mem: mem, pace: defaultPace(), perPage: maxPerPage,
 	}, nil
 }
 
@@ -121,7 +127,7 @@ func (s *source) Check(ctx context.Context) (string, error) {
 		return "", err
 	}
 	settings := s.client.settings
-	summary := fmt.Sprintf("the key is valid for %s and sees %d logs, %d are chosen", settings.place(), len(logs), len(chosen))
+	summary := fmt.Sprintf("the key is valid for %s and sees %d logs, %d are chosen", settings.place, len(logs), len(chosen))
 	var missing []string
 	for _, k := range chosen {
 		if !slices.ContainsFunc(logs, func(l listedLog) bool { return strings.EqualFold(l.ID, k.Key) }) {
@@ -178,6 +184,14 @@ func attributes(pairs ...string) map[string]string {
 	return out
 }
 
+// Settle implements plugins.Settler: a day's usage may still grow when the day is over.
+func (s *source) Settle(stream string) time.Duration {
+	if stream == rapid7.StreamUsage {
+		return rapid7.UsageSettle
+	}
+	return 0
+}
+
 // rowCap is how many events a window of the vendor's limit holds: what a slice should stay below.
 func (s *source) rowCap() uint64 {
 	share := s.client.settings.Budget.Share
@@ -192,7 +206,11 @@ func (s *source) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 	if err := known(g.Stream); err != nil {
 		return nil, err
 	}
-	if g.Stream != streamEvents {
+	switch g.Stream {
+	case streamEvents:
+	case rapid7.StreamUsage:
+		return s.usage.Plan(g), nil
+	default:
 		return planSnapshot(g), nil
 	}
 	return plugins.CutGap(g, s.target, plugins.CutOptions{RowCap: s.rowCap()}), nil
@@ -202,6 +220,9 @@ func (s *source) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 func (s *source) Read(ctx context.Context, slice flow.Slice, out plugins.Emitter) error {
 	if err := known(slice.Stream); err != nil {
 		return err
+	}
+	if slice.Stream == rapid7.StreamUsage {
+		return s.usage.Read(ctx, slice, out)
 	}
 	if kind := snapshotOf(slice.Stream); kind != nil {
 		return s.readSnapshot(ctx, kind, out)
