@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"iter"
 	"strings"
@@ -98,21 +99,42 @@ func archiveOf(name string, write func(io.Writer) error) []byte {
 	return b.Bytes()
 }
 
-// bomb is an archive of 256 MiB in about 260 KiB.
+// bomb is an archive of 256 MiB in about 260 KiB. A megabyte is compressed once; its bytes then stand for every other one.
 func bomb() []byte {
-	return archiveOf("bomb.json", func(w io.Writer) error {
-		blank := bytes.Repeat([]byte{' '}, 1<<20)
-		if _, err := w.Write([]byte("[")); err != nil {
-			return err
+	const blocks, size = 256, 1 << 20
+	blank := bytes.Repeat([]byte{' '}, size)
+	var first, packed bytes.Buffer
+	f, err := flate.NewWriter(&first, flate.BestCompression)
+	for range 2 {
+		packed.Reset()
+		begin := first.Len()
+		if err == nil {
+			_, err = f.Write(blank)
 		}
-		for range 256 {
-			if _, err := w.Write(blank); err != nil {
-				return err
-			}
+		if err = errors.Join(err, f.Flush()); err != nil {
+			panic(err) // a buffer takes everything
 		}
-		_, err := w.Write([]byte("]"))
-		return err
+		packed.Write(first.Bytes()[begin:])
+	}
+	text := append(first.Bytes(), bytes.Repeat(packed.Bytes(), blocks-2)...)
+	text = append(text, 0x03, 0x00) // an empty final block
+	sum := crc32.NewIEEE()
+	for range blocks {
+		_, _ = sum.Write(blank)
+	}
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	w, err := z.CreateRaw(&zip.FileHeader{
+		Name: "bomb.json", Method: zip.Deflate, CRC32: sum.Sum32(),
+		CompressedSize64: uint64(len(text)), UncompressedSize64: blocks * size,
 	})
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	if err = errors.Join(err, z.Close()); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
 }
 
 // write writes the archive: the records in Entries pieces, each a file of its own.
