@@ -331,25 +331,29 @@ func TestGoldenRequests(t *testing.T) {
 }
 
 func TestLargeEvents(t *testing.T) {
-	l := numbered(6, 2)
-	for i := range l.Records {
-		l.Records[i].Line = append(l.Records[i].Line, strings.Repeat("x", 4<<20)...)
-	}
-	l.Records = append(l.Records, vendorsim.Record{Time: firstDay.Add(time.Second), Line: []byte("small")})
-	sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{l} })
-	for _, recordMax := range []int64{0, 1 << 20} {
-		s := newSource(t, nil, simSettings(base))
-		s.limits.RecordMax = recordMax
-		out, err := read(t, s, hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := served(sim, hour.Key, hour.From, hour.To)
-		if strings.Join(want, "|") != strings.Join(out.lines, "|") {
-			t.Errorf("%d lines, want %d", len(out.lines), len(want))
-		}
-		if dead := len(out.dead); (recordMax == 0) != (dead == 0) || recordMax > 0 && dead != 6 {
-			t.Errorf("records of at most %d bytes: dead letters %q", recordMax, out.dead)
-		}
+	for _, tt := range []struct {
+		name      string
+		bytes     int // of a line; six of them and a small one
+		recordMax int64
+		dead      int
+	}{{"more than a page should weigh", 3 << 20, 0, 0}, {"more than a record may weigh", 4000, 3000, 6}} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := numbered(6, 2)
+			for i := range l.Records {
+				l.Records[i].Line = append(l.Records[i].Line, strings.Repeat("x", tt.bytes)...)
+			}
+			l.Records = append(l.Records, vendorsim.Record{Time: firstDay.Add(time.Second), Line: []byte("small")})
+			sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{l} })
+			s := newSource(t, nil, simSettings(base))
+			s.limits.RecordMax = tt.recordMax
+			out, err := read(t, s, hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := served(sim, hour.Key, hour.From, hour.To)
+			if strings.Join(want, "|") != strings.Join(out.lines, "|") || len(out.dead) != tt.dead {
+				t.Errorf("%d lines, want %d; dead letters %q", len(out.lines), len(want), out.dead)
+			}
+		})
 	}
 }
