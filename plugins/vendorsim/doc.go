@@ -28,6 +28,8 @@
 //	GET /usage/organizations          the bytes of each day; [/logs[/{id}]] of each log, of one log (a budget of its own)
 //	GET /usage/accounts/{id}          the same for the account of [Owner]
 //	GET /validate                     200 for a known key, else 401
+//	POST /api/v1/logs/download        ELSA: an archive of a project's records (signed; see [Elsa])
+//	GET /api/v1/fields                ELSA: the names of a project's fields
 //	any /                             200 without a key and outside every budget: for the Date header
 //
 // # Clocks
