@@ -115,7 +115,7 @@ func constants(mem memory.Allocator, schema *arrow.Schema, s flow.Slice, observe
 
 func streams() []plugins.Stream {
 	return []plugins.Stream{{
-		Name: streamEvents, Kind: plugins.Time, Schema: eventSchema(), PartitionBy: "project_key", Main: true,
+		Name: streamEvents, Kind: plugins.Time, Schema: eventSchema(), PartitionBy: "log_id", Main: true,
 		Description: "The logs of a project, selected by their logTime and in its order.",
 	}}
 }
