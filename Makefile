@@ -44,6 +44,10 @@ bench: ## throughput, CPU and memory beside curl, as a Markdown table
 soak: ## the tests of memory and speed at full size (SLUICE_SOAK=1)
 	@.ci/test.sh soak
 
+.PHONY: mutants
+mutants: ## break one rule of the program at a time and require that a named test fails (some minutes)
+	go run ./internal/mutants
+
 .PHONY: tools
 tools: ## install the pinned tools into .tools
 	@.ci/tools.sh

@@ -204,7 +204,7 @@ func (c *command) start() *command {
 }
 
 // endTime bounds how long any one sluice may run.
-const endTime = 3 * time.Minute
+const endTime = 100 * time.Second
 
 func (c *command) wait() *command {
 	c.t.Helper()

@@ -68,7 +68,6 @@ func TestKeyIsNowhere(t *testing.T) {
 			}
 			r.write()
 			c := r.prepare("run", "--log-level", "debug", "--log-format", format, "--summary", r.dir+"/summary.json").start()
-			pid := c.awaitPlugin()
 			c.await("a held request", func() bool {
 				for _, q := range r.sim.Active() {
 					if q.Fault != "" && q.Status == 0 {
@@ -77,6 +76,7 @@ func TestKeyIsNowhere(t *testing.T) {
 				}
 				return false
 			})
+			pid := c.awaitPlugin() // the one that asked: on a busy machine an earlier one may have taken too long to start
 			for _, p := range []int{pid, c.cmd.Process.Pid} {
 				for _, file := range []string{"environ", "cmdline"} {
 					text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p, file))

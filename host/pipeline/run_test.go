@@ -33,6 +33,9 @@ func at(offset int64) time.Time { return midnight.Add(time.Duration(offset) * ti
 
 func span(from, to int64) flow.Range { return flow.Range{From: at(from), To: at(to)} }
 
+// endTime is far more than any run of a test takes: one that goes round in circles fails its test by it.
+const endTime = 20 * time.Second
+
 var logA = Partition{Partition: flow.Partition{Stream: "events", Key: "a"}, Name: "A"}
 
 // bench is a source, sinks and a ledger to run pipelines with.
@@ -91,7 +94,13 @@ func (b *bench) runWith(ctx context.Context, asked flow.Range, drain <-chan stru
 	if b.edit != nil {
 		b.edit(&cfg)
 	}
-	return New(cfg).Run(ctx, drain, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	summary, err := New(cfg).Run(ctx, drain, 5*time.Second)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		b.t.Fatalf("the run didn't end within %s", endTime)
+	}
+	return summary, err
 }
 
 func (b *bench) kinds(kind EventKind) []Event {

@@ -1,0 +1,127 @@
+package main
+
+// mutants are the mistakes, by the part of the program that would make them.
+var mutants = []mutant{
+	{
+		name: "plans without the coverage",
+		file: "host/pipeline/partition.go", old: "gaps[i] = want.Minus(p.covered[i])", new: "gaps[i] = want",
+		pkg: "./host/pipeline", test: "^TestEveryMillisecondOnce$/^0$",
+	},
+	{
+		name: "plans without the coverage, seen from outside",
+		file: "host/pipeline/partition.go", old: "gaps[i] = want.Minus(p.covered[i])", new: "gaps[i] = want",
+		pkg: "./cmd/sluice", test: "^TestTwoSinks$",
+	},
+	{
+		name: "covers the future: asks for it",
+		file: "host/pipeline/clock.go", old: "c.Now().Add(-lag).Truncate(time.Millisecond)", new: "c.Now().Add(lag).Truncate(time.Millisecond)",
+		pkg: "./host/pipeline", test: "^TestTheFutureIsNeitherAskedForNorCovered$",
+	},
+	{
+		name: "covers the future: takes the host's clock for the vendor's",
+		file: "host/pipeline/clock.go", old: "if host {\n\t\tc.set(c.now())", new: "if true {\n\t\tc.set(c.now())",
+		pkg: "./cmd/sluice", test: "^TestVendorClock$",
+	},
+	{
+		name: "covers the future: commits an answer that is too young",
+		file: "host/pipeline/carry.go", old: "young > 0 {", new: "young > 1<<62 {",
+		pkg: "./host/pipeline", test: "^TestAnAnswerThatIsTooYoungIsNotCommitted$",
+	},
+	{
+		name: "writes the ledger before the sink",
+		file: "host/pipeline/carry.go",
+		old:  "wg.Go(func() { receipts[n], l.err = r.commitLeg(ctx, w, l, m) })",
+		new: "_ = r.cfg.Ledger.Record(ctx, l.sink.Identity(), sinks.Receipt{Slice: w.slice, Delivered: l.delivered, Dead: l.deadSum, At: time.Now()})\n" +
+			"\t\twg.Go(func() { receipts[n], l.err = r.commitLeg(ctx, w, l, m) })",
+		pkg: "./host/pipeline", test: "^TestEveryMillisecondOnce$",
+	},
+	{
+		name: "commits a truncated read: the source doesn't see the cap",
+		file: "plugins/rapid7download/source.go", old: "return rows >= s.client.settings.Limit || rows == documentedLimit", new: "return rows > s.client.settings.Limit",
+		pkg: "./cmd/sluice", test: "^TestEveryLineOnce$/^csv$",
+	},
+	{
+		name: "commits a truncated read: the host takes it for complete",
+		file: "host/supervisor/collect.go", old: "c.end = &flow.Truncated{Slice: c.read.slice, Into: parts, Rows: m.GetRows(), Bytes: m.GetBytes()}", new: "c.end = io.EOF",
+		pkg: "./host/supervisor", test: "^TestRead$/^truncated$",
+	},
+	{
+		name: "takes a cut stream for an end: of the vendor",
+		file: "plugins/rest/answer.go", old: "err = a.cut(err)", new: "err = io.EOF",
+		pkg: "./cmd/sluice", test: "^TestFaultyVendor$",
+	},
+	{
+		name: "takes a cut stream for an end: a text that ends by closing",
+		file: "plugins/rest/answer.go", old: "if r.ProtoMajor == 1 && r.ContentLength < 0", new: "if r.ProtoMajor == 9 && r.ContentLength < 0",
+		pkg: "./plugins/rest", test: "^TestAnswersThatProveNothing$",
+	},
+	{
+		name: "takes a cut stream for an end: of the plugin",
+		file: "host/supervisor/read.go", old: `return p.violation("a read ended without Done or Truncated")`, new: "return io.EOF",
+		pkg: "./host/supervisor", test: "^TestReadFails$",
+	},
+	{
+		name: "renames before the commit point is durable",
+		file: "sinks/commitlog/staging.go",
+		old:  "\tif err := l.fs.SyncDir(d.dir); err != nil {\n\t\treturn sinks.Receipt{}, s.doubt(err)\n\t}\n\tif e.Commit != nil {",
+		new:  "\tif e.Commit != nil {",
+		pkg:  "./sinks/file", test: "^TestConformance$/^ndjson_none$",
+	},
+	{
+		name: "renames before the commit point",
+		file: "sinks/commitlog/staging.go",
+		old:  "\t\tnumber := d.last + 1\n",
+		new:  "\t\tnumber := d.last + 1\n\t\tif e.Commit != nil {\n\t\t\tfor i, p := range e.Commit.Parts {\n\t\t\t\t_ = l.place(s.nonce, i, p.Bytes, l.final(p.Path), true)\n\t\t\t}\n\t\t}\n",
+		pkg:  "./sinks/file", test: "^TestConformance$/^ndjson_none$",
+	},
+	{
+		name: "replaces an existing log entry",
+		file: "sinks/commitlog/staging.go", old: "l.fs.PutAbsent(filepath.Join(s.dir, entryName), name)", new: "l.fs.Rename(filepath.Join(s.dir, entryName), name)",
+		pkg: "./sinks/file", test: "^TestConformance$/^ndjson_none$",
+	},
+	{
+		name: "sweeps a folder that a late commit then names: not taken away first",
+		file: "sinks/commitlog/settle.go",
+		old:  "\terr := l.fs.Rename(l.meta(stagingDir, n.String()), swept)\n",
+		new:  "\tswept = l.meta(stagingDir, n.String())\n\t_, err := l.fs.Lstat(swept)\n",
+		pkg:  "./sinks/file", test: "^TestConformance$/^ndjson_none$",
+	},
+	{
+		name: "sweeps a folder that a late commit then names: the log isn't read again",
+		file: "sinks/commitlog/settle.go",
+		old:  "\tif err := l.refresh(ctx, d); err != nil {\n\t\treturn err\n\t}\n\treturn l.settleSwept(d, n, swept)",
+		new:  "\treturn l.settleSwept(d, n, swept)",
+		pkg:  "./sinks/file", test: "^TestConformance$/^ndjson_none$",
+	},
+	{
+		name: "heals the ledger downwards from a log that lost entries",
+		file: "host/pipeline/heal.go", old: "if k.number > 0 && !k.seen {", new: "if k.number > 0 && !k.seen && r == nil {",
+		pkg: "./host/pipeline", test: "^TestALogThatLostEntriesStopsThePipeline$",
+	},
+	{
+		name: "heals the ledger downwards, seen from outside",
+		file: "host/pipeline/heal.go", old: "if k.number > 0 && !k.seen {", new: "if k.number > 0 && !k.seen && r == nil {",
+		pkg: "./cmd/sluice", test: "^TestDataFolder$/^lost_entries$",
+	},
+	{
+		name: "grants without release",
+		file: "proto/credit/window.go", old: "\tw.outstanding += n\n\treturn nil", new: "\tw.outstanding += n\n\tw.owed += n\n\treturn w.flush()",
+		pkg: "./proto/credit", test: "^(TestWindow|TestPair)$",
+	},
+	{
+		name: "grants without release, in a read",
+		file: "host/supervisor/collect.go", old: "\tif in.Batch != nil || in.Dead != nil {\n\t\tif c.layout == nil {",
+		new: "\tif in.Batch != nil || in.Dead != nil {\n\t\tdefer func() { _ = c.read.window.Release(int64(in.Size)) }()\n\t\tif c.layout == nil {",
+		pkg: "./host/supervisor", test: "^TestNothingComesWithoutRelease$",
+	},
+	{
+		name: "drops a rejected record: from the dead letters and the sums",
+		file: "host/pipeline/deadletter.go", old: "\tif len(rejected) == 0 {\n", new: "\tif len(rejected) >= 0 {\n",
+		pkg: "./host/pipeline", test: "^TestDeadLettersAndRejectedRecordsAreKept$",
+	},
+	{
+		name: "drops a rejected record: counted, not kept",
+		file: "host/pipeline/carry.go", old: "if err := l.dead.seal(); err != nil {", new: "if err := error(nil); err != nil {",
+		pkg: "./host/pipeline", test: "^TestDeadLettersAndRejectedRecordsAreKept$",
+	},
+}

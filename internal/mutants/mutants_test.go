@@ -1,0 +1,45 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestMutantsFitTheSource keeps the table current: what a mutant changes stands once in its file, and its test exists.
+func TestMutantsFitTheSource(t *testing.T) {
+	function := regexp.MustCompile(`Test\w+`)
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(m.file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(text), m.old); n != 1 {
+				t.Errorf("%s holds what is to be changed %d times, want once", m.file, n)
+			}
+			if m.new == m.old {
+				t.Error("it changes nothing")
+			}
+			tests, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(m.pkg), "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all strings.Builder
+			for _, name := range tests {
+				text, err := os.ReadFile(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all.Write(text)
+			}
+			for _, name := range function.FindAllString(m.test, -1) {
+				if !strings.Contains(all.String(), "func "+name+"(t *testing.T)") {
+					t.Errorf("%s has no %s", m.pkg, name)
+				}
+			}
+		})
+	}
+}
