@@ -207,7 +207,15 @@ func yamlValue(v any) (string, error) {
 	return strings.TrimSpace(b.String()), err
 }
 
-var getTemplate = template.Must(template.New("get").Funcs(template.FuncMap{"yaml": yamlValue}).Parse(`# Made by ` + "`sluice get`" + `. ` + "`sluice run`" + ` with this file does the same.
+// yamlKey writes a key; one that isn't plain is quoted, for the config's check to refuse.
+func yamlKey(key string) (string, error) {
+	if strings.Trim(key, "abcdefghijklmnopqrstuvwxyz_") == "" && key != "" {
+		return key, nil
+	}
+	return yamlValue(key)
+}
+
+var getTemplate = template.Must(template.New("get").Funcs(template.FuncMap{"yaml": yamlValue, "key": yamlKey}).Parse(`# Made by ` + "`sluice get`" + `. ` + "`sluice run`" + ` with this file does the same.
 state: {{print .Dir "/.sluice/state" | yaml}}
 pipelines:
   - name: get
@@ -215,7 +223,7 @@ pipelines:
       type: {{.Source}}
       config:
 {{- range .Settings}}
-        {{yaml .Key}}: {{yaml .Value}}
+        {{key .Key}}: {{yaml .Value}}
 {{- end}}
 {{- if .Streams}}
     streams: {{yaml .Streams}}
