@@ -14,7 +14,7 @@ func TestBudgetIsNeverExceeded(t *testing.T) {
 	for _, fixed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("fixed=%t", fixed), func(t *testing.T) {
 			t.Parallel()
-			const requests, window = 8, 1500 * time.Millisecond
+			const requests, window = 12, time.Second
 			budget := vendorsim.Budget{Requests: requests, Bytes: 1 << 40, Window: window, Fixed: fixed}
 			r := newRig(t, vendorsim.Options{
 				Download: budget, Logs: vendorsim.Seeded(vendorsim.SeedOptions{Start: seedStart, Lines: 300}),

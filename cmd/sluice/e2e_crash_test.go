@@ -11,15 +11,18 @@ import (
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
 
-// TestKilledHostAtEveryStep ends the host with SIGKILL at each step of a slice, early and in the middle of the run, and runs
+// TestKilledHostAtEveryStep ends the host with SIGKILL at each step of a slice, at some also in the middle of the run, and runs
 // again: every line is there once, and the plugin didn't outlive its host.
 func TestKilledHostAtEveryStep(t *testing.T) {
 	for _, step := range pipeline.Steps() {
-		later := 5
-		if step == pipeline.StepSplit || step == pipeline.StepSplitDone {
-			later = 2 // what the first slices weigh keeps others from being split
+		times := []int{1}
+		switch step {
+		case pipeline.StepAppend, pipeline.StepCommit, pipeline.StepRecord:
+			times = append(times, 5)
+		case pipeline.StepSplit, pipeline.StepSplitDone: // what the first slices weigh keeps others from being split
+			times = append(times, 2)
 		}
-		for _, nth := range []int{1, later} {
+		for _, nth := range times {
 			if testing.Short() && nth > 1 {
 				continue
 			}

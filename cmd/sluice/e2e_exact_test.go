@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -36,6 +37,33 @@ func TestEveryLineOnce(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestRealSamples runs lines of real programs, where SLUICE_TEST_DATA names a folder of them, through all formats at once.
+func TestRealSamples(t *testing.T) {
+	dir := os.Getenv("SLUICE_TEST_DATA")
+	if dir == "" {
+		t.Log("SLUICE_TEST_DATA names no folder: there are no samples to run")
+		return
+	}
+	t.Parallel()
+	end := seedStart.AddDate(0, 0, 2)
+	logs, err := vendorsim.FromFolder(dir, seedStart, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, vendorsim.Options{Logs: logs})
+	r.to = end
+	r.source["limit"] = 1000
+	roots := map[string]string{}
+	for format, compression := range map[string]string{"raw": "none", "ndjson": "zstd", "csv": "gzip"} {
+		roots[format] = r.fileSink(format, format, compression)
+	}
+	r.write()
+	r.run(0, "run")
+	for format, root := range roots {
+		r.mustHold(root, format, seedStart, end)
 	}
 }
 

@@ -232,9 +232,11 @@ func (r *run) replan(ctx context.Context, w *work, g group) error {
 		if err != nil {
 			return err
 		}
-		if !covered.Meets(w.slice.Range()) {
+		// What was known before was not planned: without anything new the same would be planned, read and refused for ever.
+		slice := flow.NewRanges(w.slice.Range())
+		if covered.Intersect(slice).Duration() <= w.part.covered[i].Intersect(slice).Duration() {
 			return fault.New(fault.Bug, "sink "+r.cfg.Sinks[i].Name, "report this to the sink's author",
-				fmt.Errorf("it refuses %s as covered and holds nothing of it: %w", w.slice, g.err))
+				fmt.Errorf("it refuses %s as covered and holds nothing of it that wasn't known: %w", w.slice, g.err))
 		}
 		w.part.covered[i] = covered
 	}
