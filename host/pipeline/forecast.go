@@ -53,7 +53,7 @@ func Predict(ctx context.Context, cfg Config) (Forecast, error) {
 	r.ask()
 	out := Forecast{VendorNow: r.clock.Now(), Range: r.asked}
 	for _, p := range r.parts {
-		p.asked = r.stream(p.Partition.Partition).asks(r.asked, r.clock.horizon(r.cfg.Lag))
+		p.asked = r.stream(p.Partition.Partition).Asks(r.asked, r.clock.horizon(r.cfg.Lag))
 		if err := r.know(ctx, p); err != nil {
 			return Forecast{}, err
 		}

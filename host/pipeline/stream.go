@@ -33,8 +33,8 @@ func (s Stream) sum(rec arrow.Record) (flow.Sum, error) {
 	return flow.SumRecord(rec)
 }
 
-// asks returns what of the run's range is asked of a stream.
-func (s Stream) asks(r flow.Range, horizon time.Time) flow.Ranges {
+// Asks returns what of a range is asked of a stream when the vendor's now minus lag is horizon.
+func (s Stream) Asks(r flow.Range, horizon time.Time) flow.Ranges {
 	if r.Empty() {
 		return nil
 	}

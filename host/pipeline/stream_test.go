@@ -57,7 +57,7 @@ func TestAsks(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := tt.stream.asks(tt.asked, hours(0, tt.horizon).To)
+			got := tt.stream.Asks(tt.asked, hours(0, tt.horizon).To)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("asks (-want +got):\n%s", diff)
 			}
