@@ -66,7 +66,8 @@ func TestAsks(t *testing.T) {
 }
 
 var usageSchema = arrow.NewSchema([]arrow.Field{
-	{Name: "day", Type: arrow.BinaryTypes.String}, {Name: "bytes", Type: arrow.PrimitiveTypes.Int64},
+	{Name: "day", Type: arrow.BinaryTypes.String},
+	{Name: "bytes", Type: arrow.PrimitiveTypes.Int64},
 	{Name: "seen", Type: arrow.PrimitiveTypes.Int64},
 }, nil)
 
