@@ -29,7 +29,7 @@ go build -o "$WORK/testreport" ./internal/testreport
 # The tests sync thousands of small files. What they prove of a crash doesn't rest on the disk (a killed process loses no
 # page), so they run in memory where there is room.
 if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'NR == 2 { print $4 }')" -gt $((8 << 20)) ]; then
-	memory=$(mktemp -d /dev/shm/sluice-test.XXXXXX)
+	memory=$(mktemp -d /dev/shm/s.XXXX)
 	export TMPDIR=$memory
 fi
 

@@ -49,6 +49,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
+			// A script's own temporary folder lies deep, and the paths of sockets may not be long.
+			sockets, err := os.MkdirTemp("", "s")
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { _ = os.RemoveAll(sockets) })
+			env.Setenv("XDG_RUNTIME_DIR", sockets)
 			env.Setenv("R7_API_KEY", vendorsim.DemoKey)
 			env.Setenv("WEB", vendorsim.SeedWebID)
 			env.Setenv("AWKWARD", vendorsim.SeedAwkwardID)
