@@ -77,7 +77,8 @@ var shaky = vendorsim.Script{Seed: 3, Rules: []vendorsim.Rule{
 // was served, the awkward log included, byte for byte; a second run asks for nothing.
 func TestEverySourceHoldsWhatWasServed(t *testing.T) {
 	projects := []any{
-		obj{"key": vendorsim.SeedProject, "id": vendorsim.SeedProjectID}, obj{"key": vendorsim.SeedOddProject, "id": vendorsim.SeedOddProjectID},
+		obj{"key": vendorsim.SeedProject, "id": vendorsim.SeedProjectID},
+		obj{"key": vendorsim.SeedOddProject, "id": vendorsim.SeedOddProjectID},
 		obj{"key": vendorsim.SeedEmptyProject, "id": vendorsim.SeedEmptyProjectID},
 	}
 	for _, tt := range []struct{ source, format string }{

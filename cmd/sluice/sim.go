@@ -210,8 +210,10 @@ type simProject struct {
 
 func (a *app) printSim(base, key string, o vendorsim.Options) error {
 	if a.json {
-		line := simStarted{V: 1, TS: stamp(time.Now()), Event: "sim_started", BaseURL: base, APIKey: key, PID: os.Getpid(),
-			AccessKey: vendorsim.DemoAccessKey, SecretKey: vendorsim.DemoSecretKey, Projects: []simProject{}}
+		line := simStarted{
+			V: 1, TS: stamp(time.Now()), Event: "sim_started", BaseURL: base, APIKey: key, PID: os.Getpid(),
+			AccessKey: vendorsim.DemoAccessKey, SecretKey: vendorsim.DemoSecretKey, Projects: []simProject{},
+		}
 		for _, l := range o.Logs {
 			line.Logs = append(line.Logs, simLog{l.ID, l.Name})
 		}
