@@ -212,7 +212,9 @@ var sinkTypes = []sinks.Definition{file.Definition, stdout.Definition}
 
 // TestSettings holds the tables of settings of every source and sink, and the promises of sinks.
 func TestSettings(t *testing.T) {
-	for _, d := range []plugins.Definition{rapid7download.Definition(), rapid7usage.Definition()} {
+	for _, d := range []plugins.Definition{
+		rapid7download.Definition(), rapid7usage.Definition(), logentries.Definition(), elsa.Definition(),
+	} {
 		table, err := config.SettingsTable(d.Config)
 		if err != nil {
 			t.Fatal(err)

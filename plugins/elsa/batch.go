@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/logtime"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -26,6 +27,10 @@ type batcher struct {
 	row    row
 	weight int
 	count  int
+
+	times    *logtime.Parser // nil: the vendor's times stand
+	received flow.Range      // of the slice
+	without  uint64          // rows of the batch so far whose body tells no time
 
 	timestamp, sendTime *array.TimestampBuilder
 	severity            *array.Int32Builder
@@ -85,7 +90,8 @@ func (b *batcher) add(ctx context.Context, packed []byte) error {
 			return err
 		}
 	}
-	appendTime(b.timestamp, r.time, r.timed)
+	ns, timed := b.timeOf(r)
+	appendTime(b.timestamp, ns, timed)
 	appendTime(b.sendTime, r.send, r.sent)
 	if n := severityNumber(r.texts[textSeverity]); n > 0 {
 		b.severity.Append(n)
@@ -122,6 +128,18 @@ func (b *batcher) add(ctx context.Context, packed []byte) error {
 	return nil
 }
 
+// timeOf returns the time that the body tells, else the vendor's. Nothing but the column follows it: rows are sorted and slices cut
+// by the vendor's.
+func (b *batcher) timeOf(r *row) (ns int64, ok bool) {
+	if b.times != nil {
+		if ns, ok := b.times.Time(r.body, b.received); ok {
+			return ns, true
+		}
+		b.without++
+	}
+	return r.time, r.timed
+}
+
 func appendTime(b *array.TimestampBuilder, ns int64, ok bool) {
 	if ok {
 		b.Append(arrow.Timestamp(ns))
@@ -145,7 +163,10 @@ func (b *batcher) flush(ctx context.Context) error {
 	}
 	record := b.rows.NewRecord()
 	defer record.Release()
-	b.count, b.weight = 0, 0
+	if c, ok := b.out.(plugins.Counter); ok && b.without > 0 {
+		c.Count(logtime.Without, b.without)
+	}
+	b.count, b.weight, b.without = 0, 0, 0
 	return b.out.Batch(ctx, record)
 }
 

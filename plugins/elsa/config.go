@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/logtime"
 	"github.com/sluice-io/sluice/plugins/rest"
 )
 
@@ -69,7 +70,7 @@ const configSchema = `{
 "include_fields": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}, "x-sluice-selection": true,
   "description": "Names of the fields to download, all when left out. logTime is always asked for."},
 "to_bound": {"enum": ["exclusive", "inclusive"], "default": "exclusive",
-  "description": "Whether the vendor's 'to' leaves out or includes its own millisecond, which isn't documented. Guessed wrongly, 'exclusive' doubles records on a seam and 'inclusive' loses them."},` + rest.SettingsSchema + `
+  "description": "Whether the vendor's 'to' leaves out or includes its own millisecond, which isn't documented. Guessed wrongly, 'exclusive' doubles records on a seam and 'inclusive' loses them."},` + logtime.VendorSchema + "," + rest.SettingsSchema + `
 }}`
 
 // project is one project, which is one partition.
@@ -80,16 +81,17 @@ type project struct {
 
 // settings are the source's config.
 type settings struct {
-	AccessKey     string    `json:"access_key"`
-	SecretKey     string    `json:"secret_key"`
-	ProjectKey    string    `json:"project_key"`
-	ProjectID     int64     `json:"project_id"`
-	Projects      []project `json:"projects"`
-	Format        string    `json:"format"`
-	Limit         uint64    `json:"limit"`
-	Count         uint64    `json:"count"`
-	IncludeFields []string  `json:"include_fields"`
-	ToBound       string    `json:"to_bound"`
+	AccessKey     string           `json:"access_key"`
+	SecretKey     string           `json:"secret_key"`
+	ProjectKey    string           `json:"project_key"`
+	ProjectID     int64            `json:"project_id"`
+	Projects      []project        `json:"projects"`
+	Format        string           `json:"format"`
+	Limit         uint64           `json:"limit"`
+	Count         uint64           `json:"count"`
+	IncludeFields []string         `json:"include_fields"`
+	ToBound       string           `json:"to_bound"`
+	Time          logtime.Settings `json:"time"`
 	rest.Settings
 
 	inclusive bool     // from ToBound
@@ -198,6 +200,9 @@ func (s *settings) validate(both, single bool) error {
 	}
 	if _, err := rest.ParseBaseURL(s.baseURL(), true); err != nil {
 		bad("base_url", "%w", err)
+	}
+	if err := s.Time.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := s.Settings.Validate(); err != nil {
 		errs = append(errs, err)

@@ -20,6 +20,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/logtime"
 	"github.com/sluice-io/sluice/plugins/rest"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
@@ -47,6 +48,7 @@ type source struct {
 	client  *client
 	schema  *arrow.Schema
 	frame   *arrow.Schema
+	times   *logtime.Parser // nil: the vendor's times stand
 	target  plugins.SliceTarget
 	limits  plugins.Limits
 	archive archiveLimits
@@ -86,13 +88,17 @@ func open(cfg plugins.Config) (*source, error) {
 	if base, err := rest.ParseBaseURL(s.baseURL(), true); err == nil && showsRecords(base) {
 		log.Warn("base_url is plain http: the network sees the records, and whoever sits in it can change them", "base_url", s.BaseURL)
 	}
+	times, err := s.Time.Parser()
+	if err != nil {
+		return nil, fault.New(fault.Config, "read the settings of "+Name, "", err)
+	}
 	c, err := newClient(s, cfg)
 	if err != nil {
 		return nil, err
 	}
 	schema := eventSchema()
 	return &source{
-		client: c, schema: schema, frame: frameSchema(schema),
+		client: c, schema: schema, frame: frameSchema(schema), times: times,
 		target: cfg.Slice, limits: cfg.Limits, archive: defaultLimits, memory: sortMemory, spool: spool{cfg.Spool},
 		mem: plugins.NewAllocator(), log: log, now: time.Now, timeouts: map[flow.SliceID]struct{}{},
 	}, nil
@@ -182,12 +188,13 @@ func (s *source) Read(ctx context.Context, slice flow.Slice, out plugins.Emitter
 		return plugins.Truncated(slice, d.rows, d.bytes, parts...)
 	}
 	s.warn(slice, d.counts)
-	return s.emit(ctx, sorted, out)
+	return s.emit(ctx, slice, sorted, out)
 }
 
-// emit sends the rows in their order.
-func (s *source) emit(ctx context.Context, rows *sorter, out plugins.Emitter) error {
+// emit sends the rows in the order of the vendor's times.
+func (s *source) emit(ctx context.Context, slice flow.Slice, rows *sorter, out plugins.Emitter) error {
 	b := newBatcher(s.mem, s.frame, s.limits, out)
+	b.times, b.received = s.times, slice.Range()
 	defer b.release()
 	if err := rows.each(ctx, func(packed []byte) error { return b.add(ctx, packed) }); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluice-io/sluice/plugins/logtime"
 	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/plugins/rest"
 )
@@ -44,20 +45,21 @@ const configSchema = `{
 "query": {"type": "string", "minLength": 1, "x-sluice-selection": true,
   "description": "LEQL that keeps the events it matches, such as where(status>=500). All events when left out. No calculations."},
 "to_bound": {"enum": ["exclusive", "inclusive"], "default": "exclusive",
-  "description": "Whether the vendor's 'to' leaves out or includes its own millisecond, which isn't documented. With 'exclusive' nothing is lost or doubled either way: what lies beyond a slice is left to the next. 'inclusive', if wrong, loses events."},` + rest.SettingsSchema + `
+  "description": "Whether the vendor's 'to' leaves out or includes its own millisecond, which isn't documented. With 'exclusive' nothing is lost or doubled either way: what lies beyond a slice is left to the next. 'inclusive', if wrong, loses events."},` + logtime.VendorSchema + "," + rest.SettingsSchema + `
 }}`
 
 // settings are the source's config.
 type settings struct {
-	Region     string   `json:"region"`
-	APIKey     string   `json:"api_key"`
-	OwnerKey   string   `json:"owner_key"`
-	OwnerKeyID string   `json:"owner_key_id"`
-	AccountID  string   `json:"account_id"`
-	Logs       []string `json:"logs"`
-	Logsets    []string `json:"logsets"`
-	Query      string   `json:"query"`
-	ToBound    string   `json:"to_bound"`
+	Region     string           `json:"region"`
+	APIKey     string           `json:"api_key"`
+	OwnerKey   string           `json:"owner_key"`
+	OwnerKeyID string           `json:"owner_key_id"`
+	AccountID  string           `json:"account_id"`
+	Logs       []string         `json:"logs"`
+	Logsets    []string         `json:"logsets"`
+	Query      string           `json:"query"`
+	ToBound    string           `json:"to_bound"`
+	Time       logtime.Settings `json:"time"`
 	rest.Settings
 
 	inclusive bool // from ToBound
@@ -130,6 +132,9 @@ func (s *settings) validate() error {
 	}
 	if s.ToBound != "exclusive" && s.ToBound != "inclusive" {
 		bad("to_bound", "%q: want exclusive or inclusive", s.ToBound)
+	}
+	if err := s.Time.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := s.Settings.Validate(); err != nil {
 		errs = append(errs, err)

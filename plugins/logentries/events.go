@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/logtime"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -63,6 +64,7 @@ func (s *source) readEvents(ctx context.Context, slice flow.Slice, out plugins.E
 	defer cancel()
 
 	w := newEventWriter(s.frame, s.mem, s.limits, out)
+	w.times, w.received = s.times, slice.Range()
 	defer w.release()
 	for opened := false; ; {
 		b, ok, err := w.next(ctx, pages, news)
@@ -96,6 +98,10 @@ type eventWriter struct {
 	builder *array.RecordBuilder
 	target  int
 	record  int
+
+	times    *logtime.Parser // nil: the vendor's times stand
+	received flow.Range      // of the slice
+	without  uint64          // events of the batch so far whose message tells no time
 
 	timestamps *array.TimestampBuilder
 	bodies     *array.StringBuilder
@@ -206,7 +212,7 @@ func (w *eventWriter) add(ctx context.Context, e *event) error {
 			return err
 		}
 	}
-	w.timestamps.Append(arrow.Timestamp(e.at * int64(time.Millisecond)))
+	w.timestamps.Append(w.timeOf(e))
 	w.bodies.BinaryBuilder.Append(body)
 	if valid {
 		w.raws.AppendNull()
@@ -226,6 +232,18 @@ func (w *eventWriter) add(ctx context.Context, e *event) error {
 		return w.flush(ctx)
 	}
 	return nil
+}
+
+// timeOf returns the time that the message tells, else the vendor's. Nothing but the column follows it: slices, pages and what was
+// seen before go by the vendor's.
+func (w *eventWriter) timeOf(e *event) arrow.Timestamp {
+	if w.times != nil {
+		if ns, ok := w.times.Time(e.message, w.received); ok {
+			return arrow.Timestamp(ns)
+		}
+		w.without++
+	}
+	return arrow.Timestamp(e.at * int64(time.Millisecond))
 }
 
 // rowSize is about what a row weighs beside its texts.
@@ -283,7 +301,8 @@ func (w *eventWriter) flush(ctx context.Context) error {
 	if w.rows == 0 {
 		return nil
 	}
-	w.rows, w.bytes = 0, 0
+	w.count(logtime.Without, w.without)
+	w.rows, w.bytes, w.without = 0, 0, 0
 	r := w.builder.NewRecord()
 	defer r.Release()
 	return w.out.Batch(ctx, r)

@@ -19,6 +19,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/logtime"
 	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/plugins/rest"
 	"github.com/sluice-io/sluice/proto/fault"
@@ -50,6 +51,7 @@ type source struct {
 	usage     *rapid7.Usage
 	schema    *arrow.Schema // of events
 	frame     *arrow.Schema
+	times     *logtime.Parser // nil: the vendor's times stand
 	target    plugins.SliceTarget
 	limits    plugins.Limits
 	mem       memory.Allocator
@@ -77,6 +79,10 @@ func open(cfg plugins.Config) (*source, error) {
 	for _, w := range s.place.Warnings() {
 		cfg.Log.Warn(w)
 	}
+	times, err := s.Time.Parser()
+	if err != nil {
+		return nil, fault.New(fault.Config, "read the settings of "+Name, "", err)
+	}
 	c, err := newClient(s, cfg)
 	if err != nil {
 		return nil, err
@@ -88,7 +94,7 @@ func open(cfg plugins.Config) (*source, error) {
 			Client: c.rest, Place: s.place, Source: Name, Form: rapid7.UsageLogs, Limit: c.usage,
 			Names: rapid7.NewLogNames(c.rest, c.management, time.Now, cfg.Log), Mem: mem, Now: time.Now,
 		},
-		client: c, directory: newDirectory(c), schema: schema, frame: project(schema, varies),
+		client: c, directory: newDirectory(c), schema: schema, frame: project(schema, varies), times: times,
 		target: cfg.Slice, limits: cfg.Limits, mem: mem, pace: defaultPace(), perPage: maxPerPage,
 	}, nil
 }
@@ -107,7 +113,7 @@ func (s *source) Partitions(ctx context.Context, stream string) ([]plugins.Parti
 	}
 	keys, err := s.directory.chosen(ctx)
 	if err == nil && len(keys) == 0 {
-		s.client.log.InfoContext(ctx, "no logs and no logsets are named: there are no events to read")
+		s.client.log.DebugContext(ctx, "no logs and no logsets are named: there are no events to read")
 	}
 	return keys, err
 }

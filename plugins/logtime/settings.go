@@ -23,7 +23,16 @@ const Without = "without_time"
 
 // Schema is the text of the JSON Schema property time, to be put among a source's own properties. It is no part of the
 // selection: it decides no record, only what stands in a column that no digest covers.
-const Schema = `
+const Schema = schema + `
+  "description": "Where the column timestamp comes from: none (null), ` + forms + ` A line without a time that is certain has null."}`
+
+// VendorSchema is Schema for sources whose vendor tells a time, which is kept where the line tells none.
+const VendorSchema = schema + `
+  "description": "Where the column timestamp comes from: none (the vendor's time), ` + forms + ` A line without a time that is certain keeps the vendor's."}`
+
+const forms = "auto (RFC 3339, RFC 3164, the common log format, seconds or milliseconds since 1970, or JSON's @timestamp, timestamp or time), or a regex with a layout."
+
+const schema = `
 "time": {"default": "none", "oneOf": [
   {"enum": ["none", "auto"]},
   {"type": "object", "additionalProperties": false, "minProperties": 1,
@@ -33,8 +42,7 @@ const Schema = `
       "layout": {"type": "string", "minLength": 1, "examples": ["2006-01-02 15:04:05", "%d/%b/%Y %H:%M:%S", "rfc3339", "epoch", "epoch_ms"],
         "description": "How it is written, as Go or strptime write it, or one of rfc3339, epoch, epoch_ms."},
       "zone": {"type": "string", "minLength": 1, "examples": ["UTC", "Europe/Berlin"],
-        "description": "Time zone of times that name none; a layout without a zone needs it. Alone, it goes with auto, where UTC is taken for RFC 3164 without it."}}}],
-  "description": "Where the column timestamp comes from: none (null), auto (RFC 3339, RFC 3164, the common log format, seconds or milliseconds since 1970, or JSON's @timestamp, timestamp or time), or a regex with a layout. A line without a time that is certain has null."}`
+        "description": "Time zone of times that name none; a layout without a zone needs it. Alone, it goes with auto, where UTC is taken for RFC 3164 without it."}}}],`
 
 // Settings is the value of the key time. The zero Settings is none.
 type Settings struct {
