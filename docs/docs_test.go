@@ -17,7 +17,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/elsa"
+	"github.com/sluice-io/sluice/plugins/logentries"
 	"github.com/sluice-io/sluice/plugins/rapid7download"
+	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/stdout"
@@ -208,12 +212,15 @@ var sinkTypes = []sinks.Definition{file.Definition, stdout.Definition}
 
 // TestSettings holds the tables of settings of every source and sink, and the promises of sinks.
 func TestSettings(t *testing.T) {
-	source := rapid7download.Definition()
-	table, err := config.SettingsTable(source.Config)
-	if err != nil {
-		t.Fatal(err)
+	for _, d := range []plugins.Definition{
+		rapid7download.Definition(), rapid7usage.Definition(), logentries.Definition(), elsa.Definition(),
+	} {
+		table, err := config.SettingsTable(d.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		generated(t, "docs/sources/"+d.Name+".md", "settings", table)
 	}
-	generated(t, "docs/sources/"+source.Name+".md", "settings", table)
 	for _, d := range sinkTypes {
 		table, err := config.SettingsTable(d.Config)
 		if err != nil {
@@ -230,15 +237,18 @@ func TestSettings(t *testing.T) {
 // registry is what a config may name: the types inside the binary.
 func registry() config.Registry {
 	reg := config.Registry{Sources: map[string]config.SourceType{}, Sinks: map[string]config.SinkType{}}
-	source := rapid7download.Definition()
-	kind := config.SourceType{Schema: source.Config}
-	for _, s := range source.Streams {
-		kind.Streams = append(kind.Streams, s.Name)
-		if s.Main {
-			kind.Main = append(kind.Main, s.Name)
+	for _, source := range []plugins.Definition{
+		rapid7download.Definition(), rapid7usage.Definition(), logentries.Definition(), elsa.Definition(),
+	} {
+		kind := config.SourceType{Schema: source.Config}
+		for _, s := range source.Streams {
+			kind.Streams = append(kind.Streams, s.Name)
+			if s.Main {
+				kind.Main = append(kind.Main, s.Name)
+			}
 		}
+		reg.Sources[source.Name] = kind
 	}
-	reg.Sources[source.Name] = kind
 	for _, d := range sinkTypes {
 		reg.Sinks[d.Type] = config.SinkType{Schema: d.Config}
 	}

@@ -12,6 +12,8 @@ type CutOptions struct {
 	RowCap uint64
 	// Limit is the budget; a slice is worth at least a request's share of its bytes.
 	Limit Limit
+	// Granularity is the stream's: slices end at its multiples since the Unix epoch, or with the gap; zero: a millisecond.
+	Granularity time.Duration
 	// Most is the most slices to return; zero: 64. The host asks again for the rest, with fresh hints.
 	Most int
 }
@@ -30,13 +32,14 @@ const (
 // A duration is kept to; a slice that touches midnight is shorter, for none crosses a UTC day. Else slices aim at t.Bytes
 // or, automatically, at the larger of 256 MiB and the budget's bytes a request. How long that is follows from the most
 // recent hints; what a truncated read saw is the least that its range can hold. Without hints a slice is one UTC day.
-// It is pure.
+// A gap that begins and ends at multiples of o.Granularity is cut into slices that do. It is pure.
 func CutGap(g flow.Gap, t SliceTarget, o CutOptions) []flow.Slice {
 	most := o.Most
 	if most <= 0 {
 		most = defaultMost
 	}
-	length := sliceLength(g, t, o)
+	grain := max(o.Granularity, time.Millisecond)
+	length := max(sliceLength(g, t, o).Truncate(grain), grain)
 	var out []flow.Slice
 	for from := g.From.UTC(); from.Before(g.To) && len(out) < most; {
 		end := flow.Day(from).Add(day)
@@ -49,13 +52,23 @@ func CutGap(g flow.Gap, t SliceTarget, o CutOptions) []flow.Slice {
 				end = from.Add(length)
 			} else {
 				pieces := (rest + length - 1) / length
-				end = from.Add(max((rest / pieces).Truncate(time.Millisecond), time.Millisecond))
+				end = from.Add(max((rest / pieces).Truncate(grain), grain))
+			}
+			// A gap that begins between two multiples has a first slice that ends early.
+			if past := pastMultiple(end, grain); end.Add(-past).After(from) {
+				end = end.Add(-past)
 			}
 		}
 		out = append(out, flow.NewSlice(g.Partition, from, end, 0))
 		from = end
 	}
 	return out
+}
+
+// pastMultiple returns how far a time is past a multiple of d since the Unix epoch.
+func pastMultiple(t time.Time, d time.Duration) time.Duration {
+	step := d.Milliseconds()
+	return time.Duration((t.UnixMilli()%step+step)%step) * time.Millisecond
 }
 
 // sliceLength returns how long a slice should be, from one millisecond to one day.

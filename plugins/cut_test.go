@@ -52,6 +52,34 @@ func TestCutGapCoversExactly(t *testing.T) {
 	}
 }
 
+func TestCutGapKeepsToTheGranularity(t *testing.T) {
+	for seed := range uint64(2000) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		grain := []time.Duration{time.Second, time.Hour, 6 * time.Hour, 24 * time.Hour}[rng.IntN(4)]
+		g := flow.Gap{Partition: flow.Partition{Stream: "usage"}, From: midnight.Add(time.Duration(rng.Int64N(100)) * grain)}
+		g.To = g.From.Add(time.Duration(1+rng.Int64N(30)) * grain)
+		if rng.IntN(2) == 0 { // a gap between two multiples: only its ends are
+			g.From = g.From.Add(time.Duration(rng.Int64N(grain.Milliseconds())) * time.Millisecond)
+		}
+		if rng.IntN(2) == 0 {
+			g.Hints = []flow.Hint{{From: g.From.Add(-time.Hour), To: g.From, Rows: 1, Bytes: rng.Uint64() >> rng.IntN(64)}}
+		}
+		target := []SliceTarget{{}, {Bytes: 1 + rng.Uint64N(1e9)}, {Duration: time.Duration(rng.Int64N(int64(30 * time.Hour)))}}[rng.IntN(3)]
+		at := g.From
+		for _, s := range CutGap(g, target, CutOptions{Granularity: grain, Most: 1000}) {
+			if err := s.Validate(); err != nil || !s.From.Equal(at) {
+				t.Fatalf("seed %d: %s doesn't follow %s: %v", seed, s, at, err)
+			}
+			if at = s.To; at.Before(g.To) && at.UnixMilli()%grain.Milliseconds() != 0 {
+				t.Fatalf("seed %d: %s ends between two multiples of %s", seed, s, grain)
+			}
+		}
+		if target.Duration == 0 && !at.Equal(g.To) {
+			t.Fatalf("seed %d: cut up to %s, not to %s", seed, at, g.To)
+		}
+	}
+}
+
 func TestCutGapAims(t *testing.T) {
 	gap := func(hints ...flow.Hint) flow.Gap {
 		return flow.Gap{Partition: flow.Partition{Stream: "events"}, From: midnight, To: midnight.Add(48 * time.Hour), Hints: hints}

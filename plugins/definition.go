@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -65,6 +66,9 @@ func (s Stream) validate() error {
 	}
 	if s.Kind != Time && s.Kind != Snapshot {
 		errs = append(errs, fmt.Errorf("kind %d: want Time or Snapshot", s.Kind))
+	}
+	if g := s.Granularity; g < 0 || g%time.Millisecond != 0 || g > 0 && day%g != 0 {
+		errs = append(errs, fmt.Errorf("granularity %s: want whole milliseconds that divide a day", g))
 	}
 	if s.Schema == nil {
 		return errors.Join(append(errs, errors.New("no schema"))...)

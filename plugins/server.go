@@ -104,10 +104,14 @@ func (s *Server) Describe(context.Context, *v1.DescribeRequest) (*v1.DescribeRes
 		if st.Kind == Snapshot {
 			kind = v1.StreamKind_STREAM_KIND_SNAPSHOT
 		}
-		out.Streams = append(out.Streams, &v1.StreamDescription{
+		described := &v1.StreamDescription{
 			Name: st.Name, Kind: kind, Schema: schema, PartitionBy: st.PartitionBy, Main: st.Main,
 			Description: st.Description, DigestColumns: st.DigestColumns,
-		})
+		}
+		if st.Granularity > 0 {
+			described.Granularity = durationpb.New(st.Granularity)
+		}
+		out.Streams = append(out.Streams, described)
 	}
 	for _, l := range s.def.Limits {
 		out.Limits = append(out.Limits, &v1.Limit{
@@ -197,29 +201,48 @@ func (s *Server) config(req *v1.ConfigureRequest) (Config, *grpc.ClientConn, err
 // bytesOf returns a length of the protocol, at most what a message may hold.
 func bytesOf(n uint64) int64 { return int64(min(n, wire.MaxMessage)) }
 
-// partitions asks the source for the partition keys that the settings name.
+// partitions asks the source for the partition keys that the settings name, and for how long its streams settle.
 func (s *Server) partitions(ctx context.Context, source Source) (*v1.ConfigureResponse, error) {
 	out := &v1.ConfigureResponse{}
 	for _, st := range s.def.Streams {
-		if st.PartitionBy == "" {
-			continue
-		}
-		p, ok := source.(Partitioner)
-		if !ok {
-			return nil, fault.Errorf(fault.Bug, "configure", "stream %q has partitions, but the source isn't a Partitioner", st.Name)
-		}
-		keys, err := p.Partitions(ctx, st.Name)
-		if err != nil {
-			return nil, err
-		}
 		entry := &v1.StreamPartitions{Stream: st.Name}
-		for _, k := range keys {
-			if slices.ContainsFunc(entry.Keys, func(o *v1.PartitionKey) bool { return o.GetKey() == k.Key }) {
-				return nil, fault.Errorf(fault.Config, "configure", "stream %q: partition %q is named twice", st.Name, k.Key)
+		if t, ok := source.(Settler); ok {
+			switch d := t.Settle(st.Name); {
+			case d < 0:
+				return nil, fault.Errorf(fault.Config, "configure", "stream %q settles in %s", st.Name, d)
+			case d > 0:
+				entry.Settle = durationpb.New(d)
 			}
-			entry.Keys = append(entry.Keys, &v1.PartitionKey{Key: k.Key, Name: k.Name})
 		}
-		out.Partitions = append(out.Partitions, entry)
+		if st.PartitionBy != "" {
+			keys, err := partitionKeys(ctx, source, st.Name)
+			if err != nil {
+				return nil, err
+			}
+			entry.Keys = keys
+		}
+		if st.PartitionBy != "" || entry.Settle != nil {
+			out.Partitions = append(out.Partitions, entry)
+		}
+	}
+	return out, nil
+}
+
+func partitionKeys(ctx context.Context, source Source, stream string) ([]*v1.PartitionKey, error) {
+	p, ok := source.(Partitioner)
+	if !ok {
+		return nil, fault.Errorf(fault.Bug, "configure", "stream %q has partitions, but the source isn't a Partitioner", stream)
+	}
+	keys, err := p.Partitions(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	var out []*v1.PartitionKey
+	for _, k := range keys {
+		if slices.ContainsFunc(out, func(o *v1.PartitionKey) bool { return o.GetKey() == k.Key }) {
+			return nil, fault.Errorf(fault.Config, "configure", "stream %q: partition %q is named twice", stream, k.Key)
+		}
+		out = append(out, &v1.PartitionKey{Key: k.Key, Name: k.Name})
 	}
 	return out, nil
 }

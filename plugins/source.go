@@ -93,6 +93,13 @@ type Partitioner interface {
 // PartitionKey is a partition as the source normalised it, with what people call it (may be empty).
 type PartitionKey struct{ Key, Name string }
 
+// Settler is implemented by sources with streams whose records still change for a time after they were first served.
+type Settler interface {
+	// Settle returns how much longer than the pipeline's lag a range of the stream must be over before it is read, by the
+	// settings; 0: no longer.
+	Settle(stream string) time.Duration
+}
+
 // Discoverer is implemented by sources that can list what the credentials see.
 type Discoverer interface {
 	// Discover calls yield for each thing found until it returns an error, which Discover returns.
@@ -137,6 +144,9 @@ type Stream struct {
 	// DigestColumns are the columns that the digest hashes in the canonical form of proto/flow/FORMAT.md. Empty for log
 	// streams, whose digest hashes the text body.
 	DigestColumns []string
+	// Granularity is what the vendor's answers are made of, in whole milliseconds and a divisor of a day: slices begin and end
+	// at its multiples since the Unix epoch. 0: a millisecond.
+	Granularity time.Duration
 }
 
 // Schema is a JSON Schema (2020-12) of a source's settings. Beside the standard keywords, properties may have

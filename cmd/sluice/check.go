@@ -30,17 +30,16 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check [PIPELINE...]",
 		Short: "Check the config file, secrets, sources, sinks and state",
 		Long: "check reads the config file, starts and configures each source without asking the vendor, and asks each sink and the\n" +
-			"state folder whether they could be opened. It creates nothing and may run beside `sluice run`.\n\n" +
-			"Exit: 0 nothing is wrong, 2 something is.",
+			"state folder whether they could be opened. It creates nothing and may run beside `sluice run`.\n" +
+			"With --online each source proves its credentials by the vendor's cheapest call, and the vendor's clock is compared with this\n" +
+			"machine's. That costs a request or a few of the budget, so it needs the state: not while `sluice run` holds it.\n\n" +
+			"Exit: 0 nothing is wrong, 1 the vendor refused or couldn't be reached, 2 something in the file is wrong, 4 a run holds the state.",
+		Example: "  sluice check\n  sluice check prod --online",
 		RunE: func(c *cobra.Command, args []string) error {
-			if online {
-				return usageError(errors.New("--online (proof of credentials, clock and proxy) comes with a later version; `sluice preview` asks the vendor for a few records"))
-			}
-			return interruptible(c, func(ctx context.Context) error { return a.check(ctx, args) })
+			return interruptible(c, func(ctx context.Context) error { return a.check(ctx, args, online) })
 		},
 	}
-	c.Flags().BoolVar(&online, "online", false, "")
-	_ = c.Flags().MarkHidden("online")
+	c.Flags().BoolVar(&online, "online", false, "ask each vendor, too: credentials, clock and the way there")
 	return c
 }
 
@@ -70,6 +69,7 @@ type checkedPipeline struct {
 	Range      string        `json:"range"`
 	Sinks      []checkedSink `json:"sinks"`
 	Memory     int64         `json:"memory_bytes"` // the most that the pipeline holds at once
+	Vendor     *contact      `json:"vendor,omitempty"`
 }
 
 type checkedSink struct {
@@ -94,11 +94,19 @@ type checkedConfig struct {
 // checker gathers what is wrong.
 type checker struct {
 	app      *app
+	online   bool
 	problems int
+	code     int // of the worst problem
 }
 
 // problem reports an error, each line of a config's Problems by itself.
 func (k *checker) problem(name string, err error) {
+	code := exitUsage
+	var failed *exitError
+	if errors.As(err, &failed) {
+		code = failed.code
+	}
+	k.code = worse(k.code, code)
 	var all config.Problems
 	if errors.As(err, &all) {
 		for _, p := range all {
@@ -127,8 +135,8 @@ func (k *checker) line(text string, p checkProblem) {
 	fmt.Fprintln(k.app.log.out, k.app.log.redactor.Redact(text))
 }
 
-func (a *app) check(ctx context.Context, names []string) error {
-	k := &checker{app: a}
+func (a *app) check(ctx context.Context, names []string, online bool) error {
+	k := &checker{app: a, online: online}
 	last := checkedConfig{V: 1, Event: "check"}
 	c, err := a.load()
 	if err == nil {
@@ -150,7 +158,7 @@ func (a *app) check(ctx context.Context, names []string) error {
 		if !a.json {
 			a.say("%d %s", k.problems, noun)
 		}
-		return &exitError{code: exitUsage}
+		return &exitError{code: k.code}
 	}
 	return nil
 }
@@ -168,7 +176,7 @@ func (k *checker) checkAll(ctx context.Context, c *config.Config, names []string
 	if k.app.checkStdout(chosen, selection{}) != nil && !k.app.json {
 		k.app.say("two stdout sinks can't run together: name one pipeline, or choose with --sink")
 	}
-	look, err := k.app.openLooker(ctx, c)
+	look, err := k.openLooker(ctx, c)
 	if err != nil {
 		if k.problems > 0 { // the state was reported
 			return running, nil
@@ -177,7 +185,7 @@ func (k *checker) checkAll(ctx context.Context, c *config.Config, names []string
 	}
 	defer look.Close()
 	for _, p := range chosen {
-		out, errs := look.checkPipeline(ctx, p)
+		out, errs := look.checkPipeline(ctx, p, k.online)
 		for _, err := range errs {
 			k.problem(p.Name, err)
 		}
@@ -202,8 +210,11 @@ func (k *checker) checkState(ctx context.Context, c *config.Config) (running boo
 	return asked == nil, err
 }
 
-func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline) (out checkedPipeline, errs []error) {
+func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline, online bool) (out checkedPipeline, errs []error) {
 	p, err := l.assemble(ctx, c, selection{}, false)
+	if err != nil && online {
+		err = vendorFailed(err) // a source may ask the vendor for names already when it is configured
+	}
 	if err != nil {
 		return out, []error{err}
 	}
@@ -228,6 +239,11 @@ func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline) (out che
 	}
 	if err := writable(c.DeadLetter.Path); err != nil {
 		errs = append(errs, fault.New(fault.Config, "dead_letter.path", "choose a folder that can be written", err))
+	}
+	if online {
+		if out.Vendor, err = l.contact(ctx, p); err != nil {
+			errs = append(errs, vendorFailed(err))
+		}
 	}
 	out.Memory = pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, sized)
 	return out, errs
@@ -306,6 +322,7 @@ func (a *app) printChecked(c *config.Pipeline, p checkedPipeline) {
 	}
 	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + sinks' buffers %s)", size(uint64(p.Memory)),
 		size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(buffers)))})
+	rows = append(rows, p.Vendor.rows()...)
 	if err := a.printTable(rows); err != nil {
 		a.log.logger.Error("print", "error", err.Error())
 	}

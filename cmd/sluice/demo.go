@@ -29,6 +29,8 @@ const (
 	demoDays = 7
 	// demoSeed and the first day decide every line, so that a demo that is repeated is served the same.
 	demoSeed = 1
+	// demoUsageDays is how far back the simulator tells figures: far enough for a demo of some weeks ago.
+	demoUsageDays = 30
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -36,8 +38,8 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the whole way on this machine, without an account",
-		Long: "demo starts a simulator of the vendor, writes a config file, and downloads seven days of four logs through a plugin\n" +
-			"process into files, all in one folder. Run it again: what is there is not fetched twice.",
+		Long: "demo starts a simulator of the vendors, writes a config file with a pipeline for each source, and downloads seven days of\n" +
+			"logs through plugin processes into files, all in one folder. Run it again: what is there is not fetched twice.",
 		Args: exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), dir, keep) },
 	}
@@ -56,7 +58,10 @@ func (a *app) demo(ctx context.Context, dir string, keep bool) error {
 		return usageError(err)
 	}
 	logs := vendorsim.Seeded(vendorsim.SeedOptions{Seed: demoSeed, Start: start, Days: demoDays, Lines: 7000})
-	sim, err := vendorsim.New(vendorsim.Options{Logs: logs})
+	sim, err := vendorsim.New(vendorsim.Options{
+		Logs: logs, Usage: vendorsim.UsageOptions{Days: demoUsageDays},
+		Elsa: vendorsim.Elsa{Projects: vendorsim.SeededProjects(vendorsim.SeedOptions{Seed: demoSeed, Start: start, Days: demoDays, Lines: 3500})},
+	})
 	if err != nil {
 		return failedError(err)
 	}
@@ -65,7 +70,7 @@ func (a *app) demo(ctx context.Context, dir string, keep bool) error {
 	if err != nil {
 		return failedError(fmt.Errorf("start the simulator: %w", err))
 	}
-	if a.file, err = writeDemo(dir, base, start, logs); err != nil {
+	if a.file, err = writeDemo(dir, base, start, logs, time.Now()); err != nil {
 		return failedError(err)
 	}
 	a.say("a simulated vendor serves at %s; the config file is %s", base, a.file)
@@ -114,16 +119,21 @@ func demoStart(dir string, now time.Time) (time.Time, error) {
 	return time.Time{}, fault.New(fault.Config, "", hint, fmt.Errorf("%s is there already and holds no demo", dir))
 }
 
-// writeDemo writes the key and the config file. The simulator's port differs from time to time; it is no part of the
+// writeDemo writes the keys and the config file. The simulator's port differs from time to time; it is no part of the
 // selection, so the file may change.
-func writeDemo(dir, base string, start time.Time, logs []vendorsim.Log) (string, error) {
+func writeDemo(dir, base string, start time.Time, logs []vendorsim.Log, now time.Time) (string, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return "", err
 	}
+	day := func(n int) string { return start.AddDate(0, 0, n).Format(time.DateOnly) }
 	var text bytes.Buffer
 	err := demoTemplate.Execute(&text, map[string]any{
-		"Mark": demoMark + start.Format(time.DateOnly), "Base": base, "Logs": logs,
-		"From": start.Format(time.DateOnly), "To": start.AddDate(0, 0, demoDays).Format(time.DateOnly),
+		"Mark": demoMark + day(0), "Base": base, "Logs": logs, "From": day(0), "To": day(demoDays),
+		"Settled": day(demoDays - 1), "Late": day(demoDays - 2), "Today": now.UTC().Format(time.DateOnly),
+		"Projects": []vendorsim.Project{
+			{Key: vendorsim.SeedProject, ID: vendorsim.SeedProjectID}, {Key: vendorsim.SeedOddProject, ID: vendorsim.SeedOddProjectID},
+		},
+		"AccessKey": vendorsim.DemoAccessKey,
 	})
 	if err != nil {
 		return "", err
@@ -132,7 +142,12 @@ func writeDemo(dir, base string, start time.Time, logs []vendorsim.Log) (string,
 	if err := replaceFile(path, text.Bytes(), 0o666); err != nil {
 		return "", err
 	}
-	return path, replaceFile(filepath.Join(dir, "api-key"), []byte(vendorsim.DemoKey+"\n"), 0o600)
+	for name, key := range map[string]string{"api-key": vendorsim.DemoKey, "secret-key": vendorsim.DemoSecretKey} {
+		if err := replaceFile(filepath.Join(dir, name), []byte(key+"\n"), 0o600); err != nil {
+			return "", err
+		}
+	}
+	return path, nil
 }
 
 // replaceFile puts a file in the place of another at once, so that a stopped demo leaves no half of one.
@@ -147,7 +162,8 @@ func replaceFile(path string, text []byte, mode fs.FileMode) error {
 var demoTemplate = template.Must(template.New("demo").Parse(`{{.Mark}}
 state: ./state
 pipelines:
-  - name: demo
+  # Rapid7 Log Search, lines of whole logs: the cheapest way to much data.
+  - name: download
     source:
       type: rapid7-download
       config:
@@ -161,12 +177,64 @@ pipelines:
     sinks:
       - name: lake
         type: file
-        config: {path: ./lake, format: ndjson, compression: zstd}
+        config: {path: ./lake/download, format: ndjson, compression: zstd}
+
+  # How many bytes each log received on each day. A day's figure is read a day after its end, when it has settled.
+  - name: usage
+    source:
+      type: rapid7-usage
+      config: {base_url: {{printf "%q" .Base}}, api_key: "${file:api-key}"}
+    range: {from: {{.From}}, to: {{.Settled}}}
+    sinks:
+      - name: lake
+        type: file
+        config: {path: ./lake/usage, format: csv, compression: none}
+
+  # The same logs by the query API: slower, and each event with its time.
+  - name: query
+    source:
+      type: logentries
+      config: {base_url: {{printf "%q" .Base}}, api_key: "${file:api-key}", logs: [web]}
+    range: {from: {{.Late}}, to: {{.To}}}
+    sinks:
+      - name: lake
+        type: file
+        config: {path: ./lake/query, format: ndjson, compression: zstd}
+
+  # What the account holds today.
+  - name: account
+    source:
+      type: logentries
+      config: {base_url: {{printf "%q" .Base}}, api_key: "${file:api-key}"}
+    streams: [logs]
+    range: {from: {{.Today}}}
+    sinks:
+      - name: lake
+        type: file
+        config: {path: ./lake/account, format: ndjson, compression: none}
+
+  # NAVER Cloud ELSA: zip archives of records with fields.
+  - name: elsa
+    source:
+      type: elsa
+      config:
+        base_url: {{printf "%q" .Base}}
+        access_key: {{.AccessKey}}
+        secret_key: ${file:secret-key}
+        projects:
+{{- range .Projects}}
+          - {key: {{.Key}}, id: {{.ID}}}
+{{- end}}
+    range: {from: {{.From}}, to: {{.To}}}
+    sinks:
+      - name: lake
+        type: file
+        config: {path: ./lake/elsa, format: ndjson, compression: zstd}
 `))
 
 // showDemo prints the first lines of a file that the demo made, and says where to look.
 func (a *app) showDemo(dir string) error {
-	pattern := filepath.Join(dir, "lake", "stream=events", "log_id="+vendorsim.SeedAppID, "date=*", "*.zst")
+	pattern := filepath.Join(dir, "lake", "download", "stream=events", "log_id="+vendorsim.SeedAppID, "date=*", "*.zst")
 	made, err := filepath.Glob(pattern)
 	if err != nil {
 		return err
@@ -194,7 +262,7 @@ func (a *app) showDemo(dir string) error {
 	for _, l := range lines {
 		text += l + "\n"
 	}
-	text += fmt.Sprintf("\nIt made %s:\n  sluice.yaml  the config file\n  lake/        the records, one file a log and day; lake/_sluice proves what was committed\n"+
+	text += fmt.Sprintf("\nIt made %s:\n  sluice.yaml  the config file\n  lake/        the records, a folder for each pipeline, one file a log and day; _sluice in it proves what was committed\n"+
 		"  state/       the ledger\n\nLook at it:\n  %s -f %s status\n  %s cat %s\n  find %s -name '*.zst'\n",
 		shortPath(dir), me, configFile, me, sample, shortPath(filepath.Join(dir, "lake")))
 	return a.printText(text)

@@ -86,8 +86,6 @@ func laterCommands() []*cobra.Command {
 		{"verify", "proof by reading the sinks again"},
 		{"retry", "ending quarantine and backoff in a running host"},
 		{"forget", "making committed ranges gaps again"},
-		{"discover", "listing what the credentials can see"},
-		{"get", "downloading without a config file"},
 		{"report", "the monthly report"},
 	}
 	var out []*cobra.Command

@@ -131,22 +131,29 @@ func (p *assembled) Close() error {
 // stopTime bounds how long an ending plugin is waited for.
 const stopTime = 8 * time.Second
 
+// supervise makes what starts a pipeline's processes, and starts none.
+func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
+	p := &assembled{config: c, requests: &requestCounter{Manager: h.budget}}
+	var err error
+	p.supervisor, err = supervisor.New(supervisor.Options{
+		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(), WorkDir: h.config.Dir,
+	})
+	return p, err
+}
+
 // assemble starts a pipeline's source, opens its sinks and fills in what a run needs. openSinks false leaves the sinks
 // closed, for commands that only look.
 func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, openSinks bool) (p *assembled, err error) {
-	p = &assembled{config: c, requests: &requestCounter{Manager: h.budget}}
+	p, err = h.supervise(c)
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close())
 			p = nil
 		}
 	}()
-	p.supervisor, err = supervisor.New(supervisor.Options{
-		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(), WorkDir: h.config.Dir,
-	})
-	if err != nil {
-		return p, err
-	}
 	plugin, configured, settings, err := h.startPlugin(ctx, p)
 	if err != nil {
 		return p, asUsage(err)
@@ -163,7 +170,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	p.streams = streams
 	p.run = pipeline.Config{
 		Name: c.Name, SourceName: description.Name, SourceVer: description.Version, Version: buildVersion(),
-		Partitions: partitions, Lag: c.Lag, HostClock: c.Clock == config.ClockHost,
+		Partitions: partitions, Streams: streamRules(description, configured), Lag: c.Lag, HostClock: c.Clock == config.ClockHost,
 		Window: c.Flow.Window, Parallel: c.Flow.Parallel, Attempts: c.Retry.Attempts, MaxBackoff: c.Retry.MaxBackoff,
 		DeadPath: c.DeadLetter.Path, DeadMax: uint64(c.DeadLetter.Max), DeadRecord: c.DeadLetter.MaxRecord,
 		Ledger: h.ledger, Log: h.log.With("pipeline", c.Name), Step: h.app.step,
@@ -204,18 +211,27 @@ func (h *host) startPlugin(ctx context.Context, p *assembled) (*supervisor.Plugi
 	if err != nil {
 		return nil, none, nil, err
 	}
+	plugin, configured, err := h.startWith(ctx, p, p.config.Source.Type, settings, secrets)
+	return plugin, configured, settings, err
+}
+
+// startWith starts a source's process and configures it with resolved settings.
+func (h *host) startWith(
+	ctx context.Context, p *assembled, source string, settings json.RawMessage, secrets config.Secrets,
+) (*supervisor.Plugin, supervisor.Configured, error) {
+	none := supervisor.Configured{}
 	h.app.log.redactor.Add(secrets)
 	network, err := hostNetwork(h.app.getenv)
 	if err != nil {
-		return nil, none, nil, err
+		return nil, none, err
 	}
 	spool, err := p.spoolFolder(h.spoolFolder())
 	if err != nil {
-		return nil, none, nil, fmt.Errorf("spool folder: %w", err)
+		return nil, none, fmt.Errorf("spool folder: %w", err)
 	}
-	plugin, err := p.supervisor.Start(ctx, supervisor.Spec{Name: p.config.Source.Type})
+	plugin, err := p.supervisor.Start(ctx, supervisor.Spec{Name: source})
 	if err != nil {
-		return nil, none, nil, err
+		return nil, none, err
 	}
 	revealed := make([]string, len(secrets))
 	for i, s := range secrets {
@@ -228,12 +244,12 @@ func (h *host) startPlugin(ctx context.Context, p *assembled) (*supervisor.Plugi
 	if err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
-		return nil, none, nil, errors.Join(err, plugin.Stop(stop))
+		return nil, none, errors.Join(err, plugin.Stop(stop))
 	}
 	for _, w := range configured.Warnings {
 		h.log.Warn(w, "pipeline", p.config.Name)
 	}
-	return plugin, configured, settings, nil
+	return plugin, configured, nil
 }
 
 // spoolFolder makes a folder for the next process: the one before may still be ending. What earlier runs left goes first.
@@ -295,9 +311,6 @@ func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Descripti
 		if !ok {
 			return nil, nil, usageError(fmt.Errorf("pipeline %s: source %s has no stream %q", c.Name, d.Name, name))
 		}
-		if s.Kind != supervisor.Time {
-			return nil, nil, usageError(fmt.Errorf("pipeline %s: stream %q is a snapshot: those come with a later version", c.Name, name))
-		}
 		streams = append(streams, sinks.Stream{Name: s.Name, Selection: id, Schema: s.Schema, PartitionBy: s.PartitionBy})
 		keys, ok := configured.Partitions[name]
 		if !ok {
@@ -313,6 +326,18 @@ func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Descripti
 		return nil, nil, usageError(fmt.Errorf("pipeline %s: --stream leaves nothing of its streams %v", c.Name, c.Streams))
 	}
 	return streams, partitions, nil
+}
+
+// streamRules says of each stream which ranges of it may be asked for.
+func streamRules(d supervisor.Description, configured supervisor.Configured) map[string]pipeline.Stream {
+	rules := make(map[string]pipeline.Stream, len(d.Streams))
+	for _, s := range d.Streams {
+		rules[s.Name] = pipeline.Stream{
+			Snapshot: s.Kind == supervisor.Snapshot, Granularity: s.Granularity, Settle: configured.Settle[s.Name],
+			DigestColumns: s.DigestColumns,
+		}
+	}
+	return rules
 }
 
 func chosen(wanted []string, name string) bool {

@@ -27,12 +27,7 @@ func (a *app) previewCommand() *cobra.Command {
 		Long: "preview reads from the newest end of the range until it has a few records, prints them as NDJSON and commits nothing.\n" +
 			"It costs at least one request of the vendor's budget, so it needs the state: not while `sluice run` holds it.",
 		Example: "  sluice preview -n 3\n  sluice preview prod --from 2026-11-01 --to 2026-11-02",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageError(fmt.Errorf("`%s` takes one pipeline, not %d; see `%s --help`", c.CommandPath(), len(args), c.CommandPath()))
-			}
-			return nil
-		},
+		Args:    atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
 			return interruptible(c, func(ctx context.Context) error { return a.preview(ctx, args, f, n) })
 		},

@@ -7,7 +7,10 @@ import (
 
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/elsa"
+	"github.com/sluice-io/sluice/plugins/logentries"
 	"github.com/sluice-io/sluice/plugins/rapid7download"
+	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/stdout"
@@ -29,7 +32,7 @@ func buildVersion() string {
 
 // builtinSources are the sources inside this binary, each started as a process of its own.
 func builtinSources() []plugins.Definition {
-	return []plugins.Definition{rapid7download.Definition()}
+	return []plugins.Definition{rapid7download.Definition(), rapid7usage.Definition(), logentries.Definition(), elsa.Definition()}
 }
 
 // builtinSinks are the sinks inside this binary.

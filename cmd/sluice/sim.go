@@ -94,7 +94,7 @@ func (a *app) sim(ctx context.Context, f simFlags) error {
 	if err != nil {
 		return failedError(fmt.Errorf("listen on %s: %w; another --listen may be free", f.listen, err))
 	}
-	if err := a.printSim(base, f.key, options.Logs); err != nil {
+	if err := a.printSim(base, f.key, options); err != nil {
 		return failedError(err)
 	}
 	a.say("serving; Ctrl-C or SIGTERM ends it")
@@ -164,7 +164,8 @@ func (f simFlags) addLogs(o *vendorsim.Options, start time.Time) (err error) {
 			return fmt.Errorf("--folder %s: it holds no *.log file", f.folder)
 		}
 	default:
-		o.Logs = vendorsim.Seeded(vendorsim.SeedOptions{Seed: f.seed, Start: start, Days: f.days, Lines: f.lines})
+		seed := vendorsim.SeedOptions{Seed: f.seed, Start: start, Days: f.days, Lines: f.lines}
+		o.Logs, o.Elsa.Projects = vendorsim.Seeded(seed), vendorsim.SeededProjects(seed)
 	}
 	return nil
 }
@@ -195,20 +196,42 @@ type simStarted struct {
 	APIKey  string   `json:"api_key"`
 	PID     int      `json:"pid"`
 	Logs    []simLog `json:"logs"`
+	// Of ELSA.
+	AccessKey string       `json:"access_key"`
+	SecretKey string       `json:"secret_key"`
+	Projects  []simProject `json:"projects"`
 }
 
-func (a *app) printSim(base, key string, logs []vendorsim.Log) error {
+// simProject is one ELSA project of a simulator, as printed.
+type simProject struct {
+	Key string `json:"key"`
+	ID  int64  `json:"id"`
+}
+
+func (a *app) printSim(base, key string, o vendorsim.Options) error {
 	if a.json {
-		line := simStarted{V: 1, TS: stamp(time.Now()), Event: "sim_started", BaseURL: base, APIKey: key, PID: os.Getpid()}
-		for _, l := range logs {
+		line := simStarted{
+			V: 1, TS: stamp(time.Now()), Event: "sim_started", BaseURL: base, APIKey: key, PID: os.Getpid(),
+			AccessKey: vendorsim.DemoAccessKey, SecretKey: vendorsim.DemoSecretKey, Projects: []simProject{},
+		}
+		for _, l := range o.Logs {
 			line.Logs = append(line.Logs, simLog{l.ID, l.Name})
+		}
+		for _, p := range o.Elsa.Projects {
+			line.Projects = append(line.Projects, simProject{p.Key, p.ID})
 		}
 		a.printJSON(line)
 		return nil
 	}
 	rows := [][]string{{"base_url", base}, {"api_key", key}}
-	for _, l := range logs {
+	for _, l := range o.Logs {
 		rows = append(rows, []string{"log", l.ID + "  " + l.Name})
+	}
+	for _, p := range o.Elsa.Projects {
+		rows = append(rows, []string{"project", fmt.Sprintf("%s:%d", p.Key, p.ID)})
+	}
+	if len(o.Elsa.Projects) > 0 {
+		rows = append(rows, []string{"access_key", vendorsim.DemoAccessKey}, []string{"secret_key", vendorsim.DemoSecretKey})
 	}
 	return a.printTable(rows)
 }

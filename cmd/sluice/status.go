@@ -12,6 +12,8 @@ import (
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/control"
 	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -180,7 +182,7 @@ func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *conf
 		}
 		one.Location, one.Remembers = info.Location, info.Memory || info.Location != ""
 		if known {
-			if err := one.read(ctx, l, info.Identity, out.asked); err != nil {
+			if err := one.read(ctx, l, info.Identity, streamsOf(p), out.asked); err != nil {
 				return out, err
 			}
 		}
@@ -219,13 +221,27 @@ func askedOf(p *config.Pipeline, runs []ledger.Run, now time.Time) flow.Range {
 	return r
 }
 
-func (s *sinkStatus) read(ctx context.Context, l *ledger.Ledger, identity string, asked flow.Range) error {
+// streamsOf says what the pipeline's source may be asked for, as far as its definition tells. How long figures settle depends on
+// settings that are only known to the process.
+func streamsOf(p *config.Pipeline) map[string]pipeline.Stream {
+	out := map[string]pipeline.Stream{}
+	d, err := sourceDefinition(p.Source.Type)
+	if err != nil {
+		return out // the config's check has refused it before
+	}
+	for _, s := range d.Streams {
+		out[s.Name] = pipeline.Stream{Snapshot: s.Kind == plugins.Snapshot, Granularity: s.Granularity}
+	}
+	return out
+}
+
+func (s *sinkStatus) read(ctx context.Context, l *ledger.Ledger, identity string, streams map[string]pipeline.Stream, asked flow.Range) error {
 	partitions, err := l.Partitions(ctx, identity)
 	if err != nil {
 		return err
 	}
 	for _, p := range partitions {
-		one, err := readPartition(ctx, l, identity, p, asked)
+		one, err := readPartition(ctx, l, identity, p, streams[p.Stream].Asks(asked, asked.To))
 		if err != nil {
 			return err
 		}
@@ -238,7 +254,7 @@ func (s *sinkStatus) read(ctx context.Context, l *ledger.Ledger, identity string
 	return nil
 }
 
-func readPartition(ctx context.Context, l *ledger.Ledger, identity string, p flow.Partition, asked flow.Range) (partitionStatus, error) {
+func readPartition(ctx context.Context, l *ledger.Ledger, identity string, p flow.Partition, want flow.Ranges) (partitionStatus, error) {
 	out := partitionStatus{Stream: p.Stream, Partition: p.Key}
 	covered, err := l.Coverage(ctx, identity, p)
 	if err != nil {
@@ -248,11 +264,10 @@ func readPartition(ctx context.Context, l *ledger.Ledger, identity string, p flo
 	if err != nil {
 		return out, err
 	}
-	want := flow.NewRanges(asked)
 	out.covered = covered.Intersect(want)
 	for _, g := range gone {
-		if g.Meets(asked) {
-			out.gone = out.gone.Add(g.Intersect(asked))
+		if met := flow.NewRanges(g.Range).Intersect(want); len(met) > 0 {
+			out.gone = out.gone.Union(met)
 			out.Gone = append(out.Gone, unavailableStatus{rangeOf(g.Range), g.Reason})
 		}
 	}

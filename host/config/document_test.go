@@ -204,6 +204,18 @@ func TestInitFile(t *testing.T) {
 			Pipeline: "prod", Region: "us2", Logs: []string{"aee00b66-a543-43dc-b093-53963c2e8f41", "bee00b66-a543-43dc-b093-53963c2e8f41"},
 			From: from, Path: `./my "lake": a`, Format: "raw", BaseURL: "http://127.0.0.1:8080",
 		},
+		"named": {
+			Logs: []string{
+				"aee00b66-a543-43dc-b093-53963c2e8f41", "bee00b66-a543-43dc-b093-53963c2e8f41",
+				"cee00b66-a543-43dc-b093-53963c2e8f41", "dee00b66-a543-43dc-b093-53963c2e8f41",
+			},
+			From: from,
+			Names: map[string]string{
+				"aee00b66-a543-43dc-b093-53963c2e8f41": "web",
+				"bee00b66-a543-43dc-b093-53963c2e8f41": "a\nb\r\x1b[1m\u0085c\u2028d\ufeff ${env:NOSUCH} \xff é: {",
+				"dee00b66-a543-43dc-b093-53963c2e8f41": strings.Repeat("long ", 40),
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := InitFile(in)

@@ -3,8 +3,10 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"text/template"
 	"time"
+	"unicode"
 )
 
 // Init says what InitFile writes. Empty fields get the values named there.
@@ -16,6 +18,8 @@ type Init struct {
 	Path     string    // of the file sink, "./lake"
 	Format   string    // "ndjson"
 	BaseURL  string    // left out
+
+	Names map[string]string // of Logs, by ID: written as comments. They may be anything, a log without one gets no comment
 }
 
 // InitFile returns a commented config file that downloads Rapid7 logs into files each time it runs: `from` is fixed and
@@ -34,16 +38,42 @@ func InitFile(in Init) []byte {
 	if placeholder {
 		in.Logs = []string{"00000000-0000-0000-0000-000000000000"}
 	}
+	logs := make([]initLog, len(in.Logs))
+	for i, id := range in.Logs {
+		logs[i] = initLog{id, commentText(in.Names[id])}
+	}
 	var out bytes.Buffer
 	err := initTemplate.Execute(&out, struct {
 		Init
+		Logs        []initLog
 		Day         string
 		Placeholder bool
-	}{in, in.From.UTC().Format(time.DateOnly), placeholder})
+	}{in, logs, in.From.UTC().Format(time.DateOnly), placeholder})
 	if err != nil {
 		panic(fmt.Sprintf("config: init file: %v", err)) // the template is ours and writes to memory
 	}
 	return out.Bytes()
+}
+
+// initLog is a log as the template writes it.
+type initLog struct{ ID, Comment string }
+
+// longestComment is how many characters of a log's name are written.
+const longestComment = 80
+
+// commentText makes a name what can stand in a comment to the end of its line: what isn't printable becomes a question mark,
+// as YAML refuses some of it and takes more than \n for the end of a line.
+func commentText(name string) string {
+	text := []rune(strings.TrimSpace(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, name)))
+	if len(text) > longestComment {
+		text = append(text[:longestComment], []rune("...")...)
+	}
+	return string(text)
 }
 
 var initTemplate = template.Must(template.New("init").Parse(`# What Sluice does on this machine. Check it with ` + "`sluice check`" + `, see what would be asked with ` + "`sluice plan`" + `, then
@@ -64,7 +94,7 @@ pipelines:
 {{- end}}
         logs:                   # {{if .Placeholder}}replace this by the IDs of your logs{{else}}IDs of logs{{end}}
 {{- range .Logs}}
-          - {{printf "%q" .}}
+          - {{printf "%q" .ID}}{{with .Comment}} # {{.}}{{end}}
 {{- end}}
         # query: where(status=500)   # LEQL without calculations; left out, every record is fetched
     range:

@@ -30,6 +30,7 @@ type outcome struct {
 type leg struct {
 	index     int
 	sink      Sink
+	stream    Stream
 	txn       sinks.Txn
 	delivered flow.Sum
 	deadSum   flow.Sum
@@ -148,9 +149,13 @@ func (r *run) ripe(s flow.Slice, vendor time.Time) error {
 	} else {
 		r.clock.set(vendor)
 	}
-	if young := s.To.Sub(vendor.Add(-r.cfg.Lag)); young > 0 {
+	stream := r.stream(s.Partition)
+	if young := s.To.Sub(vendor.Add(-r.cfg.Lag - stream.Settle)); young > 0 {
 		return fault.Errorf(fault.NotYet, "read", "the vendor's clock says %s: the slice is closed in %s",
 			vendor.UTC().Format(time.RFC3339), young).After(young)
+	}
+	if stream.Snapshot {
+		return onItsDay(s, vendor)
 	}
 	return nil
 }
@@ -159,7 +164,7 @@ func (r *run) ripe(s flow.Slice, vendor time.Time) error {
 func (r *run) begin(ctx context.Context, w *work, lacking []int, reader Reader) []*leg {
 	legs := make([]*leg, len(lacking))
 	for n, i := range lacking {
-		l := &leg{index: i, sink: r.cfg.Sinks[i]}
+		l := &leg{index: i, sink: r.cfg.Sinks[i], stream: r.stream(w.slice.Partition)}
 		legs[n] = l
 		l.err = guard(l.sink.Name, "begin", func() (err error) {
 			l.txn, err = l.sink.Begin(ctx, w.slice, w.attempt, reader.Schema())
@@ -190,7 +195,7 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 		case item.Batch != nil:
 			sum, err := item.Batch.Sum, error(nil)
 			if sum.Rows == 0 { // no batch is empty: the reader didn't count
-				sum, err = flow.SumRecord(item.Batch.Records)
+				sum, err = r.stream(w.slice.Partition).sum(item.Batch.Records)
 			}
 			if err == nil {
 				read = read.Plus(sum)

@@ -287,7 +287,7 @@ func (l *leg) addRejected(w *work, b flow.Batch, rejected []sinks.Rejected, stag
 			return sum, fault.Errorf(fault.Bug, "sink "+l.sink.Name, "it rejects row %d of %d, or twice", rej.Row, b.Records.NumRows())
 		}
 		seen[rej.Row] = true
-		body, err := rowBytes(b.Records, rej.Row)
+		body, err := l.stream.row(b.Records, rej.Row)
 		if err == nil {
 			err = l.dead.write(body)
 		}
@@ -311,8 +311,11 @@ func (l *leg) needDead(w *work, stage stager) (err error) {
 	return err
 }
 
-// rowBytes returns the bytes of one row that the digest hashes.
-func rowBytes(rec arrow.Record, row int) ([]byte, error) {
+// row returns the bytes of one row that the digest hashes.
+func (s Stream) row(rec arrow.Record, row int) ([]byte, error) {
+	if len(s.DigestColumns) > 0 {
+		return flow.RowColumns(rec, s.DigestColumns, row)
+	}
 	bodyIndex, rawIndex, ok := flow.BodyColumns(rec.Schema())
 	if !ok {
 		return nil, fault.Errorf(fault.Bug, "dead letters", "the stream has no text body")

@@ -53,10 +53,11 @@ func Predict(ctx context.Context, cfg Config) (Forecast, error) {
 	r.ask()
 	out := Forecast{VendorNow: r.clock.Now(), Range: r.asked}
 	for _, p := range r.parts {
-		p.asked = r.asked
+		p.asked = r.stream(p.Partition.Partition).Asks(r.asked, r.clock.horizon(r.cfg.Lag))
 		if err := r.know(ctx, p); err != nil {
 			return Forecast{}, err
 		}
+		r.missed(p)
 		p.dropCuts(r.clock.Now()) // in the ledger too when it runs
 		one, err := r.predict(ctx, p, src)
 		if err != nil {
@@ -69,7 +70,7 @@ func Predict(ctx context.Context, cfg Config) (Forecast, error) {
 
 // predict takes up all of a partition's slices as a run would, as if each were carried at once.
 func (r *run) predict(ctx context.Context, p *partition, src Source) (PartitionForecast, error) {
-	out := PartitionForecast{Partition: p.Partition, Unavailable: flow.NewRanges(p.asked).Intersect(p.unavailable).Duration()}
+	out := PartitionForecast{Partition: p.Partition, Unavailable: p.asked.Intersect(p.unavailable).Duration()}
 	var missing flow.Ranges
 	for _, gap := range p.lacks() {
 		missing = missing.Union(gap)

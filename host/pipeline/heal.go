@@ -111,6 +111,9 @@ func (r *run) load(ctx context.Context) error {
 		if err := r.know(ctx, p); err != nil {
 			return err
 		}
+		if err := r.recordMissed(ctx, p); err != nil {
+			return err
+		}
 		if err := r.giveUpCuts(ctx, p); err != nil {
 			return err
 		}
@@ -138,7 +141,7 @@ func (r *run) giveUpCuts(ctx context.Context, p *partition) error {
 func (r *run) correct(ctx context.Context, w *work, ids []string) error {
 	r.ask()
 	for _, p := range r.parts {
-		p.asked = r.asked
+		p.asked = r.stream(p.Partition.Partition).Asks(r.asked, r.clock.horizon(r.cfg.Lag))
 		if err := r.giveUpCuts(ctx, p); err != nil {
 			return err
 		}

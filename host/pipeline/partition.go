@@ -17,7 +17,7 @@ const planAhead = 3 * 24 * time.Hour
 // partition is what a run knows of one partition. It belongs to the run's loop.
 type partition struct {
 	Partition
-	asked       flow.Range    // what was asked, up to the horizon
+	asked       flow.Ranges   // what was asked, up to the horizon
 	covered     []flow.Ranges // by sink
 	unavailable flow.Ranges
 	cuts        []cut              // durable cuts that were begun or planned and aren't settled
@@ -91,7 +91,7 @@ func (p *progress) isMoving() bool {
 
 // lacks returns what each sink lacks of the asked range, work in hand not counted.
 func (p *partition) lacks() []flow.Ranges {
-	want := flow.NewRanges(p.asked).Minus(p.unavailable)
+	want := p.asked.Minus(p.unavailable)
 	gaps := make([]flow.Ranges, len(p.covered))
 	for i := range gaps {
 		gaps[i] = want.Minus(p.covered[i])

@@ -55,6 +55,7 @@ type Config struct {
 	SourceVer  string
 	Version    string // Sluice's own
 	Partitions []Partition
+	Streams    map[string]Stream // of the partitions; one that isn't here is the zero Stream
 	Sinks      []Sink
 	From       time.Time
 	To         time.Time     // zero: up to the vendor's now minus lag

@@ -96,7 +96,7 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
 	for _, p := range r.parts {
-		p.asked = r.asked
+		p.asked = r.stream(p.Partition.Partition).Asks(r.asked, r.clock.horizon(r.cfg.Lag))
 	}
 	return r.load(ctx)
 }

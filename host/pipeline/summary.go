@@ -61,7 +61,7 @@ func (r *run) finish(err error) {
 	s.Stopped = s.Stopped || fault.KindOf(err) == fault.Canceled
 	s.TooManyDead = s.DeadLetters > r.cfg.DeadMax
 	for _, p := range r.parts {
-		want := flow.NewRanges(p.asked)
+		want := p.asked
 		gone := want.Intersect(p.unavailable)
 		var missing flow.Ranges
 		for _, gap := range p.lacks() {

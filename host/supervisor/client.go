@@ -35,7 +35,10 @@ const (
 	maxStreams    = 256
 	maxPlanned    = 1 << 20
 	maxDiscovered = 1 << 20
+	maxSettle     = 366 * day
 )
+
+const day = 24 * time.Hour
 
 // Description is what a plugin says it is.
 type Description struct {
@@ -74,6 +77,8 @@ type Stream struct {
 	Main          bool
 	Description   string
 	DigestColumns []string // empty: the text body is hashed
+	// Granularity is what slices begin and end at multiples of, since the Unix epoch; 0: a millisecond.
+	Granularity time.Duration
 }
 
 // sum counts and hashes the records of a batch.
@@ -125,6 +130,8 @@ type Configured struct {
 	Warnings []string // for the operator, a sentence each
 	// Partitions holds the keys of each stream that the settings name; a stream that isn't here has the one empty partition.
 	Partitions map[string][]PartitionKey
+	// Settle is how much longer than the lag a range of a stream must be over before it is read; not here: no longer.
+	Settle map[string]time.Duration
 }
 
 // PartitionKey is a partition, with what people call it if that is known.
@@ -297,6 +304,12 @@ func describedStream(m *v1.StreamDescription) (Stream, error) {
 	default:
 		return s, fmt.Errorf("kind %s isn't known", m.GetKind())
 	}
+	if g := m.GetGranularity(); g != nil {
+		s.Granularity = g.AsDuration()
+		if g.CheckValid() != nil || s.Granularity < 0 || s.Granularity%time.Millisecond != 0 || s.Granularity > 0 && day%s.Granularity != 0 {
+			return s, fmt.Errorf("granularity %s doesn't divide a day in whole milliseconds", s.Granularity)
+		}
+	}
 	var err error
 	if s.Schema, err = wire.DecodeSchema(m.GetSchema()); err != nil {
 		return s, fmt.Errorf("schema: %w", err)
@@ -362,7 +375,7 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 	if err != nil {
 		return Configured{}, err
 	}
-	out := Configured{Partitions: make(map[string][]PartitionKey)}
+	out := Configured{Partitions: make(map[string][]PartitionKey), Settle: make(map[string]time.Duration)}
 	for _, w := range m.GetWarnings() {
 		out.Warnings = append(out.Warnings, p.redact.text(clean([]byte(w), maxLogAttr)))
 	}
@@ -370,6 +383,12 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 		stream, ok := p.description.Stream(sp.GetStream())
 		if !ok || sp.GetStream() == "" {
 			return Configured{}, p.violation("names partitions of the stream %s, which it doesn't have", quote([]byte(sp.GetStream())))
+		}
+		if t := sp.GetSettle(); t != nil {
+			if d := t.AsDuration(); t.CheckValid() != nil || d < 0 || d > maxSettle {
+				return Configured{}, p.violation("says that the stream %s settles in %s", quote([]byte(stream.Name)), d)
+			}
+			out.Settle[stream.Name] = t.AsDuration()
 		}
 		seen := make(map[string]bool)
 		for _, k := range sp.GetKeys() {
@@ -398,6 +417,7 @@ func (p *Plugin) Plan(ctx context.Context, g flow.Gap) ([]flow.Slice, error) {
 	}
 	var planned []flow.Slice
 	var broken error
+	described, _ := p.description.Stream(g.Stream)
 	err := p.call(ctx, "plan "+g.Partition.String(), func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -415,7 +435,7 @@ func (p *Plugin) Plan(ctx context.Context, g flow.Gap) ([]flow.Slice, error) {
 			}
 			s, err := wire.SliceFromProto(m.GetSlice())
 			if err == nil {
-				err = follows(g, planned, s)
+				err = follows(g, planned, s, described.Granularity)
 			}
 			if err != nil {
 				broken = err
@@ -436,7 +456,7 @@ func (p *Plugin) Plan(ctx context.Context, g flow.Gap) ([]flow.Slice, error) {
 }
 
 // follows checks that s is the next slice of a plan of g.
-func follows(g flow.Gap, planned []flow.Slice, s flow.Slice) error {
+func follows(g flow.Gap, planned []flow.Slice, s flow.Slice, granularity time.Duration) error {
 	if len(planned) >= maxPlanned {
 		return fmt.Errorf("more than %d slices", maxPlanned)
 	}
@@ -455,6 +475,8 @@ func follows(g flow.Gap, planned []flow.Slice, s flow.Slice) error {
 		return fmt.Errorf("slice %s overlaps what ends at %s", s, want.Format(flow.Layout))
 	case s.To.After(g.To):
 		return fmt.Errorf("slice %s goes beyond %s", s, g.To.Format(flow.Layout))
+	case granularity > 0 && s.To.UnixMilli()%granularity.Milliseconds() != 0 && s.To.Before(g.To):
+		return fmt.Errorf("slice %s ends between two multiples of the stream's granularity %s", s, granularity)
 	}
 	return nil
 }

@@ -161,7 +161,7 @@ func (f *fakePlugin) Describe(context.Context, *v1.DescribeRequest) (*v1.Describ
 		Name: "fake", Version: "1.2.3", ProtocolVersions: []uint32{wire.ProtocolVersion}, Features: wire.Features(),
 		Kind:         v1.PluginKind_PLUGIN_KIND_SOURCE,
 		ConfigSchema: []byte(`{"type":"object","properties":{"api_key":{"type":"string","x-sluice-secret":true},"tls":{"properties":{"pin":{"x-sluice-secret":true}}}}}`),
-		Streams:      []*v1.StreamDescription{{Name: "events", Kind: v1.StreamKind_STREAM_KIND_TIME, Schema: schema, PartitionBy: "log_id"}},
+		Streams:      []*v1.StreamDescription{{Name: "events", Kind: v1.StreamKind_STREAM_KIND_TIME, Schema: schema, PartitionBy: "log_id", Granularity: durationpb.New(time.Hour)}},
 		Limits:       []*v1.Limit{{Namespace: "download", Requests: 150, Window: durationpb.New(15 * time.Minute)}},
 	}
 	switch f.mode {
@@ -175,6 +175,8 @@ func (f *fakePlugin) Describe(context.Context, *v1.DescribeRequest) (*v1.Describ
 		d.Streams = nil
 	case "badschema":
 		d.Streams[0].Schema = []byte("no schema")
+	case "badgranularity":
+		d.Streams[0].Granularity = durationpb.New(7 * time.Hour)
 	case "badconfig":
 		d.ConfigSchema = []byte("[]")
 	case "twice":
@@ -202,6 +204,8 @@ func (f *fakePlugin) Configure(ctx context.Context, m *v1.ConfigureRequest) (*v1
 		select {}
 	case "configure-auth":
 		return nil, wire.ToStatus(fault.New(fault.Auth, "open", "check the key "+fakeSecret, errors.New("refused "+fakeSecret)))
+	case "configure-settle":
+		return &v1.ConfigureResponse{Partitions: []*v1.StreamPartitions{{Stream: "events", Settle: durationpb.New(-time.Second)}}}, nil
 	case "configure-partition":
 		return &v1.ConfigureResponse{Partitions: []*v1.StreamPartitions{{Stream: "other"}}}, nil
 	}
@@ -215,7 +219,7 @@ func (f *fakePlugin) Configure(ctx context.Context, m *v1.ConfigureRequest) (*v1
 	env := strings.Join(os.Environ(), " ")
 	return &v1.ConfigureResponse{
 		Warnings:   []string{"http " + m.GetHttp().GetProxy() + " " + m.GetHttp().GetUserAgent(), "env " + env, "spool " + m.GetSpoolFolder()},
-		Partitions: []*v1.StreamPartitions{{Stream: "events", Keys: []*v1.PartitionKey{{Key: "a", Name: "first"}, {Key: "b"}}}},
+		Partitions: []*v1.StreamPartitions{{Stream: "events", Keys: []*v1.PartitionKey{{Key: "a", Name: "first"}, {Key: "b"}}, Settle: durationpb.New(24 * time.Hour)}},
 	}, nil
 }
 

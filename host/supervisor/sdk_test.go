@@ -25,7 +25,7 @@ type sdkSource struct{}
 func sdkDefinition() plugins.Definition {
 	return plugins.Definition{
 		Name: "sdk", Version: "1.0.0", Config: plugins.Schema(`{"type":"object"}`),
-		Streams: []plugins.Stream{{Name: "events", Kind: plugins.Time, Schema: fakeSchema, PartitionBy: "log_id", Main: true}},
+		Streams: []plugins.Stream{{Name: "events", Kind: plugins.Time, Schema: fakeSchema, PartitionBy: "log_id", Main: true, Granularity: time.Minute}},
 		Open: func(context.Context, plugins.Config) (plugins.Source, error) {
 			return &sdkSource{}, nil
 		},
@@ -43,6 +43,8 @@ func (*sdkSource) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 func (*sdkSource) Partitions(context.Context, string) ([]plugins.PartitionKey, error) {
 	return []plugins.PartitionKey{{Key: "batches 20 200"}}, nil
 }
+
+func (*sdkSource) Settle(string) time.Duration { return time.Hour }
 
 func (*sdkSource) Read(ctx context.Context, s flow.Slice, out plugins.Emitter) error {
 	var count, length int
@@ -77,8 +79,15 @@ func startSDK(tb testing.TB, s *Supervisor, path string) *Plugin {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := p.Configure(tb.Context(), Config{Settings: json.RawMessage(`{}`)}); err != nil {
+	c, err := p.Configure(tb.Context(), Config{Settings: json.RawMessage(`{}`)})
+	if err != nil {
 		tb.Fatal(err)
+	}
+	if got := c.Settle["events"]; got != time.Hour {
+		tb.Fatalf("events settle in %s, want 1h", got)
+	}
+	if s, _ := p.description.Stream("events"); s.Granularity != time.Minute {
+		tb.Fatalf("granularity %s, want 1m", s.Granularity)
 	}
 	return p
 }

@@ -168,6 +168,7 @@ func TestStartFails(t *testing.T) {
 		{"a sink", fakeSpec(t, "sink"), fault.Config, []string{"is no source"}, "source"},
 		{"no streams", fakeSpec(t, "nostreams"), fault.Config, []string{"0 streams"}, "update"},
 		{"broken schema", fakeSpec(t, "badschema"), fault.Config, []string{`stream "events": schema`}, "update"},
+		{"broken granularity", fakeSpec(t, "badgranularity"), fault.Config, []string{"granularity 7h0m0s"}, "update"},
 		{"broken config schema", fakeSpec(t, "badconfig"), fault.Config, []string{"config schema"}, "update"},
 		{"stream twice", fakeSpec(t, "twice"), fault.Config, []string{"same name"}, "update"},
 	}
@@ -263,6 +264,12 @@ func TestDescribeConfigureCalls(t *testing.T) {
 	if diff := cmp.Diff(want, got.Partitions); diff != "" {
 		t.Errorf("partitions (-want +got):\n%s", diff)
 	}
+	if got := d.Streams[0].Granularity; got != time.Hour {
+		t.Errorf("granularity = %s, want 1h", got)
+	}
+	if got := got.Settle["events"]; got != 24*time.Hour {
+		t.Errorf("settles in %s, want 24h", got)
+	}
 	warnings := strings.Join(got.Warnings, "\n")
 	for _, want := range []string{"http http://***@proxy:3128 sluice/0.0.1-test", "spool /spool", "GOMEMLIMIT=100MiB", "SLUICE_PLUGIN=", "TMPDIR="} {
 		if !strings.Contains(warnings, want) {
@@ -346,6 +353,7 @@ func TestCallsFail(t *testing.T) {
 	}{
 		{"configure-auth", fault.Auth, []string{"plugin fake: open: refused ***"}},
 		{"configure-hang", fault.Crash, []string{"hangs: no answer to configure within 300ms"}},
+		{"configure-settle", fault.Crash, []string{"broke the protocol", "settles in -1s"}},
 		{"configure-partition", fault.Crash, []string{"broke the protocol", `"other"`}},
 	} {
 		t.Run(tt.mode, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/plugins/rest"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
@@ -32,7 +33,7 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 	if err != nil {
 		return nil, fault.New(fault.Config, "open "+Name, "", err)
 	}
-	o.BaseURL, o.PlainHTTP = s.baseURL(), true // http must be spelled out in base_url, which is permission enough
+	o.BaseURL, o.PlainHTTP = s.place.URL(), true // http must be spelled out in base_url, which is permission enough
 	o.Header = http.Header{"X-Api-Key": {s.APIKey}}
 	o.Key = s.APIKey
 	o.Gzip = s.Gzip
@@ -40,11 +41,11 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	management := managementLimit
+	management := rapid7.ManagementLimit
 	if s.Budget.Window > 0 {
 		management.Window = time.Duration(s.Budget.Window)
 	}
-	return &client{rest: c, settings: s, download: s.Settings.Limit(downloadLimit), management: management}, nil
+	return &client{rest: c, settings: s, download: s.Settings.Limit(rapid7.DownloadLimit), management: management}, nil
 }
 
 // open asks for the lines of a slice: one log, bounds in milliseconds, always with a query and a limit.
@@ -84,7 +85,7 @@ func (c *client) explain(err error) error {
 	if !errors.As(err, &refused) || !errors.As(err, &classified) || classified.Hint != "" {
 		return err
 	}
-	place := c.settings.place()
+	place := c.settings.place.String()
 	switch status := refused.Status; {
 	case status == http.StatusBadRequest:
 		classified.Hint = "the vendor refuses the request: check query, logs and limit"
@@ -133,7 +134,7 @@ func (c *client) check(ctx context.Context) (string, error) {
 			missing = append(missing, id)
 		}
 	}
-	summary := fmt.Sprintf("the key is valid for %s and sees %d logs", c.settings.place(), len(list.Logs))
+	summary := fmt.Sprintf("the key is valid for %s and sees %d logs", c.settings.place, len(list.Logs))
 	if len(missing) > 0 {
 		summary += "; not among them (internal logs aren't listed): " + strings.Join(missing, ", ")
 	}

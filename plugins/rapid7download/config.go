@@ -5,36 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/logtime"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/plugins/rest"
 )
 
-// The vendor's documented limits, and where the vendor lives.
+// The vendor's documented limits of one download.
 const (
-	documentedLimit = 20_000_000    // records of one download
-	maxLimit        = 500_000_000   // what another of the vendor's documents says
-	maxURL          = 8192          // characters of a request's URL
-	matchAll        = "where(/.*/)" // sent when the user gives no query: the documented default keeps only errors
-	legacyRegion    = "legacy"      // the host from before the regions
-	legacyURL       = "https://rest.logentries.com"
-	regionalURL     = "https://%s.rest.logs.insight.rapid7.com"
+	documentedLimit = 20_000_000  // records
+	maxLimit        = 500_000_000 // what another of the vendor's documents says
 )
-
-// downloadLimit is the documented limit of downloads per key.
-var downloadLimit = plugins.Limit{Namespace: "download", Requests: 150, Bytes: 75_000_000_000, Window: 15 * time.Minute}
-
-// managementLimit is the documented limit of the calls that Check makes.
-var managementLimit = plugins.Limit{Namespace: "management", Requests: 1500, Window: 15 * time.Minute}
-
-// knownRegions are those that the vendor's documents name. Others are tried, since new ones come without a release of ours.
-var knownRegions = []string{"us", "us2", "us3", "eu", "ca", "au", "ap", legacyRegion}
 
 // configSchema describes the settings. Vendor defaults that the source doesn't send aren't defaults here.
 const configSchema = `{
@@ -46,9 +31,7 @@ const configSchema = `{
 "required": ["api_key", "logs"],
 "anyOf": [{"required": ["region"]}, {"required": ["base_url"]}],
 "properties": {
-"region": {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
-  "examples": ["us", "us2", "us3", "eu", "ca", "au", "ap", "legacy"],
-  "description": "Where the account's data lives: us, us2, us3, eu, ca, au, ap, or legacy for rest.logentries.com. Needed unless base_url is given."},
+` + rapid7.RegionSchema + `,
 "api_key": {"type": "string", "minLength": 1, "x-sluice-secret": true,
   "description": "API key; the vendor's document asks for one with read/write privileges."},
 "logs": {"type": "array", "minItems": 1,
@@ -60,28 +43,27 @@ const configSchema = `{
   "description": "The vendor's cap on the records of one download: never a sample, a download that reaches it is cut smaller."},
 "gzip": {"type": "boolean", "default": false, "description": "Ask the vendor to compress. The budget counts bytes as they travel."},
 "to_bound": {"enum": ["exclusive", "inclusive"], "default": "exclusive",
-  "description": "Whether the vendor's 'to' leaves out or includes its own millisecond, which isn't documented. Guessed wrongly, 'exclusive' doubles records on a seam and 'inclusive' loses them."},` + rest.SettingsSchema + `
+  "description": "Whether the vendor's 'to' leaves out or includes its own millisecond, which isn't documented. Guessed wrongly, 'exclusive' doubles records on a seam and 'inclusive' loses them."},` + logtime.Schema + "," + rest.SettingsSchema + `
 }}`
 
 // settings are the source's config.
 type settings struct {
-	Region  string   `json:"region"`
-	APIKey  string   `json:"api_key"`
-	Logs    []string `json:"logs"`
-	Query   string   `json:"query"`
-	Limit   uint64   `json:"limit"`
-	Gzip    bool     `json:"gzip"`
-	ToBound string   `json:"to_bound"`
+	Region  string           `json:"region"`
+	APIKey  string           `json:"api_key"`
+	Logs    []string         `json:"logs"`
+	Query   string           `json:"query"`
+	Limit   uint64           `json:"limit"`
+	Gzip    bool             `json:"gzip"`
+	ToBound string           `json:"to_bound"`
+	Time    logtime.Settings `json:"time"`
 	rest.Settings
 
+	place     rapid7.Place
 	inclusive bool     // from ToBound
 	doubled   []string // logs that were given twice
 }
 
-var (
-	uuid   = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-	region = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-)
+var uuid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
 // parseSettings reads the config and fills in what was left out. The error lists everything that is wrong, each with its
 // key, and never a secret's value.
@@ -92,13 +74,12 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	if err := dec.Decode(&s); err != nil {
 		return settings{}, fmt.Errorf("settings: %w", err)
 	}
-	s.Region = strings.ToLower(strings.TrimSpace(s.Region))
-	s.BaseURL = strings.TrimSpace(s.BaseURL)
+	s.place = rapid7.NewPlace(s.Region, s.BaseURL)
 	s.APIKey = strings.TrimSpace(s.APIKey)
 	s.inclusive = s.ToBound == "inclusive"
 	s.normaliseLogs()
 	if s.Query = strings.TrimSpace(s.Query); s.Query == "" {
-		s.Query = matchAll
+		s.Query = rapid7.MatchAll
 	}
 	if err := s.validate(); err != nil {
 		return settings{}, err
@@ -124,19 +105,10 @@ func (s *settings) validate() error {
 	bad := func(key, format string, args ...any) {
 		errs = append(errs, fmt.Errorf(key+": "+format, args...))
 	}
-	if s.Region == "" && s.BaseURL == "" {
-		bad("region", "is missing: want one of %s, or a base_url", strings.Join(knownRegions, ", "))
-	}
-	if s.Region != "" && !region.MatchString(s.Region) {
-		bad("region", "%q can't be part of a host name: want one of %s", s.Region, strings.Join(knownRegions, ", "))
-	}
-	if _, err := rest.ParseBaseURL(s.baseURL(), true); err != nil && s.BaseURL != "" {
-		bad("base_url", "%w", err)
-	}
-	if s.APIKey == "" {
-		bad("api_key", "is empty")
-	} else if strings.ContainsFunc(s.APIKey, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		bad("api_key", "holds a character that no key has (white space, a line break or non-ASCII)")
+	for _, err := range []error{s.place.Validate(), rapid7.CheckKey("api_key", s.APIKey), s.Time.Validate()} {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if len(s.Logs) == 0 {
 		bad("logs", "is empty: want the IDs of the logs to download")
@@ -146,7 +118,7 @@ func (s *settings) validate() error {
 			bad(fmt.Sprintf("logs[%d]", i), "%q is not a log ID: want a UUID such as aee00b66-a543-43dc-b093-53963c2e8f41", id)
 		}
 	}
-	if word := calculation(s.Query); word != "" {
+	if word := rapid7.Calculation(s.Query); word != "" {
 		bad("query", "%s(...) is a calculation, which the vendor refuses to download: keep only where(...)", word)
 	}
 	if s.Limit == 0 || s.Limit > maxLimit {
@@ -158,51 +130,8 @@ func (s *settings) validate() error {
 	if err := s.Settings.Validate(); err != nil {
 		errs = append(errs, err)
 	}
-	if n := len(s.Query); n > maxURL || len(s.baseURL())+len(url.QueryEscape(s.Query))+200 > maxURL {
-		bad("query", "is too long: the vendor takes URLs of %d characters", maxURL)
+	if n := len(s.Query); n > rapid7.MaxURL || len(s.place.URL())+len(url.QueryEscape(s.Query))+200 > rapid7.MaxURL {
+		bad("query", "is too long: the vendor takes URLs of %d characters", rapid7.MaxURL)
 	}
 	return errors.Join(errs...)
-}
-
-func (s *settings) baseURL() string {
-	switch {
-	case s.BaseURL != "":
-		return s.BaseURL
-	case s.Region == legacyRegion:
-		return legacyURL
-	}
-	return fmt.Sprintf(regionalURL, s.Region)
-}
-
-// place names where the key should be valid, for hints.
-func (s *settings) place() string {
-	if s.BaseURL != "" {
-		return "base_url " + s.BaseURL
-	}
-	return "region " + s.Region
-}
-
-// showsKey says whether the key would travel unencrypted over a network.
-func showsKey(base *url.URL) bool {
-	if base.Scheme != "http" {
-		return false
-	}
-	host := base.Hostname()
-	addr, err := netip.ParseAddr(host)
-	local := err == nil && addr.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")
-	return !local
-}
-
-// leqlLiteral matches what LEQL takes as text: regular expressions and strings.
-var leqlLiteral = regexp.MustCompile(`(?s)/(?:[^/\\]|\\.)*/|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'`)
-
-var leqlCalculation = regexp.MustCompile(`(?i)\b(calculate|groupby)\s*\(`)
-
-// calculation returns the first calculation of a query in lower case, "" without one. Literals may hold the words.
-func calculation(query string) string {
-	m := leqlCalculation.FindStringSubmatch(leqlLiteral.ReplaceAllString(query, " "))
-	if m == nil {
-		return ""
-	}
-	return strings.ToLower(m[1])
 }

@@ -54,10 +54,12 @@ func TestSettings(t *testing.T) {
 		{"key with a line break", `{"region": "eu", "api_key": "k\nx: y", ` + logs + `}`, true, "api_key: holds a character"},
 		{"no logs", `{"region": "eu", "api_key": "k"}`, false, "logs: is empty"},
 		{"log name instead of ID", `{"region": "eu", "api_key": "k", "logs": ["web"]}`, false, "logs[0]: \"web\" is not a log ID"},
-		{"unknown key", `{"region": "eu", "api_key": "k", ` + logs + `, "time": "auto"}`, false, "unknown field"},
+		{"unknown key", `{"region": "eu", "api_key": "k", ` + logs + `, "tmie": "auto"}`, false, "unknown field"},
 		{"calculation", `{"region": "eu", "api_key": "k", ` + logs + `, "query": "where(a) calculate(count)"}`, true, "query: calculate(...) is a calculation"},
 		{"limit 0", `{"region": "eu", "api_key": "k", ` + logs + `, "limit": 0}`, false, "limit: 0 isn't between"},
 		{"wrong bound", `{"region": "eu", "api_key": "k", ` + logs + `, "to_bound": "open"}`, false, "to_bound"},
+		{"a time without its zone", `{"region": "eu", "api_key": "k", ` + logs + `, "time": {"regex": "x", "layout": "%Y-%m-%d"}}`, true, "time.zone: is missing"},
+		{"a time of another kind", `{"region": "eu", "api_key": "k", ` + logs + `, "time": "always"}`, false, "want none, auto"},
 		{"ftp", `{"base_url": "ftp://x", "api_key": "k", ` + logs + `}`, false, "scheme \"ftp\""},
 		{"key in base_url", `{"base_url": "https://user:hunter2@x", "api_key": "k", ` + logs + `}`, false, "holds a user or password"},
 		{"share above 1", `{"region": "eu", "api_key": "k", ` + logs + `, "budget": {"share": 2}}`, false, "budget.share"},
@@ -89,27 +91,6 @@ func TestSettings(t *testing.T) {
 				t.Errorf("a password is in %v", err)
 			}
 		})
-	}
-}
-
-func TestCalculation(t *testing.T) {
-	tests := map[string]string{
-		"where(/.*/)":                            "",
-		"where(calculate)":                       "",
-		"where(/calculate(/)":                    "",
-		`where(/a\/calculate(count)/)`:           "",
-		`where("groupby(x)")`:                    "",
-		`where('it\'s calculate(')`:              "",
-		"where(a) calculate(count)":              "calculate",
-		"where(a) CALCULATE (count)":             "calculate",
-		"where(a)groupby(b)":                     "groupby",
-		"where(/x/) GroupBy\t(b) calculate(sum)": "groupby",
-		"where(recalculate(x))":                  "",
-	}
-	for query, want := range tests {
-		if got := calculation(query); got != want {
-			t.Errorf("calculation(%q) = %q, want %q", query, got, want)
-		}
 	}
 }
 

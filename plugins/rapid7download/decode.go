@@ -13,7 +13,9 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/logtime"
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
 )
 
 const (
@@ -38,12 +40,15 @@ type chunks interface {
 // end. No line is allocated: bytes go from the chunk into the batch's one buffer of values.
 type decoder struct {
 	out    plugins.Emitter
-	schema *arrow.Schema // body and body_raw, in the stream's order
+	schema *arrow.Schema // body, body_raw and perhaps timestamp, in the stream's order
 	mem    memory.Allocator
 	now    func() time.Time
 	target int
 	max    int
 	record int
+
+	times    *logtime.Parser // fills a column of the schema; nil: there is none
+	received flow.Range      // the slice's
 
 	rows, bytes uint64 // of all records, dead ones included
 
@@ -136,7 +141,15 @@ func (d *decoder) open() []byte {
 
 // size returns what the batch so far, with n more bytes of body, would weigh.
 func (d *decoder) size(n int) int {
-	return len(d.values) + n + 4*len(d.offsets) + d.raw.size(d.count())
+	return len(d.values) + n + d.rowBytes()*len(d.offsets) + d.raw.size(d.count())
+}
+
+// rowBytes is what a row weighs beside its body and its raw bytes.
+func (d *decoder) rowBytes() int {
+	if d.times != nil {
+		return 4 + logtime.RowBytes
+	}
+	return 4
 }
 
 // split takes a chunk. It never keeps it, except as rest until the next chunk is asked for.
@@ -239,9 +252,9 @@ func (d *decoder) copyLines(p []byte) int {
 		return 0
 	}
 	values, offsets := d.values, d.offsets
-	row, fixed := 4, 0 // what a row and the batch weigh beside the bodies
+	row, fixed := d.rowBytes(), 0 // what a row and the batch weigh beside the bodies
 	if d.raw.used() {
-		row, fixed = 9, len(d.raw.values)
+		row, fixed = row+5, len(d.raw.values)
 	}
 	n := 0
 	for len(offsets) < min(cap(offsets), frameRows) && len(values)+row*len(offsets)+fixed < d.target {
@@ -372,11 +385,19 @@ func (d *decoder) flush(ctx context.Context) error {
 	defer body.Release()
 	raw := d.raw.take(d, rows)
 	defer raw.Release()
+	var times *array.Data
+	if d.times != nil {
+		times = d.timesOf(rows, offsets, values)
+		defer times.Release()
+	}
 	columns := make([]arrow.Array, d.schema.NumFields())
 	for i, f := range d.schema.Fields() {
 		data := body
-		if f.Type.ID() == arrow.BINARY {
+		switch f.Type.ID() {
+		case arrow.BINARY:
 			data = raw
+		case arrow.TIMESTAMP:
+			data = times
 		}
 		columns[i] = array.MakeFromData(data)
 		defer columns[i].Release()
@@ -384,6 +405,16 @@ func (d *decoder) flush(ctx context.Context) error {
 	record := array.NewRecord(d.schema, columns, int64(rows))
 	defer record.Release()
 	return d.out.Batch(ctx, record)
+}
+
+// timesOf returns the times that the rows tell.
+func (d *decoder) timesOf(rows int, offsets, values *memory.Buffer) *array.Data {
+	ends, text := arrow.Int32Traits.CastFromBytes(offsets.Bytes()), values.Bytes()
+	times, without := d.times.Column(d.mem, rows, func(i int) []byte { return text[ends[i]:ends[i+1]] }, d.received)
+	if c, ok := d.out.(plugins.Counter); ok && without > 0 {
+		c.Count(logtime.Without, without)
+	}
+	return times
 }
 
 // release gives up what wasn't emitted.

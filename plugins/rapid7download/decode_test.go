@@ -61,7 +61,7 @@ func decodeAll(tb testing.TB, limits plugins.Limits, chunks [][]byte) (*collecto
 	tb.Helper()
 	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
 	out := newCollector(tb)
-	d := newDecoder(frameSchema(eventSchema()), roughAllocator{mem}, limits, out, time.Now)
+	d := newDecoder(frameSchema(eventSchema(), false), roughAllocator{mem}, limits, out, time.Now)
 	if err := d.run(context.Background(), &script{chunks: chunks, end: io.EOF}, math.MaxUint64); err != nil {
 		tb.Fatalf("run: %v", err)
 	}
@@ -276,7 +276,7 @@ func TestLargestRecordTravelsAlone(t *testing.T) {
 func TestIdleAndAgeFlush(t *testing.T) {
 	now := time.Unix(0, 0)
 	out := newCollector(t)
-	d := newDecoder(frameSchema(eventSchema()), memory.NewGoAllocator(), plugins.Limits{}, out, func() time.Time { return now })
+	d := newDecoder(frameSchema(eventSchema(), false), memory.NewGoAllocator(), plugins.Limits{}, out, func() time.Time { return now })
 	step := func(chunks ...[]byte) {
 		t.Helper()
 		if err := d.run(context.Background(), &script{chunks: chunks, end: errors.New("no more for now")}, math.MaxUint64); err.Error() != "no more for now" {
@@ -303,7 +303,7 @@ func TestIdleAndAgeFlush(t *testing.T) {
 func TestCutInsideADeadRecord(t *testing.T) {
 	cutErr := fault.New(fault.Transient, "read", "", io.ErrUnexpectedEOF)
 	out := newCollector(t)
-	d := newDecoder(frameSchema(eventSchema()), memory.NewGoAllocator(), plugins.Limits{RecordMax: 10}, out, time.Now)
+	d := newDecoder(frameSchema(eventSchema(), false), memory.NewGoAllocator(), plugins.Limits{RecordMax: 10}, out, time.Now)
 	err := d.run(context.Background(), &script{chunks: [][]byte{[]byte("a\n0123456789012345"), []byte("678")}, end: cutErr}, math.MaxUint64)
 	if !errors.Is(err, cutErr) {
 		t.Errorf("error = %v, want the stream's", err)
@@ -316,7 +316,7 @@ func TestErrorsOfTheEmitterEndTheRead(t *testing.T) {
 	for _, text := range []string{"0123456789012345\nb\n", "a\n0123456789012345\n"} {
 		out := newCollector(t)
 		out.deadErr = full
-		d := newDecoder(frameSchema(eventSchema()), memory.NewGoAllocator(), plugins.Limits{RecordMax: 10}, out, time.Now)
+		d := newDecoder(frameSchema(eventSchema(), false), memory.NewGoAllocator(), plugins.Limits{RecordMax: 10}, out, time.Now)
 		err := d.run(context.Background(), &script{chunks: [][]byte{[]byte(text)}, end: io.EOF}, math.MaxUint64)
 		if !errors.Is(err, full) {
 			t.Errorf("%q: error = %v", text, err)
@@ -327,7 +327,7 @@ func TestErrorsOfTheEmitterEndTheRead(t *testing.T) {
 
 func TestStopsAtTheLimit(t *testing.T) {
 	out := newCollector(t)
-	d := newDecoder(frameSchema(eventSchema()), memory.NewGoAllocator(), plugins.Limits{}, out, time.Now)
+	d := newDecoder(frameSchema(eventSchema(), false), memory.NewGoAllocator(), plugins.Limits{}, out, time.Now)
 	src := &script{chunks: [][]byte{[]byte("a\nb\n"), []byte("c\nd\n"), []byte("e\n")}, end: io.EOF}
 	if err := d.run(context.Background(), src, 4); err != nil {
 		t.Fatal(err)
@@ -376,7 +376,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.SetBytes(total)
 			b.ReportAllocs()
 			for b.Loop() {
-				d := newDecoder(frameSchema(eventSchema()), mem, plugins.Limits{}, benchSink{}, time.Now)
+				d := newDecoder(frameSchema(eventSchema(), false), mem, plugins.Limits{}, benchSink{}, time.Now)
 				if err := d.run(context.Background(), &ringChunks{block: block, left: total}, math.MaxUint64); err != nil {
 					b.Fatal(err)
 				}

@@ -27,8 +27,9 @@ type collector struct {
 	opening  plugins.Opening
 	lines    []string // exact bytes, in order, dead ones included
 	bodies   []string
-	batches  []int // rows
-	weights  []int // bytes of body and body_raw
+	batches  []int   // rows
+	weights  []int   // bytes of body and body_raw
+	times    []int64 // nanoseconds, -1 for null; empty without the column
 	dead     []string
 	reasons  []string
 	waits    []string
@@ -75,8 +76,19 @@ func (c *collector) Batch(ctx context.Context, r arrow.Record) error {
 	}
 	c.sum = c.sum.Plus(sum)
 	bodyIndex, rawIndex, ok := flow.BodyColumns(r.Schema())
-	if !ok || rawIndex < 0 || r.NumCols() != 2 {
+	timed := r.Schema().HasField(flow.ColTimestamp)
+	if !ok || rawIndex < 0 || timed && r.NumCols() != 3 || !timed && r.NumCols() != 2 {
 		return fmt.Errorf("a batch has the columns %v", r.Schema())
+	}
+	if timed {
+		column := r.Column(0).(*array.Timestamp)
+		for i := range column.Len() {
+			if column.IsNull(i) {
+				c.times = append(c.times, -1)
+			} else {
+				c.times = append(c.times, int64(column.Value(i)))
+			}
+		}
 	}
 	body, raw := r.Column(bodyIndex).(*array.String), r.Column(rawIndex).(*array.Binary)
 	weight := len(body.ValueBytes())

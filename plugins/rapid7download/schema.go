@@ -36,11 +36,16 @@ func eventSchema() *arrow.Schema {
 	}, nil)
 }
 
-// varies says which columns differ from record to record; all others have one value in a slice.
-func varies(name string) bool { return name == flow.ColBody || name == flow.ColBodyRaw }
+// varies says which columns differ from record to record; all others have one value in a slice. Timestamps do if the
+// settings say where they come from.
+func varies(name string, timed bool) bool {
+	return name == flow.ColBody || name == flow.ColBodyRaw || timed && name == flow.ColTimestamp
+}
 
 // frameSchema is the schema of the batches: the columns that vary, in the stream's order.
-func frameSchema(schema *arrow.Schema) *arrow.Schema { return project(schema, varies) }
+func frameSchema(schema *arrow.Schema, timed bool) *arrow.Schema {
+	return project(schema, func(name string) bool { return varies(name, timed) })
+}
 
 func project(schema *arrow.Schema, keep func(string) bool) *arrow.Schema {
 	var fields []arrow.Field
@@ -52,10 +57,10 @@ func project(schema *arrow.Schema, keep func(string) bool) *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
-// constants returns the one-row record of the columns with one value in the slice; the caller releases it. The vendor's
-// text holds no times, severities, attributes or log names: those are null.
-func constants(mem memory.Allocator, schema *arrow.Schema, s flow.Slice, observed time.Time) arrow.Record {
-	b := array.NewRecordBuilder(mem, project(schema, func(name string) bool { return !varies(name) }))
+// constants returns the one-row record of the columns with one value in the slice; the caller releases it. The vendor
+// tells no times, severities, attributes or log names: those are null.
+func constants(mem memory.Allocator, schema *arrow.Schema, timed bool, s flow.Slice, observed time.Time) arrow.Record {
+	b := array.NewRecordBuilder(mem, project(schema, func(name string) bool { return !varies(name, timed) }))
 	defer b.Release()
 	instants := map[string]time.Time{
 		flow.ColObservedTimestamp: observed, flow.ColReceivedFrom: s.From, flow.ColReceivedTo: s.To,

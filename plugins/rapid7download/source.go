@@ -3,21 +3,21 @@
 //
 // It asks for one log a request, always with an explicit query (the documented default keeps only errors) and an explicit
 // limit, so that an answer that was cut by it can be told. docs/sources/rapid7-download.md is its manual. It deliberately
-// doesn't parse lines: the vendor gives text without times, and the text arrives byte for byte.
+// doesn't parse lines beyond their time, and that only when told to: the text arrives byte for byte.
 package rapid7download
 
 import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
-	"github.com/sluice-io/sluice/plugins/rest"
+	"github.com/sluice-io/sluice/plugins/logtime"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -35,7 +35,7 @@ func Definition() plugins.Definition {
 		Version: Version,
 		Streams: streams(),
 		Config:  plugins.Schema(configSchema),
-		Limits:  []plugins.Limit{downloadLimit, managementLimit},
+		Limits:  []plugins.Limit{rapid7.DownloadLimit, rapid7.ManagementLimit},
 		Open:    func(_ context.Context, cfg plugins.Config) (plugins.Source, error) { return open(cfg) },
 	}
 }
@@ -44,6 +44,7 @@ func Definition() plugins.Definition {
 type source struct {
 	client  *client
 	schema  *arrow.Schema
+	times   *logtime.Parser // nil: lines aren't looked at
 	frame   *arrow.Schema
 	target  plugins.SliceTarget
 	limits  plugins.Limits
@@ -72,11 +73,12 @@ func open(cfg plugins.Config) (*source, error) {
 	if len(s.doubled) > 0 {
 		log.Warn("logs named twice are read once", "logs", s.doubled)
 	}
-	if s.BaseURL == "" && !slices.Contains(knownRegions, s.Region) {
-		log.Warn("region is none that the vendor documents", "region", s.Region, "known", strings.Join(knownRegions, " "))
+	for _, w := range s.place.Warnings() {
+		log.Warn(w)
 	}
-	if base, err := rest.ParseBaseURL(s.baseURL(), true); err == nil && showsKey(base) {
-		log.Warn("base_url is plain http: the network sees api_key", "base_url", s.BaseURL)
+	times, err := s.Time.Parser()
+	if err != nil {
+		return nil, fault.New(fault.Config, "read the settings of "+Name, "", err)
 	}
 	c, err := newClient(s, cfg)
 	if err != nil {
@@ -85,7 +87,7 @@ func open(cfg plugins.Config) (*source, error) {
 	schema := eventSchema()
 	mem := plugins.NewAllocator()
 	return &source{
-		client: c, schema: schema, frame: frameSchema(schema),
+		client: c, schema: schema, times: times, frame: frameSchema(schema, times != nil),
 		target: cfg.Slice, limits: cfg.Limits,
 		mem: mem, fast: mem.Unzeroed(), buffers: newReadBuffers(), now: time.Now,
 	}, nil
@@ -133,13 +135,14 @@ func (s *source) Read(ctx context.Context, slice flow.Slice, out plugins.Emitter
 		return err
 	}
 	defer answer.Close()
-	opening := plugins.Opening{Constants: constants(s.mem, s.schema, slice, observed), VendorTime: answer.Date}
+	opening := plugins.Opening{Constants: constants(s.mem, s.schema, s.times != nil, slice, observed), VendorTime: answer.Date}
 	err = opener.Open(ctx, opening)
 	opening.Constants.Release()
 	if err != nil {
 		return err
 	}
 	d := newDecoder(s.frame, s.fast, s.limits, out, s.now)
+	d.times, d.received = s.times, slice.Range()
 	defer d.release()
 	in := newReadAhead(answer, s.buffers, news)
 	// The reader may be waiting for the vendor: first end that, then wait for it.

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
@@ -196,7 +197,7 @@ func TestBudgetCountsWireBytes(t *testing.T) {
 			t.Errorf("gzip %v: settled %d requests and %d bytes, the simulator sent %d", gzip, done.Requests, done.Bytes, request.Bytes)
 		}
 		first := budget.requests[0]
-		if first.Requests != 1 || first.Bytes != 64<<20 || first.Limit != downloadLimit || first.Share != 0.9 || first.Key != plugins.BudgetKey(base, vendorsim.DemoKey) {
+		if first.Requests != 1 || first.Bytes != 64<<20 || first.Limit != rapid7.DownloadLimit || first.Share != 0.9 || first.Key != plugins.BudgetKey(base, vendorsim.DemoKey) {
 			t.Errorf("reserved %+v", first)
 		}
 		headers := budget.settled[0]

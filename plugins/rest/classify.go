@@ -36,7 +36,8 @@ func kindOfStatus(status int) fault.Kind {
 // StatusError is in the chain of the error of each answer whose status isn't of the 200s.
 type StatusError struct {
 	Status int
-	Text   string // the vendor's body: at most 2 KiB, printable, without secrets; or why it can't be shown
+	Text   string    // the vendor's body: at most 2 KiB, printable, without secrets; or why it can't be shown
+	Date   time.Time // the vendor's clock in the answer; zero without one
 }
 
 // Error implements error.
@@ -51,7 +52,7 @@ func (e *StatusError) Error() string {
 // refusal is the error of an answer whose status isn't of the 200s.
 func (a *Answer) refusal() error {
 	kind := kindOfStatus(a.Status)
-	cause := &StatusError{Status: a.Status}
+	cause := &StatusError{Status: a.Status, Date: a.Date}
 	e := fault.New(kind, a.lease.op, "", cause)
 	if a.Status >= 300 && a.Status <= 399 {
 		cause.Text = a.redirect()

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -47,8 +48,10 @@ type Options struct {
 	// values of Header and the proxy's password are secrets without being named.
 	Key     string
 	Secrets []string
-	Gzip    bool          // ask for gzip instead of identity
-	Stall   time.Duration // longest silence before and within an answer; 0: DefaultStall
+	// BudgetOrigin names the budget in place of BaseURL's origin: for a vendor that answers a key at several. Empty: BaseURL's.
+	BudgetOrigin string
+	Gzip         bool          // ask for gzip instead of identity
+	Stall        time.Duration // longest silence before and within an answer; 0: DefaultStall
 	// Budget is asked before each request with a Limit. Nil: never.
 	Budget plugins.Budget
 	Share  float64 // of each limit, in (0, 1]; 0: all of it
@@ -86,7 +89,7 @@ func New(o Options) (*Client, error) {
 		return nil, fault.New(fault.Config, "open the vendor's API", "", err)
 	}
 	c := &Client{opts: o, base: base, origin: Origin(base)}
-	c.budgetKey = plugins.BudgetKey(c.origin, o.Key)
+	c.budgetKey = plugins.BudgetKey(cmp.Or(o.BudgetOrigin, c.origin), o.Key)
 	secrets := append([]string{o.Key}, o.Secrets...)
 	for _, values := range o.Header {
 		secrets = append(secrets, values...)

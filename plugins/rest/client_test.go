@@ -456,3 +456,29 @@ func TestBaseURLs(t *testing.T) {
 		}
 	}
 }
+
+func TestSignSeesWhatIsSent(t *testing.T) {
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("X-Signed"), r.Method+" "+r.RequestURI)
+		w.Header().Set("Date", "Sun, 01 Nov 2026 00:00:00 GMT")
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	c, err := New(Options{BaseURL: server.URL + "/v1/", PlainHTTP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = c.Do(t.Context(), Request{
+		Op: "sign", Method: http.MethodPost, Path: "/a%20b", Query: url.Values{"k": {"v w/+"}},
+		Sign: func(r *http.Request) { r.Header.Set("X-Signed", r.Method+" "+r.URL.RequestURI()) },
+	})
+	if len(got) != 2 || got[0] != got[1] {
+		t.Errorf("signed and sent: %q", got)
+	}
+	var refused *StatusError
+	if !errors.As(err, &refused) || !refused.Date.Equal(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)) {
+		t.Errorf("error = %v, want the answer's Date in it", err)
+	}
+}

@@ -24,6 +24,9 @@ type Request struct {
 	Query  url.Values
 	Header http.Header // beside Options.Header
 	Body   []byte
+	// Sign, if not nil, adds to the request what depends on the moment or on the bytes of its URL (r.URL.RequestURI()), such as
+	// a signature. It is called once all headers are set, after any wait for the budget and right before sending.
+	Sign func(r *http.Request)
 	// Limit is the vendor's budget that the request falls under; without a namespace it falls under none.
 	Limit plugins.Limit
 	// Waiting is told what the request and later its body wait for, from the goroutine that calls Do or Read. May be nil.
@@ -82,6 +85,9 @@ func (c *Client) newRequest(ctx context.Context, r Request) (*http.Request, erro
 		return nil, errors.New("the request's path can't be part of a URL")
 	}
 	c.setHeader(request.Header, c.opts.Header, r.Header)
+	if r.Sign != nil {
+		r.Sign(request)
+	}
 	return request, nil
 }
 

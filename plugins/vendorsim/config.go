@@ -40,11 +40,18 @@ const (
 // limits.
 type Options struct {
 	Keys         []string // accepted API keys; none: DemoKey
-	ReadOnlyKeys []string // keys that may list logs but not download (403)
+	ReadOnlyKeys []string // keys that may list logs but not download nor read usage (403)
 	Logs         []Log
+	Logsets      []Logset
+	Labels       []Label
+	SavedQueries []SavedQuery
+	Owner        Owner
 
 	Download   Budget // zero fields: 150 requests and 75 GB per 15 minutes
 	Management Budget // zero fields: 1,500 requests per 15 minutes; Bytes isn't used
+
+	Queries Budget // zero fields: 1,500 started queries per 15 minutes
+	Polls   Budget // zero fields: 10,000 polls per 15 minutes
 
 	Clock    *Clock        // nil: the host's time
 	IndexLag time.Duration // a record is served only once it is this old
@@ -57,6 +64,12 @@ type Options struct {
 	Reset          string // ResetSeconds (the default) or ResetEpoch
 	Gzip           bool   // compress for clients that accept it
 	NoDate         bool   // answer without a Date header
+
+	Query QueryOptions
+
+	Usage UsageOptions
+
+	Elsa Elsa
 
 	Faults Script
 
@@ -94,6 +107,10 @@ func (o *Options) setDefaults() {
 	}
 	o.Download.setDefaults(DefaultRequests, DefaultBytes)
 	o.Management.setDefaults(DefaultManagement, 1<<62)
+	o.Queries.setDefaults(DefaultQueries, 1<<62)
+	o.Polls.setDefaults(DefaultPolls, 1<<62)
+	o.Usage.setDefaults()
+	o.Elsa.setDefaults()
 	if o.Clock == nil {
 		o.Clock = NewClock(0)
 	}
@@ -129,7 +146,7 @@ func (o *Options) validate() error {
 	for _, b := range []struct {
 		name string
 		Budget
-	}{{"Download", o.Download}, {"Management", o.Management}} {
+	}{{"Download", o.Download}, {"Management", o.Management}, {"Queries", o.Queries}, {"Polls", o.Polls}} {
 		if b.Requests < 0 || b.Bytes < 0 || b.Window < 0 {
 			bad(b.name, "requests, bytes and window must not be negative")
 		}
@@ -158,6 +175,11 @@ func (o *Options) validate() error {
 	if o.ChunkBytes < 0 || o.SendBufferBytes < 0 || o.RequestLog < 0 {
 		bad("ChunkBytes, SendBufferBytes, RequestLog", "must not be negative")
 	}
+	if !slices.Contains([]string{"", "number", "bare", "none"}, o.Query.Sequence) {
+		bad("Query.Sequence", "want number, bare or none, got %q", o.Query.Sequence)
+	}
+	o.Usage.validate(bad)
+	o.Elsa.validate(bad)
 	if err := o.Faults.Validate(); err != nil {
 		bad("Faults", "%w", err)
 	}

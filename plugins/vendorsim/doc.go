@@ -19,8 +19,17 @@
 // Each is served with and without the gateway's prefix /log_search.
 //
 //	GET /download/logs/{id[:id...]}   lines of up to ten logs, one log after the other, oldest first
-//	GET /management/logs[/{id}]       the logs as JSON (a budget of its own)
+//	GET /query/logs/{id[:id...]}      events of logs, a page at a time (POST /query/logs: the same by a body)
+//	GET /query/logsets/{id}           events of a log set
+//	GET /query/{id}                   a poll of a query that runs (a budget of its own)
+//	GET /query/saved_queries[/{id}]   the saved queries
+//	GET /management/logs[/{id}]       the logs as JSON (a budget of its own); logsets and labels likewise
+//	GET /management/accounts/{id}[/users]  for the owner, by a signature instead of a key
+//	GET /usage/organizations          the bytes of each day; [/logs[/{id}]] of each log, of one log (a budget of its own)
+//	GET /usage/accounts/{id}          the same for the account of [Owner]
 //	GET /validate                     200 for a known key, else 401
+//	POST /api/v1/logs/download        ELSA: an archive of a project's records (signed; see [Elsa])
+//	GET /api/v1/fields                ELSA: the names of a project's fields
 //	any /                             200 without a key and outside every budget: for the Date header
 //
 // # Clocks

@@ -66,6 +66,11 @@ type Fault struct {
 	// trailer), "garbage" (spoilt in the middle) or "plain" (text that claims to be gzip).
 	Gzip string `json:"gzip,omitempty"`
 
+	// Zip spoils the archive of an ELSA download: "checksum" (a wrong one), "truncated" (half of the archive, ended cleanly), "bomb"
+	// (a small archive of 256 MiB), "nested" (an archive in the archive), "traversal" (a name that leads out of it) or "garbage" (a
+	// spoilt entry).
+	Zip string `json:"zip,omitempty"`
+
 	// Framing replaces chunks: "close" (the body ends when the connection does) or "length" (Content-Length).
 	Framing string `json:"framing,omitempty"`
 }
@@ -176,6 +181,8 @@ func (r *Rule) problems() (out []string) {
 	bad(f.StallFor > 0 && f.StallAfter == nil, "stall_for needs stall_after")
 	bad(f.Reset && f.CutAfter == nil, "reset needs cut_after")
 	bad(!slices.Contains([]string{"", "checksum", "truncated", "garbage", "plain"}, f.Gzip), "gzip: want checksum, truncated, garbage or plain")
+	bad(!slices.Contains([]string{"", "checksum", "truncated", "bomb", "nested", "traversal", "garbage"}, f.Zip),
+		"zip: want checksum, truncated, bomb, nested, traversal or garbage")
 	bad(!slices.Contains([]string{"", "close", "length"}, f.Framing), "framing: want close or length")
 	bad(f.Framing == "length" && f.Gzip != "", "framing length and gzip don't go together")
 	return out

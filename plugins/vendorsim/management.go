@@ -30,11 +30,97 @@ type logsetInfo struct {
 	Name string `json:"name"`
 }
 
-func infoOf(l *logContent) logInfo {
-	return logInfo{
+// Logset is a named set of logs.
+type Logset struct {
+	ID, Name, Description string
+	Logs                  []string // IDs; those that aren't there are left out
+}
+
+// Label is what the vendor puts on events: those whose line holds Word. Without a Name it can't be looked up (404).
+type Label struct{ ID, Name, Word string }
+
+// SavedQuery is a query that the vendor keeps.
+type SavedQuery struct {
+	ID   string    `json:"id"`
+	Name string    `json:"name"`
+	Logs []string  `json:"logs"`
+	LEQL SavedLEQL `json:"leql"`
+}
+
+// SavedLEQL is the text of a saved query and the time it is for.
+type SavedLEQL struct {
+	Statement string      `json:"statement"`
+	During    SavedDuring `json:"during"`
+}
+
+// SavedDuring is the time that a saved query is for.
+type SavedDuring struct {
+	From      *int64  `json:"from"`
+	To        *int64  `json:"to"`
+	TimeRange *string `json:"time_range"`
+}
+
+type logsetDetail struct {
+	ID          string         `json:"id"`
+	Name        string         `json:"name"`
+	Description string         `json:"description"`
+	UserData    map[string]any `json:"user_data"`
+	RRN         string         `json:"rrn"`
+	LogsInfo    []logsetInfo   `json:"logs_info"`
+}
+
+func (s *Sim) infoOf(l *logContent) logInfo {
+	info := logInfo{
 		ID: l.ID, Name: l.Name, Tokens: []string{}, Structures: []string{}, SourceType: "token",
 		RetentionPeriod: "default", UserData: map[string]any{}, Links: []logLink{}, LogsetsInfo: []logsetInfo{},
 	}
+	for _, set := range s.opts.Logsets {
+		if slices.ContainsFunc(set.Logs, func(id string) bool { return strings.EqualFold(id, l.ID) }) {
+			info.LogsetsInfo = append(info.LogsetsInfo, logsetInfo{set.ID, set.Name})
+		}
+	}
+	return info
+}
+
+// listLogsets answers GET /management/logsets[/{id}].
+func (c *call) listLogsets() {
+	id := strings.TrimPrefix(strings.TrimPrefix(c.path, "/management/logsets"), "/")
+	sets := []logsetDetail{}
+	for _, set := range c.sim.opts.Logsets {
+		d := logsetDetail{
+			ID: set.ID, Name: set.Name, Description: set.Description, UserData: map[string]any{},
+			RRN: "rrn:logsearch:us:logset:" + set.ID, LogsInfo: []logsetInfo{},
+		}
+		for _, logID := range set.Logs {
+			if l := c.sim.log(logID); l != nil {
+				d.LogsInfo = append(d.LogsInfo, logsetInfo{l.ID, l.Name})
+			}
+		}
+		if strings.EqualFold(id, set.ID) {
+			c.json(http.StatusOK, map[string]any{"logset": d})
+			return
+		}
+		sets = append(sets, d)
+	}
+	if id != "" {
+		c.sim.fail(c.w, c.x, http.StatusNotFound, "HTTP 404 Not Found")
+		return
+	}
+	c.json(http.StatusOK, map[string]any{"logsets": sets})
+}
+
+// listLabels answers GET /management/labels/{id}.
+func (c *call) listLabels() {
+	id := strings.TrimPrefix(c.path, "/management/labels/")
+	for i, l := range c.sim.opts.Labels {
+		if strings.EqualFold(l.ID, id) && l.Name != "" {
+			c.json(http.StatusOK, map[string]any{"label": map[string]any{
+				"id": l.ID, "name": l.Name, "color": "ff0000", "reserved": false, "sn": i,
+			}})
+			return
+		}
+	}
+	c.sim.fail(c.w, c.x, http.StatusNotFound, "HTTP 404 Not Found")
 }
 
 // listLogs answers GET /management/logs and /management/logs/{id}.
@@ -50,13 +136,13 @@ func (c *call) listLogs() {
 			c.sim.fail(c.w, c.x, http.StatusNotFound, "HTTP 404 Not Found")
 			return
 		}
-		c.json(http.StatusOK, map[string]any{"log": infoOf(l)})
+		c.json(http.StatusOK, map[string]any{"log": c.sim.infoOf(l)})
 		return
 	}
 	infos := []logInfo{}
 	for _, id := range c.sim.LogIDs() {
 		if l := c.sim.log(id); l != nil && !l.Unlisted {
-			infos = append(infos, infoOf(l))
+			infos = append(infos, c.sim.infoOf(l))
 		}
 	}
 	c.json(http.StatusOK, map[string]any{"logs": infos})

@@ -30,16 +30,21 @@ type SeedOptions struct {
 // evenly scattered records, the first three have some on every seam: at each midnight and hour, a millisecond
 // before and behind, several in one millisecond, and equal lines next to each other.
 func Seeded(o SeedOptions) []Log {
-	o.Days = cmp.Or(o.Days, 7)
-	o.Lines = cmp.Or(o.Lines, 20_000)
-	o.LongLine = cmp.Or(o.LongLine, 64<<10)
-	o.Start = o.Start.UTC().Truncate(24 * time.Hour)
+	o = o.withDefaults()
 	return []Log{
 		{ID: SeedWebID, Name: "web", Records: styledRecords(o, StyleNginx, 1)},
 		{ID: SeedAppID, Name: "app", Records: styledRecords(o, StyleMixed, 2)},
 		{ID: SeedAwkwardID, Name: "awkward", Records: awkwardRecords(o), NoFinalNewline: true},
 		{ID: SeedEmptyID, Name: "empty"},
 	}
+}
+
+func (o SeedOptions) withDefaults() SeedOptions {
+	o.Days = cmp.Or(o.Days, 7)
+	o.Lines = cmp.Or(o.Lines, 20_000)
+	o.LongLine = cmp.Or(o.LongLine, 64<<10)
+	o.Start = o.Start.UTC().Truncate(24 * time.Hour)
+	return o
 }
 
 // seams returns the times where slices are likely to meet, some of them several times.

@@ -12,9 +12,10 @@ type call struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	x     *exchange
-	meter *meter // of the key and namespace; nil outside budgets
-	fault *Fault // never nil
-	path  string // without /log_search
+	meter *meter   // of the key and namespace; nil outside budgets
+	fault *Fault   // never nil
+	path  string   // without /log_search
+	about []string // what the request is about, for rules that name a log
 }
 
 func isDownload(path string) bool { return strings.HasPrefix(path, downloadSpace+"/") }
@@ -25,6 +26,9 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 		path = p
 	}
 	key := r.Header.Get("X-Api-Key")
+	if isElsa(path) {
+		key = r.Header.Get(elsaKeyHeader)
+	}
 	c := &call{sim: s, w: w, r: r, path: path, fault: &Fault{}}
 	c.x = s.journal.begin(Request{
 		Key: KeyName(key), Method: r.Method, Path: path, Query: r.URL.RawQuery, At: s.clock.Now(),
@@ -36,6 +40,10 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	c.setDate()
+	if isElsa(path) {
+		c.elsa(key)
+		return
+	}
 	if !c.admit(key) {
 		return
 	}
@@ -48,6 +56,16 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 		c.download()
 	case path == "/management/logs" || strings.HasPrefix(path, "/management/logs/"):
 		c.listLogs()
+	case path == "/management/logsets" || strings.HasPrefix(path, "/management/logsets/"):
+		c.listLogsets()
+	case strings.HasPrefix(path, "/management/labels/"):
+		c.listLabels()
+	case strings.HasPrefix(path, accountsPath):
+		c.accounts()
+	case strings.HasPrefix(path, querySpace+"/"):
+		c.query()
+	case isUsage(path):
+		c.usage()
 	case path == "/validate":
 		c.validate(key)
 	case path == "/":
@@ -73,11 +91,20 @@ func (c *call) admit(key string) bool {
 		namespace = downloadSpace
 	case strings.HasPrefix(c.path, managementSpace+"/"):
 		namespace = managementSpace
+	case strings.HasPrefix(c.path, querySpace+"/"):
+		namespace = queryNamespace(c.path)
+	case isUsage(c.path):
+		namespace = usageSpace
 	default:
 		return true
 	}
 	readOnly := slices.Contains(s.opts.ReadOnlyKeys, key)
 	switch {
+	case strings.HasPrefix(c.path, accountsPath):
+		if !c.signedByOwner() {
+			return false
+		}
+		key = s.opts.Owner.KeyID
 	case !readOnly && !slices.Contains(s.opts.Keys, key):
 		if s.opts.WrongKeyStatus == http.StatusUnauthorized {
 			s.fail(c.w, c.x, http.StatusUnauthorized, "Unauthorized")
@@ -85,7 +112,7 @@ func (c *call) admit(key string) bool {
 			s.fail(c.w, c.x, http.StatusNotFound, "HTTP 404 Not Found")
 		}
 		return false
-	case readOnly && namespace == downloadSpace:
+	case readOnly && (namespace == downloadSpace || namespace == usageSpace):
 		s.fail(c.w, c.x, http.StatusForbidden, "Forbidden")
 		return false
 	}
@@ -105,7 +132,7 @@ const rateLimitText = "API rate limit exceeded"
 // suffer chooses the request's fault and does what comes before a good answer; false if it was answered.
 func (c *call) suffer() bool {
 	s := c.sim
-	var about []string
+	about := c.about
 	if isDownload(c.path) {
 		for _, id := range splitIDs(c.path) {
 			about = append(about, id)
@@ -140,6 +167,11 @@ func (c *call) suffer() bool {
 	}
 	body, contentType := fault.Body, jsonType
 	switch {
+	case isElsa(c.path) && body == "":
+		c.elsaFail(fault.Status, 0)
+		return false
+	case isElsa(c.path) && strings.HasPrefix(body, "<"):
+		contentType = "application/xml"
 	case fault.Status == http.StatusTooManyRequests:
 		contentType = "text/plain"
 		if body == "" {

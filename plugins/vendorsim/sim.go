@@ -25,13 +25,16 @@ type Sim struct {
 	journal journal
 	done    chan struct{} // closed by Close: nothing waits any longer
 
-	mu      sync.Mutex
-	logs    map[string]*logContent
-	order   []string
-	meters  map[meterKey]*meter
-	servers []*http.Server
-	trapURL string
-	closed  bool
+	mu         sync.Mutex
+	logs       map[string]*logContent
+	order      []string
+	meters     map[meterKey]*meter
+	pending    map[string]*pendingQuery // running queries by the ID of their link
+	queryCount uint64
+	projects   map[string]*elsaProject // of ELSA by key
+	servers    []*http.Server
+	trapURL    string
+	closed     bool
 
 	background sync.WaitGroup // Serve loops
 	handlers   handlerCount
@@ -61,6 +64,12 @@ func New(o Options) (*Sim, error) {
 		}
 	}
 	s.opts.Logs = nil
+	for _, p := range o.Elsa.Projects {
+		if err := s.PutProject(p); err != nil {
+			return nil, err
+		}
+	}
+	s.opts.Elsa.Projects = nil
 	return s, nil
 }
 
@@ -278,7 +287,7 @@ func (s *Sim) trap() (string, error) {
 	url, err := s.listen("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.journal.mu.Lock()
 		s.journal.sums.Trapped++
-		if r.Header.Get("X-Api-Key") != "" || r.Header.Get("Authorization-Api-Key") != "" {
+		if r.Header.Get("X-Api-Key") != "" || r.Header.Get("Authorization-Api-Key") != "" || r.Header.Get(elsaKeyHeader) != "" {
 			s.journal.sums.KeysLeaked++
 		}
 		s.journal.mu.Unlock()
@@ -303,8 +312,17 @@ func (s *Sim) meter(key, namespace string) *meter {
 	m := s.meters[k]
 	if m == nil {
 		m = &meter{budget: s.opts.Download, mono: s.clock.Monotonic}
-		if namespace == managementSpace {
+		switch namespace {
+		case managementSpace:
 			m.budget = s.opts.Management
+		case querySpace:
+			m.budget = s.opts.Queries
+		case pollSpace:
+			m.budget = s.opts.Polls
+		case usageSpace:
+			m.budget = s.opts.Usage.Budget
+		case elsaSpace:
+			m.budget = s.opts.Elsa.Budget
 		}
 		s.meters[k] = m
 	}
@@ -325,6 +343,8 @@ func (s *Sim) allMeters() []*meter {
 const (
 	downloadSpace   = "/download"
 	managementSpace = "/management"
+	querySpace      = "/query"
+	pollSpace       = "/query/{id}"
 )
 
 const (

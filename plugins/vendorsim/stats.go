@@ -50,7 +50,7 @@ type Stats struct {
 	Active        int
 	MaxConcurrent int           // downloads at once
 	LongestWrite  time.Duration // longest time a write to a socket was blocked, also one that still is
-	KeysLeaked    int64         // requests with a key that reached the trap's origin
+	KeysLeaked    int64         // requests with a key that reached the trap's origin, or with the owner's key anywhere
 	Trapped       int64         // requests that reached the trap's origin
 }
 
@@ -107,6 +107,13 @@ func (x *exchange) update(f func(*Request)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	f(&x.r)
+}
+
+// leak counts a request with a secret where none may be.
+func (j *journal) leak() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.sums.KeysLeaked++
 }
 
 func (x *exchange) beginDownload() {

@@ -13,27 +13,51 @@ import (
 // order of names, in the canonical form of FORMAT.md. It fails on a name that isn't in the schema and on a type without a
 // canonical form.
 func SumColumns(rec arrow.Record, names []string) (Sum, error) {
-	columns := make([]arrow.Array, len(names))
-	for i, name := range names {
-		at := rec.Schema().FieldIndices(name)
-		if len(at) != 1 {
-			return Sum{}, fmt.Errorf("digest: the schema has %d columns %q, want one", len(at), name)
-		}
-		columns[i] = rec.Column(at[0])
+	columns, err := columnsOf(rec, names)
+	if err != nil {
+		return Sum{}, err
 	}
 	var sum Sum
 	var row []byte
 	for i := range int(rec.NumRows()) {
-		row = row[:0]
-		for j, c := range columns {
-			var err error
-			if row, err = appendCanonical(row, c, i); err != nil {
-				return Sum{}, fmt.Errorf("digest: column %q: %w", names[j], err)
-			}
+		if row, err = appendRow(row[:0], columns, names, i); err != nil {
+			return Sum{}, err
 		}
 		sum.Add(row)
 	}
 	return sum, nil
+}
+
+// RowColumns returns the bytes of row i that SumColumns counts and hashes: what stands for a record without a text body,
+// in dead letters too.
+func RowColumns(rec arrow.Record, names []string, i int) ([]byte, error) {
+	columns, err := columnsOf(rec, names)
+	if err != nil {
+		return nil, err
+	}
+	return appendRow(nil, columns, names, i)
+}
+
+func columnsOf(rec arrow.Record, names []string) ([]arrow.Array, error) {
+	columns := make([]arrow.Array, len(names))
+	for i, name := range names {
+		at := rec.Schema().FieldIndices(name)
+		if len(at) != 1 {
+			return nil, fmt.Errorf("digest: the schema has %d columns %q, want one", len(at), name)
+		}
+		columns[i] = rec.Column(at[0])
+	}
+	return columns, nil
+}
+
+func appendRow(dst []byte, columns []arrow.Array, names []string, i int) ([]byte, error) {
+	for j, c := range columns {
+		var err error
+		if dst, err = appendCanonical(dst, c, i); err != nil {
+			return nil, fmt.Errorf("digest: column %q: %w", names[j], err)
+		}
+	}
+	return dst, nil
 }
 
 // appendCanonical appends value i of an array: a 0 byte for null, else a 1 byte, four bytes of length and the value.

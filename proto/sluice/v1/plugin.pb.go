@@ -276,6 +276,8 @@ type StreamDescription struct {
 	Description string `protobuf:"bytes,6,opt,name=description,proto3" json:"description,omitempty"`
 	// The digest hashes the text body (log streams), else these columns in canonical form.
 	DigestColumns []string `protobuf:"bytes,7,rep,name=digest_columns,json=digestColumns,proto3" json:"digest_columns,omitempty"`
+	// Slices begin and end at multiples of this since the Unix epoch; absent: a millisecond.
+	Granularity   *durationpb.Duration `protobuf:"bytes,8,opt,name=granularity,proto3" json:"granularity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -355,6 +357,13 @@ func (x *StreamDescription) GetDescription() string {
 func (x *StreamDescription) GetDigestColumns() []string {
 	if x != nil {
 		return x.DigestColumns
+	}
+	return nil
+}
+
+func (x *StreamDescription) GetGranularity() *durationpb.Duration {
+	if x != nil {
+		return x.Granularity
 	}
 	return nil
 }
@@ -727,7 +736,8 @@ type ConfigureResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What the plugin wants to tell the operator, one sentence each.
 	Warnings []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
-	// The streams' partitions that the settings name, normalised. A stream that isn't listed has the one empty partition.
+	// The streams' partitions that the settings name, normalised. A stream that isn't listed, or is without keys, has the one
+	// empty partition.
 	Partitions    []*StreamPartitions `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -778,9 +788,11 @@ func (x *ConfigureResponse) GetPartitions() []*StreamPartitions {
 }
 
 type StreamPartitions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
-	Keys          []*PartitionKey        `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Stream string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Keys   []*PartitionKey        `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	// How much longer than the pipeline's lag a range of the stream must be over before it is read; absent: no longer.
+	Settle        *durationpb.Duration `protobuf:"bytes,3,opt,name=settle,proto3" json:"settle,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -825,6 +837,13 @@ func (x *StreamPartitions) GetStream() string {
 func (x *StreamPartitions) GetKeys() []*PartitionKey {
 	if x != nil {
 		return x.Keys
+	}
+	return nil
+}
+
+func (x *StreamPartitions) GetSettle() *durationpb.Duration {
+	if x != nil {
+		return x.Settle
 	}
 	return nil
 }
@@ -1364,7 +1383,7 @@ const file_sluice_v1_plugin_proto_rawDesc = "" +
 	"\x04kind\x18\x05 \x01(\x0e2\x15.sluice.v1.PluginKindR\x04kind\x12#\n" +
 	"\rconfig_schema\x18\x06 \x01(\fR\fconfigSchema\x126\n" +
 	"\astreams\x18\a \x03(\v2\x1c.sluice.v1.StreamDescriptionR\astreams\x12(\n" +
-	"\x06limits\x18\b \x03(\v2\x10.sluice.v1.LimitR\x06limits\"\xea\x01\n" +
+	"\x06limits\x18\b \x03(\v2\x10.sluice.v1.LimitR\x06limits\"\xa7\x02\n" +
 	"\x11StreamDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x15.sluice.v1.StreamKindR\x04kind\x12\x16\n" +
@@ -1372,7 +1391,8 @@ const file_sluice_v1_plugin_proto_rawDesc = "" +
 	"\fpartition_by\x18\x04 \x01(\tR\vpartitionBy\x12\x12\n" +
 	"\x04main\x18\x05 \x01(\bR\x04main\x12 \n" +
 	"\vdescription\x18\x06 \x01(\tR\vdescription\x12%\n" +
-	"\x0edigest_columns\x18\a \x03(\tR\rdigestColumns\"\x8a\x01\n" +
+	"\x0edigest_columns\x18\a \x03(\tR\rdigestColumns\x12;\n" +
+	"\vgranularity\x18\b \x01(\v2\x19.google.protobuf.DurationR\vgranularity\"\x8a\x01\n" +
 	"\x05Limit\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1a\n" +
 	"\brequests\x18\x02 \x01(\x04R\brequests\x12\x14\n" +
@@ -1407,10 +1427,11 @@ const file_sluice_v1_plugin_proto_rawDesc = "" +
 	"\bwarnings\x18\x01 \x03(\tR\bwarnings\x12;\n" +
 	"\n" +
 	"partitions\x18\x02 \x03(\v2\x1b.sluice.v1.StreamPartitionsR\n" +
-	"partitions\"W\n" +
+	"partitions\"\x8a\x01\n" +
 	"\x10StreamPartitions\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12+\n" +
-	"\x04keys\x18\x02 \x03(\v2\x17.sluice.v1.PartitionKeyR\x04keys\"4\n" +
+	"\x04keys\x18\x02 \x03(\v2\x17.sluice.v1.PartitionKeyR\x04keys\x121\n" +
+	"\x06settle\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06settle\"4\n" +
 	"\fPartitionKey\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x0e\n" +
@@ -1510,28 +1531,30 @@ var file_sluice_v1_plugin_proto_depIdxs = []int32{
 	4,  // 1: sluice.v1.DescribeResponse.streams:type_name -> sluice.v1.StreamDescription
 	5,  // 2: sluice.v1.DescribeResponse.limits:type_name -> sluice.v1.Limit
 	1,  // 3: sluice.v1.StreamDescription.kind:type_name -> sluice.v1.StreamKind
-	22, // 4: sluice.v1.Limit.window:type_name -> google.protobuf.Duration
-	7,  // 5: sluice.v1.ConfigureRequest.http:type_name -> sluice.v1.HttpSettings
-	8,  // 6: sluice.v1.ConfigureRequest.limits:type_name -> sluice.v1.PluginLimits
-	9,  // 7: sluice.v1.ConfigureRequest.slice:type_name -> sluice.v1.SliceTarget
-	22, // 8: sluice.v1.SliceTarget.duration:type_name -> google.protobuf.Duration
-	11, // 9: sluice.v1.ConfigureResponse.partitions:type_name -> sluice.v1.StreamPartitions
-	12, // 10: sluice.v1.StreamPartitions.keys:type_name -> sluice.v1.PartitionKey
-	21, // 11: sluice.v1.DiscoverResponse.attributes:type_name -> sluice.v1.DiscoverResponse.AttributesEntry
-	23, // 12: sluice.v1.Waiting.until:type_name -> google.protobuf.Timestamp
-	2,  // 13: sluice.v1.PluginService.Describe:input_type -> sluice.v1.DescribeRequest
-	6,  // 14: sluice.v1.PluginService.Configure:input_type -> sluice.v1.ConfigureRequest
-	13, // 15: sluice.v1.PluginService.Check:input_type -> sluice.v1.CheckRequest
-	15, // 16: sluice.v1.PluginService.Discover:input_type -> sluice.v1.DiscoverRequest
-	3,  // 17: sluice.v1.PluginService.Describe:output_type -> sluice.v1.DescribeResponse
-	10, // 18: sluice.v1.PluginService.Configure:output_type -> sluice.v1.ConfigureResponse
-	14, // 19: sluice.v1.PluginService.Check:output_type -> sluice.v1.CheckResponse
-	16, // 20: sluice.v1.PluginService.Discover:output_type -> sluice.v1.DiscoverResponse
-	17, // [17:21] is the sub-list for method output_type
-	13, // [13:17] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	22, // 4: sluice.v1.StreamDescription.granularity:type_name -> google.protobuf.Duration
+	22, // 5: sluice.v1.Limit.window:type_name -> google.protobuf.Duration
+	7,  // 6: sluice.v1.ConfigureRequest.http:type_name -> sluice.v1.HttpSettings
+	8,  // 7: sluice.v1.ConfigureRequest.limits:type_name -> sluice.v1.PluginLimits
+	9,  // 8: sluice.v1.ConfigureRequest.slice:type_name -> sluice.v1.SliceTarget
+	22, // 9: sluice.v1.SliceTarget.duration:type_name -> google.protobuf.Duration
+	11, // 10: sluice.v1.ConfigureResponse.partitions:type_name -> sluice.v1.StreamPartitions
+	12, // 11: sluice.v1.StreamPartitions.keys:type_name -> sluice.v1.PartitionKey
+	22, // 12: sluice.v1.StreamPartitions.settle:type_name -> google.protobuf.Duration
+	21, // 13: sluice.v1.DiscoverResponse.attributes:type_name -> sluice.v1.DiscoverResponse.AttributesEntry
+	23, // 14: sluice.v1.Waiting.until:type_name -> google.protobuf.Timestamp
+	2,  // 15: sluice.v1.PluginService.Describe:input_type -> sluice.v1.DescribeRequest
+	6,  // 16: sluice.v1.PluginService.Configure:input_type -> sluice.v1.ConfigureRequest
+	13, // 17: sluice.v1.PluginService.Check:input_type -> sluice.v1.CheckRequest
+	15, // 18: sluice.v1.PluginService.Discover:input_type -> sluice.v1.DiscoverRequest
+	3,  // 19: sluice.v1.PluginService.Describe:output_type -> sluice.v1.DescribeResponse
+	10, // 20: sluice.v1.PluginService.Configure:output_type -> sluice.v1.ConfigureResponse
+	14, // 21: sluice.v1.PluginService.Check:output_type -> sluice.v1.CheckResponse
+	16, // 22: sluice.v1.PluginService.Discover:output_type -> sluice.v1.DiscoverResponse
+	19, // [19:23] is the sub-list for method output_type
+	15, // [15:19] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_plugin_proto_init() }

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/host/supervisor"
+	"github.com/sluice-io/sluice/plugins/logentries"
+	"github.com/sluice-io/sluice/proto/fault"
+)
+
+// getFlags are the flags of get: a config file in one line.
+type getFlags struct {
+	region, baseURL    string
+	logs, logsets      []string
+	projects, settings []string
+	query, keyEnv      string
+	format, compress   string
+	save               string
+	force              bool
+	asked              selectors
+}
+
+func (a *app) getCommand() *cobra.Command {
+	var f getFlags
+	c := &cobra.Command{
+		Use:   "get SOURCE DIR",
+		Short: "Download into a folder without a config file",
+		Long: "get fetches a range of time from a vendor into files below DIR. Run the same line again: what is there isn't fetched twice.\n" +
+			"What is known of past runs is in DIR/.sluice. Keys come from the environment, never from the command line:\n" +
+			"R7_API_KEY, or NCP_ACCESS_KEY and NCP_SECRET_KEY for elsa, or the variable that --key-env names.\n" +
+			"A log may be given by its name; without --log the logs that the key sees are listed.\n" +
+			"--save writes the config file that does the same.",
+		Example: "  sluice get rapid7-download --region eu --log web --from 2026-11-01 --to 2026-11-02 ./web\n" +
+			"  sluice get rapid7-usage --region eu --last 7d ./usage\n" +
+			"  sluice get elsa --project Pb00001_shop:8171 --last 24h --save sluice.yaml ./shop",
+		Args: exactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error { return a.get(c.Context(), args[0], args[1], f) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.region, "region", "", "the vendor's region: us, us2, us3, eu, ca, au, ap or legacy")
+	flags.StringVar(&f.baseURL, "base-url", "", "another address of the API, such as a simulator's")
+	flags.StringSliceVar(&f.logs, "log", nil, "name or ID of a log; may be given several times")
+	flags.StringSliceVar(&f.logsets, "logset", nil, "name or ID of a log set: all of its logs")
+	flags.StringSliceVar(&f.projects, "project", nil, "KEY:ID of a project; may be given several times")
+	flags.StringVar(&f.query, "query", "", "what keeps the records that it matches")
+	flags.StringVar(&f.asked.from, "from", "", "begin here: RFC 3339 or a date (UTC)")
+	flags.StringVar(&f.asked.to, "to", "", "end before this (default: what the vendor has completely)")
+	flags.Var(&f.asked.last, "last", "the last 24h, 7d, ... instead of --from and --to")
+	flags.StringSliceVar(&f.asked.streams, "stream", nil, "streams of the source (default: its main one)")
+	flags.StringVar(&f.format, "format", "ndjson", "raw, ndjson or csv")
+	flags.StringVar(&f.compress, "compression", "none", "none, gzip or zstd")
+	flags.StringArrayVar(&f.settings, "set", nil, "any other setting of the source as KEY=VALUE, such as budget.share=0.5")
+	flags.StringVar(&f.keyEnv, "key-env", "", "environment variable that holds the key, or elsa's secret key")
+	flags.StringVar(&f.save, "save", "", "write the config file, too")
+	flags.BoolVar(&f.force, "force", false, "with --save: overwrite the file if it is there")
+	return c
+}
+
+func (a *app) get(ctx context.Context, source, dir string, f getFlags) error {
+	g, err := newGetter(source, dir, f)
+	if err != nil {
+		return usageError(err)
+	}
+	// Names are looked up under the budget of the folder's own state, so a file without them comes first.
+	c, _, err := g.config(g.needsNames())
+	if err != nil {
+		return usageError(err)
+	}
+	for _, w := range c.Warnings {
+		a.log.logger.Warn(w.String())
+	}
+	// The variables are missing more often than anything else is wrong: before a folder is made.
+	if _, _, err := c.Pipelines[0].Source.Config.Resolve(config.Environment{}); err != nil {
+		return usageError(err)
+	}
+	h, err := a.openHost(ctx, c)
+	if err != nil {
+		return &exitError{codeOf(err), err}
+	}
+	defer h.Close()
+	if g.needsNames() {
+		if err := g.resolve(ctx, h); err != nil {
+			err = asUsage(err)
+			return &exitError{codeOf(err), err}
+		}
+	}
+	c, text, err := g.config(false)
+	if err != nil {
+		return usageError(err)
+	}
+	h.config = c
+	if f.save != "" {
+		if err := writeNew(f.save, text, f.force); err != nil {
+			return usageError(fault.New(fault.Config, "--save", "choose another name, or overwrite it with --force", err))
+		}
+		a.say("wrote %s", f.save)
+	}
+	chosen, err := choosePipelines(c, nil)
+	if err != nil {
+		return usageError(err)
+	}
+	r := &running{app: a, host: h, started: time.Now().UTC()}
+	return r.do(ctx, chosen, selection{}, runFlags{})
+}
+
+var logID = regexp.MustCompile(`^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$`)
+
+// needsNames says whether logs must be looked up first: logentries takes names itself.
+func (g *getter) needsNames() bool {
+	if g.source.Name == logentries.Name || !g.schema.has("logs") {
+		return false
+	}
+	named := slices.ContainsFunc(g.logs, func(l string) bool { return !logID.MatchString(l) })
+	return named || len(g.logs) == 0 && g.schema.requires("logs")
+}
+
+// resolve replaces names by IDs.
+func (g *getter) resolve(ctx context.Context, h *host) error {
+	var logs []supervisor.Found
+	err := h.discover(ctx, &h.config.Pipelines[0], func(f supervisor.Found) error {
+		if f.Kind == "log" {
+			logs = append(logs, f)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look up the logs: %w", err)
+	}
+	if len(g.logs) == 0 {
+		return usageError(fmt.Errorf("--log is missing; %s", theySee(logs)))
+	}
+	for i, name := range g.logs {
+		if logID.MatchString(name) {
+			continue
+		}
+		var ids []string
+		for _, l := range logs {
+			if l.Name == name {
+				ids = append(ids, l.ID)
+			}
+		}
+		switch len(ids) {
+		case 1:
+			g.logs[i] = ids[0]
+		case 0:
+			return usageError(fmt.Errorf("no log is called %q; %s", name, theySee(logs)))
+		default:
+			return usageError(fmt.Errorf("%d logs are called %q, give the ID of one: %s", len(ids), name, strings.Join(ids, ", ")))
+		}
+	}
+	return nil
+}
+
+// mostListed is how many logs an error names.
+const mostListed = 50
+
+func theySee(logs []supervisor.Found) string {
+	if len(logs) == 0 {
+		return "the key sees no logs"
+	}
+	text := "the key sees:"
+	for i, l := range logs {
+		if i == mostListed {
+			return text + fmt.Sprintf("\n  and %d more", len(logs)-i)
+		}
+		text += "\n  " + printable(l.ID) + "  " + printable(l.Name)
+	}
+	return text
+}
+
+// place returns the folder that paths of the config are relative to, and how messages call the file.
+func (f getFlags) place() (base, name string, err error) {
+	name = f.save
+	if name == "" {
+		name = "(command line)"
+	}
+	abs, err := filepath.Abs(name)
+	return filepath.Dir(abs), name, err
+}
+
+func (f getFlags) askedRange() (string, error) {
+	sel, err := f.asked.selection()
+	switch {
+	case err != nil:
+		return "", err
+	case sel.last > 0 && (sel.from != nil || sel.to != nil):
+		return "", errors.New("--last excludes --from and --to")
+	case sel.last > 0:
+		return "{last: " + shortDuration(sel.last) + "}", nil
+	case sel.from == nil:
+		return "", errors.New("which time? say --from (and --to), or --last")
+	case sel.to == nil:
+		return "{from: " + sel.from.UTC().Format(time.RFC3339Nano) + "}", nil
+	}
+	return "{from: " + sel.from.UTC().Format(time.RFC3339Nano) + ", to: " + sel.to.UTC().Format(time.RFC3339Nano) + "}", nil
+}

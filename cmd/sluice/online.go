@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/supervisor"
+	"github.com/sluice-io/sluice/proto/fault"
+)
+
+// clockAhead is how far the clocks may differ before check says so: some vendors refuse signatures that differ by five minutes.
+const clockAhead = time.Minute
+
+// clockTick is the least difference that is told: a vendor's time comes in whole seconds, and takes a while to come.
+const clockTick = 2 * time.Second
+
+// contact is what `check --online` found at a vendor.
+type contact struct {
+	Summary string   `json:"summary"` // what was proved
+	Now     string   `json:"vendor_now,omitempty"`
+	Ahead   *float64 `json:"ahead_seconds,omitempty"` // the vendor's clock of ours; absent: the vendor tells no time
+	Proxy   string   `json:"proxy"`                   // without credentials; empty: direct
+}
+
+// openLooker opens what the checks look with: with online the state itself, whose budget the requests to the vendor count against.
+func (k *checker) openLooker(ctx context.Context, c *config.Config) (*looker, error) {
+	if !k.online {
+		return k.app.openLooker(ctx, c)
+	}
+	if err := ledger.Usable(c.State); err != nil {
+		return nil, err
+	}
+	h, err := k.app.openHost(ctx, c)
+	if err != nil {
+		return nil, &exitError{codeOf(err), err}
+	}
+	return &looker{host: h}, nil
+}
+
+// contact asks a pipeline's vendor.
+func (l *looker) contact(ctx context.Context, p *assembled) (*contact, error) {
+	proxy, err := l.proxyOf(p.config)
+	if err != nil {
+		return nil, err
+	}
+	out := &contact{Proxy: proxy}
+	began := time.Now()
+	switch now, err := p.first.Now(ctx); {
+	case errors.Is(err, supervisor.ErrNoClock) && p.run.HostClock:
+	case err != nil:
+		return nil, fmt.Errorf("ask the vendor's clock %s: %w", way(proxy), err)
+	default:
+		// The answer is about as old as half of what it took.
+		ours := began.Add(time.Since(began) / 2)
+		ahead := now.Sub(ours).Round(time.Second).Seconds()
+		out.Now, out.Ahead = stamp(now), &ahead
+	}
+	out.Summary, err = p.first.Check(ctx)
+	if errors.Is(err, supervisor.ErrNotSupported) {
+		out.Summary, err = "the source can't prove credentials; `sluice preview` does", nil
+	}
+	if err != nil && out.Ahead != nil && out.farOff() {
+		return nil, fmt.Errorf("%w (the vendor's clock is %s)", err, out.difference())
+	}
+	return out, err
+}
+
+// vendorFailed gives what came from the vendor the exit code of a failure; what only the file can mend keeps its own.
+func vendorFailed(err error) error {
+	var coded *exitError
+	if errors.As(err, &coded) || fault.KindOf(err) == fault.Config {
+		return err
+	}
+	return failedError(err)
+}
+
+// proxyOf returns the proxy that leads to a pipeline's vendor, without its credentials; empty without one.
+func (h *host) proxyOf(c *config.Pipeline) (string, error) {
+	settings, secrets, err := c.Source.Config.Resolve(config.Environment{})
+	if err != nil {
+		return "", err
+	}
+	h.app.log.redactor.Add(secrets)
+	var own struct {
+		HTTP struct {
+			Proxy string `json:"proxy"`
+		} `json:"http"`
+	}
+	if err := json.Unmarshal(settings, &own); err != nil {
+		return "", fmt.Errorf("settings of %s: %w", c.Source.Type, err)
+	}
+	if own.HTTP.Proxy == "" {
+		network, err := hostNetwork(h.app.getenv)
+		if err != nil {
+			return "", err
+		}
+		own.HTTP.Proxy = network.Proxy
+	}
+	if own.HTTP.Proxy == "" {
+		return "", nil
+	}
+	u, err := url.Parse(own.HTTP.Proxy)
+	if err != nil {
+		return "", fault.New(fault.Config, "proxy", "write it as http://HOST:PORT", errors.New("the proxy's URL is not valid"))
+	}
+	u.User = nil
+	return u.String(), nil
+}
+
+func way(proxy string) string {
+	if proxy == "" {
+		return "(no proxy is set)"
+	}
+	return "(by the proxy " + proxy + ", unless NO_PROXY names the vendor)"
+}
+
+func (c *contact) farOff() bool {
+	return c.Ahead != nil && time.Duration(*c.Ahead*float64(time.Second)).Abs() > clockAhead
+}
+
+func (c *contact) difference() string {
+	d := time.Duration(*c.Ahead * float64(time.Second))
+	switch {
+	case d.Abs() < clockTick: // the vendor tells whole seconds
+		return "this machine's"
+	case d > 0:
+		return shortDuration(d) + " ahead of this machine's"
+	}
+	return shortDuration(-d) + " behind this machine's"
+}
+
+// rows are the lines of the table about the vendor.
+func (c *contact) rows() [][]string {
+	if c == nil {
+		return nil
+	}
+	clock := "the vendor tells none; the pipeline goes by this machine's"
+	if c.Ahead != nil {
+		clock = "the vendor's is " + c.difference()
+		if c.farOff() {
+			clock += ": set this machine's clock, such as by NTP; signed requests may be refused"
+		}
+	}
+	proxy := "none"
+	if c.Proxy != "" {
+		proxy = c.Proxy + ", unless NO_PROXY names the vendor"
+	}
+	return [][]string{{"  vendor", printable(c.Summary)}, {"  clock", clock}, {"  proxy", proxy}}
+}

@@ -1,0 +1,359 @@
+package logentries
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-io/sluice/plugins/vendorsim"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// readWhole reads a range whatever it takes: truncated slices are cut, as a host does.
+func readWhole(t *testing.T, s *source, slices ...flow.Slice) (rows []row, lines []string) {
+	t.Helper()
+	for len(slices) > 0 {
+		out, err := read(t, s, slices[0])
+		var cut *flow.Truncated
+		switch {
+		case errors.As(err, &cut):
+			if len(cut.Into) < 2 {
+				t.Fatalf("cut into %v", cut.Into)
+			}
+			slices = append(cut.Into, slices[1:]...)
+			continue
+		case err != nil:
+			t.Fatalf("%s: %v", slices[0], err)
+		}
+		rows, lines = append(rows, out.rows...), append(lines, out.lines...)
+		slices = slices[1:]
+	}
+	return rows, lines
+}
+
+// numbered returns a log of n records in one millisecond after the other, some of them in the same.
+func numbered(n, each int) vendorsim.Log {
+	l := vendorsim.Log{ID: vendorsim.SeedWebID, Name: "web"}
+	for i := range n {
+		l.Records = append(l.Records, vendorsim.Record{
+			Time: firstDay.Add(time.Duration(i/each) * time.Millisecond), Line: fmt.Appendf(nil, "line %d", i),
+		})
+	}
+	return l
+}
+
+var hour = sliceOf(streamEvents, vendorsim.SeedWebID, firstDay, firstDay.Add(time.Hour))
+
+func TestBrokenPagesAreAskedAgain(t *testing.T) {
+	isPoll := func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/query/logs/") }
+	tests := []struct {
+		name   string
+		rule   vendorsim.Rule
+		starts int // how many queries in all; 4 pages
+		why    string
+	}{
+		{"nothing", vendorsim.Rule{Path: "/nowhere"}, 4, ""},
+		{"an expired link", vendorsim.Rule{When: isPoll, Nth: []int{3}, Fault: vendorsim.Fault{Status: 404}}, 5, "no longer knows the query"},
+		{"the limit while polling", vendorsim.Rule{When: isPoll, Nth: []int{1, 4}, Fault: vendorsim.Fault{Status: 429, RetryAfter: "0"}}, 6, "API rate limit exceeded"},
+		{"503 while polling", vendorsim.Rule{When: isPoll, Nth: []int{2}, Fault: vendorsim.Fault{Status: 503}}, 5, "503"},
+		{"a cut page", vendorsim.Rule{When: isPoll, Nth: []int{2, 4}, Fault: vendorsim.Fault{CutAfter: vendorsim.At(70)}}, 6, "cut after 70 bytes"},
+		{"a spoilt page", vendorsim.Rule{When: isPoll, Nth: []int{4}, Fault: vendorsim.Fault{Status: 200, Body: "{"}}, 5, "documented JSON"},
+		{"the limit between pages", vendorsim.Rule{Path: "/query/logs/", Nth: []int{2}, Fault: vendorsim.Fault{Status: 429, RetryAfter: "0"}}, 5, "API rate limit exceeded"},
+		{"500 at a start", vendorsim.Rule{Path: "/query/logs/", Nth: []int{1, 2, 3}, Fault: vendorsim.Fault{Status: 500}}, 7, "500"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.rule.Path == "" {
+				tt.rule.Path = "/query/"
+			}
+			sim, base := newSim(t, func(o *vendorsim.Options) {
+				o.Logs = []vendorsim.Log{numbered(40, 100)} // all in one millisecond
+				o.Faults.Rules = []vendorsim.Rule{tt.rule}
+				o.Query.Polls = 1
+			})
+			s := newSource(t, nil, simSettings(base))
+			s.perPage = 10
+			out, err := read(t, s, hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(served(sim, hour.Key, hour.From, hour.To), out.lines); diff != "" {
+				t.Errorf("lines (-served +read):\n%s", diff)
+			}
+			starts := 0
+			for _, r := range sim.Requests() {
+				if strings.HasPrefix(r.Path, "/query/logs/") {
+					starts++
+				}
+			}
+			// The last page is full: that nothing follows takes another.
+			if starts != tt.starts+1 || out.counters[countRetried] != uint64(tt.starts-4) {
+				t.Errorf("%d queries, %d asked again, want %d", starts, out.counters[countRetried], tt.starts+1)
+			}
+			if waits := strings.Join(out.waits, "\n"); !strings.Contains(waits, "vendor") {
+				t.Errorf("waits: %s", waits)
+			}
+		})
+	}
+}
+
+func TestWhatCanNotBeRead(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*vendorsim.Options)
+		rule   vendorsim.Rule
+		kind   fault.Kind
+		text   string
+		hint   string
+	}{
+		{"a vendor that shows the first page for ever", func(o *vendorsim.Options) { o.Query.NextRepeats = true }, vendorsim.Rule{}, fault.Corrupt, "shows a page of 10 events again", ""},
+		{"no sequence numbers", func(o *vendorsim.Options) { o.Query.Sequence = "none" }, vendorsim.Rule{}, fault.Corrupt, "without a sequence number", ""},
+		{"always expired", nil, vendorsim.Rule{Path: "/query/c2f0", Fault: vendorsim.Fault{Status: 404}}, fault.Transient, "no longer knows", ""},
+		{"the limit at once", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 429, RetryAfter: "850"}}, fault.Throttled, "API rate limit", ""},
+		{"unknown log", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 404}}, fault.NotFound, "404", "region"},
+		{"wrong key", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 401}}, fault.Auth, "401", "api_key"},
+		{"key may not", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 403}}, fault.Auth, "403", "may not"},
+		{"refused", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 400, Body: `{"message":"invalid LEQL ` + vendorsim.DemoKey + `"}`}}, fault.Config, "invalid LEQL ***", "check query"},
+		{"redirect", nil, vendorsim.Rule{Fault: vendorsim.Fault{Redirect: "trap"}}, fault.Config, "redirect", "base_url"},
+		{"statistic", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 200, Body: `{"statistics":{"stats":{}},"links":[]}`}}, fault.Config, "statistics", "calculations"},
+		{"202 without a link", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 202, Body: `{"events":[],"links":[]}`}}, fault.Corrupt, "no link", ""},
+		{"a link to elsewhere", func(o *vendorsim.Options) { o.Query.LinkBase = "https://rapid7.com.evil.example" }, vendorsim.Rule{}, fault.Config, "leads to https://rapid7.com.evil.example", "base_url"},
+		{"a link over plain HTTP", func(o *vendorsim.Options) { o.Query.LinkBase = "http://us.api.insight.rapid7.com" }, vendorsim.Rule{}, fault.Config, "leads to http://us.api.insight.rapid7.com", ""},
+		{"beyond retention", func(o *vendorsim.Options) { o.Query.Retention = firstDay.AddDate(0, 0, 1) }, vendorsim.Rule{}, fault.Unavailable, "beyond its retention: The time range is partly", ""},
+		{"silence", nil, vendorsim.Rule{Path: "/query/", Fault: vendorsim.Fault{Delay: 2 * time.Second}}, fault.Transient, "timeout", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			sim, base := newSim(t, func(o *vendorsim.Options) {
+				o.Logs = []vendorsim.Log{numbered(40, 100)}
+				if tt.change != nil {
+					tt.change(o)
+					return
+				}
+				if tt.rule.Path == "" {
+					tt.rule.Path = "/query/logs/"
+				}
+				o.Faults.Rules = []vendorsim.Rule{tt.rule}
+			})
+			budget := &fakeBudget{}
+			s := newSource(t, budget, simSettings(base, "http", map[string]any{"timeout": "200ms"}))
+			s.perPage = 10
+			_, err := read(t, s, hour)
+			if got := fault.KindOf(err); got != tt.kind {
+				t.Fatalf("kind = %v, want %v: %v", got, tt.kind, err)
+			}
+			if !strings.Contains(err.Error(), tt.text) || !strings.Contains(fault.HintOf(err), tt.hint) {
+				t.Errorf("error = %v\nhint = %s\nwant %q and %q", err, fault.HintOf(err), tt.text, tt.hint)
+			}
+			if shown := err.Error() + fault.HintOf(err); strings.Contains(shown, vendorsim.DemoKey) {
+				t.Errorf("the key is in %s", shown)
+			}
+			if leaked := sim.Stats().KeysLeaked; leaked != 0 || budget.open != 0 {
+				t.Errorf("the key reached another origin %d times, %d reservations are open", leaked, budget.open)
+			}
+		})
+	}
+}
+
+func TestPartlyBeyondRetention(t *testing.T) {
+	edge := firstDay.Add(7 * time.Hour).Add(123 * time.Millisecond)
+	sim, base := newSim(t, func(o *vendorsim.Options) { o.Query.Retention = edge })
+	s := newSource(t, nil, simSettings(base))
+	var rows []row
+	var lost time.Duration
+	todo := []flow.Slice{sliceOf(streamEvents, vendorsim.SeedWebID, firstDay, firstDay.AddDate(0, 0, 1))}
+	for ; len(todo) > 0; todo = todo[1:] {
+		out, err := read(t, s, todo[0])
+		var cut *flow.Truncated
+		switch {
+		case errors.As(err, &cut):
+			todo = append(todo[:1:1], append(cut.Into, todo[1:]...)...)
+		case fault.KindOf(err) == fault.Unavailable:
+			lost += todo[0].To.Sub(todo[0].From)
+		case err != nil:
+			t.Fatal(err)
+		default:
+			rows = append(rows, out.rows...)
+		}
+	}
+	if want := sim.Count(vendorsim.SeedWebID, edge, firstDay.AddDate(0, 0, 1)); int64(len(rows)) != want {
+		t.Errorf("%d events, want %d", len(rows), want)
+	}
+	if d := lost - edge.Sub(firstDay); d < 0 || d > 10*time.Minute {
+		t.Errorf("%v are unavailable, the edge lies at %v", lost, edge)
+	}
+}
+
+func TestDenseSliceIsCutEarly(t *testing.T) {
+	sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{numbered(4000, 1)} })
+	s := newSource(t, nil, simSettings(base, "budget", map[string]any{"requests": 20}))
+	s.perPage = 10 // a slice should stay below 200 events
+	slice := sliceOf(streamEvents, vendorsim.SeedWebID, firstDay, firstDay.Add(4*time.Second))
+	_, err := read(t, s, slice)
+	var cut *flow.Truncated
+	if !errors.As(err, &cut) || len(cut.Into) < 20 || cut.Rows > 40 {
+		t.Fatalf("not cut early: %v", err)
+	}
+	rows, lines := readWhole(t, s, slice)
+	if diff := cmp.Diff(served(sim, slice.Key, slice.From, slice.To), lines); diff != "" || len(rows) != 4000 {
+		t.Errorf("lines (-served +read):\n%.500s", diff)
+	}
+}
+
+// A sink that takes its time doesn't let a link expire: the query that runs meanwhile is polled, and then waits for nothing.
+func TestSlowSinkDoesNotStopPolling(t *testing.T) {
+	sim, base := newSim(t, func(o *vendorsim.Options) {
+		o.Logs = []vendorsim.Log{numbered(60, 7)}
+		o.Query.Polls, o.Query.LinkTTL = 8, 400*time.Millisecond
+	})
+	s := newSource(t, nil, simSettings(base))
+	s.perPage, s.limits.FrameTarget = 10, 1 // each event a batch
+	s.pace.first, s.pace.most = 20*time.Millisecond, 20*time.Millisecond
+	out := newCollector(t)
+	defer out.release()
+	slow := true
+	out.onBatch = func() {
+		if slow {
+			time.Sleep(time.Second)
+			slow = false
+		}
+	}
+	if err := s.Read(t.Context(), hour, out); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(served(sim, hour.Key, hour.From, hour.To), out.lines); diff != "" {
+		t.Errorf("lines (-served +read):\n%s", diff)
+	}
+	for _, r := range sim.Requests() {
+		if r.Status == http.StatusNotFound {
+			t.Errorf("a link expired: %+v", r)
+		}
+	}
+}
+
+func TestCancelEndsAReadAtOnce(t *testing.T) {
+	_, base := newSim(t, func(o *vendorsim.Options) {
+		o.Logs = []vendorsim.Log{numbered(60, 7)}
+		o.Query.Polls = 1 << 30
+	})
+	budget := &fakeBudget{}
+	s := newSource(t, budget, simSettings(base))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	out := newCollector(t)
+	start := time.Now()
+	err := s.Read(ctx, hour, out)
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 1200*time.Millisecond || budget.open != 0 {
+		t.Errorf("after %v: %v, %d reservations are open", time.Since(start), err, budget.open)
+	}
+}
+
+func TestStuckQueryIsGivenUp(t *testing.T) {
+	_, base := newSim(t, func(o *vendorsim.Options) { o.Query.Polls = 1 << 30 })
+	s := newSource(t, nil, simSettings(base))
+	s.pace.stuck, s.pace.backoff = 5*time.Millisecond, 0
+	if _, err := read(t, s, hour); fault.KindOf(err) != fault.Transient || !strings.Contains(err.Error(), "stood at") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestGoldenRequests(t *testing.T) {
+	var got []string
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/x/management") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got = append(got, strings.TrimSpace(r.Method+" "+strings.ReplaceAll(r.RequestURI, strings.Repeat("x", 8192), "xx")+" "+
+			r.Header.Get("Content-Type")+" "+strings.ReplaceAll(string(body), strings.Repeat("x", 8192), "xx")))
+		if r.Header.Get("X-Api-Key") != "key" {
+			t.Errorf("headers %v", r.Header)
+		}
+		link := ""
+		switch asked.Add(1) {
+		case 1:
+			link = `{"rel":"next","href":"https://elsewhere.example/"},{"rel":"sElf","href":"/x/query/a:%2B:1:?per_page=500"}`
+		case 2:
+			_, _ = io.WriteString(w, `{"events":[{"timestamp":1793491200001,"sequence_number_str":"18446744073709551615","message":{"a": 1},"new":[1, "x"]}],
+				"links":[{"rel":"Next","href":"https://elsewhere.example/"}]}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"events":[],"links":[`+link+`]}`)
+	}))
+	defer server.Close()
+	for _, tt := range []struct {
+		query string
+		want  []string
+	}{
+		{"", []string{
+			"GET /x/query/logs/" + hour.Key + "?from=1793491200000&per_page=500&query=where%28%2F.%2A%2F%29&to=1793494800000",
+			"GET /x/query/a:%2B:1:?per_page=500",
+			"GET /x/query/logs/" + hour.Key + "?from=1793491200001&per_page=500&query=where%28%2F.%2A%2F%29&sequence_number=18446744073709551615&to=1793494800000",
+		}},
+		{"where(" + strings.Repeat("x", 8192) + ")", []string{
+			`POST /x/query/logs?per_page=500 application/json {"logs":["` + hour.Key + `"],"leql":{"statement":"where(xx)","during":{"from":1793491200000,"to":1793494800000}}}`,
+			"GET /x/query/a:%2B:1:?per_page=500",
+			`POST /x/query/logs?per_page=500&sequence_number=18446744073709551615 application/json {"logs":["` + hour.Key + `"],"leql":{"statement":"where(xx)","during":{"from":1793491200001,"to":1793494800000}}}`,
+		}},
+	} {
+		got = nil
+		asked.Store(0)
+		settings := simSettings(server.URL+"/x", "api_key", "key", "query", tt.query)
+		if tt.query == "" {
+			delete(settings, "query")
+		}
+		out, err := read(t, newSource(t, nil, settings), hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]row{{1793491200001, 1<<64 - 1, `{"a": 1}`}}, out.rows); diff != "" || !strings.Contains(out.batches[0], `"value":"[1, \"x\"]"`) {
+			t.Errorf("rows (-want +got):\n%s%s", diff, out.batches)
+		}
+	}
+}
+
+func TestLargeEvents(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		bytes     int // of a line; six of them and a small one
+		recordMax int64
+		dead      int
+	}{{"more than a page should weigh", 3 << 20, 0, 0}, {"more than a record may weigh", 4000, 3000, 6}} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := numbered(6, 2)
+			for i := range l.Records {
+				l.Records[i].Line = append(l.Records[i].Line, strings.Repeat("x", tt.bytes)...)
+			}
+			l.Records = append(l.Records, vendorsim.Record{Time: firstDay.Add(time.Second), Line: []byte("small")})
+			sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{l} })
+			s := newSource(t, nil, simSettings(base))
+			s.limits.RecordMax = tt.recordMax
+			out, err := read(t, s, hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := served(sim, hour.Key, hour.From, hour.To)
+			if strings.Join(want, "|") != strings.Join(out.lines, "|") || len(out.dead) != tt.dead {
+				t.Errorf("%d lines, want %d; dead letters %q", len(out.lines), len(want), out.dead)
+			}
+		})
+	}
+}

@@ -1,0 +1,202 @@
+package logtime
+
+import (
+	"bytes"
+	"regexp"
+	"time"
+
+	"github.com/sluice-io/sluice/proto/flow"
+)
+
+// Parser finds the times of lines. Safe for concurrent use. Without a regex it allocates nothing.
+type Parser struct {
+	zone     *time.Location // of times that name none
+	zoned    bool           // the settings name it
+	regex    *regexp.Regexp // nil: auto
+	group    int
+	layout   string
+	yearless bool
+}
+
+// Time returns the time that a line tells, in nanoseconds since 1970; false if none is certain. received is when the
+// vendor received the line, more or less: of times that name no year it is the nearest to that.
+func (p *Parser) Time(line []byte, received flow.Range) (int64, bool) {
+	if p.regex != nil {
+		return p.byRegex(line, received)
+	}
+	return p.auto(line, received)
+}
+
+func (p *Parser) byRegex(line []byte, received flow.Range) (int64, bool) {
+	at := p.regex.FindSubmatchIndex(line)
+	if at == nil || at[2*p.group] < 0 {
+		return 0, false
+	}
+	text := line[at[2*p.group]:at[2*p.group+1]]
+	switch p.layout {
+	case layoutRFC3339:
+		ns, used := p.rfc3339(text)
+		return ns, used > 0 && used == len(text)
+	case layoutEpoch:
+		return epoch(text, 10)
+	case layoutEpochMs:
+		return epoch(text, 13)
+	}
+	t, err := time.ParseInLocation(p.layout, string(text), p.zone)
+	if err != nil {
+		return 0, false
+	}
+	if p.yearless {
+		_, offset := t.Zone()
+		return nearestYear(received, func(year int) (time.Time, bool) {
+			zone := p.zone
+			if t.Location() != p.zone {
+				zone = time.FixedZone("", offset)
+			}
+			u := time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone)
+			return u, u.Day() == t.Day()
+		})
+	}
+	return nanos(t)
+}
+
+// auto tries what is told by the line's first characters.
+func (p *Parser) auto(line []byte, received flow.Range) (int64, bool) {
+	text := bytes.TrimLeft(line, " \t")
+	if len(text) == 0 {
+		return 0, false
+	}
+	if text[0] == '{' {
+		value, quoted := jsonTime(text)
+		if value == nil {
+			return 0, false
+		}
+		return p.value(value, quoted, received)
+	}
+	text = skipPriority(text)
+	for n := 0; n < 3 && len(text) > 0 && (text[0] == '[' || text[0] == '(' || text[0] == '"'); n++ {
+		text = text[1:]
+	}
+	if len(text) == 0 {
+		return 0, false
+	}
+	switch c := text[0]; {
+	case isDigit(c):
+		if ns, used := p.rfc3339(text); used > 0 && ends(text[used:]) {
+			return ns, true
+		}
+		if ns, used := p.bareEpoch(text, received); used > 0 && ends(text[used:]) {
+			return ns, true
+		}
+		if ns, used := commonLog(text); used > 0 && ends(text[used:]) {
+			return ns, true
+		}
+	case c >= 'A' && c <= 'Z':
+		if ns, used := p.rfc3164(text, received); used > 0 && ends(text[used:]) {
+			return ns, true
+		}
+	}
+	return bracketed(line)
+}
+
+// value reads the whole of JSON's time: a text, or a number of seconds or milliseconds.
+func (p *Parser) value(text []byte, quoted bool, received flow.Range) (int64, bool) {
+	if ns, ok := epoch(text, 10); ok {
+		return ns, true
+	}
+	if ns, ok := epoch(text, 13); ok {
+		return ns, true
+	}
+	if !quoted {
+		return 0, false
+	}
+	if ns, used := p.rfc3339(text); used > 0 {
+		return ns, used == len(text)
+	}
+	if ns, used := p.rfc3164(text, received); used > 0 {
+		return ns, used == len(text)
+	}
+	ns, used := commonLog(text)
+	return ns, used > 0 && used == len(text)
+}
+
+// skipPriority takes away syslog's <13>, and RFC 5424's version behind it.
+func skipPriority(text []byte) []byte {
+	if text[0] != '<' {
+		return text
+	}
+	end := bytes.IndexByte(text[:min(len(text), 5)], '>')
+	if end < 2 {
+		return text
+	}
+	for _, c := range text[1:end] {
+		if !isDigit(c) {
+			return text
+		}
+	}
+	text = text[end+1:]
+	if len(text) > 2 && isDigit(text[0]) && text[1] == ' ' {
+		text = text[2:]
+	}
+	return text
+}
+
+// ends says whether what follows a time can't be part of it.
+func ends(behind []byte) bool {
+	if len(behind) == 0 {
+		return true
+	}
+	c := behind[0]
+	return !isDigit(c) && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && c < 0x80 && c != '_' &&
+		!(len(behind) > 1 && (c == '.' || c == ',' || c == ':' || c == '-' || c == '/' || c == '+') && isDigit(behind[1]))
+}
+
+// How far into a line the common log format's brackets are looked for, and how many of them.
+const (
+	bracketsWithin = 512
+	mostBrackets   = 8
+)
+
+// bracketed finds the common log format's [10/Oct/2000:13:55:36 -0700].
+func bracketed(line []byte) (int64, bool) {
+	rest := line[:min(len(line), bracketsWithin)]
+	for range mostBrackets {
+		i := bytes.IndexByte(rest, '[')
+		if i < 0 {
+			return 0, false
+		}
+		rest = rest[i+1:]
+		if ns, used := commonLog(rest); used > 0 && used < len(rest) && rest[used] == ']' {
+			return ns, true
+		}
+	}
+	return 0, false
+}
+
+// nearestYear returns the time in the year that brings it nearest to a range.
+func nearestYear(received flow.Range, in func(year int) (time.Time, bool)) (int64, bool) {
+	middle := received.From.Add(received.To.Sub(received.From) / 2).UTC()
+	var best time.Time
+	var distance time.Duration
+	for _, year := range [...]int{middle.Year(), middle.Year() - 1, middle.Year() + 1} {
+		t, ok := in(year)
+		if !ok {
+			continue
+		}
+		if d := t.Sub(middle).Abs(); best.IsZero() || d < distance {
+			best, distance = t, d
+		}
+	}
+	if best.IsZero() {
+		return 0, false
+	}
+	return nanos(best)
+}
+
+// nanos refuses years whose nanoseconds don't fit.
+func nanos(t time.Time) (int64, bool) {
+	if y := t.UTC().Year(); y < 1970 || y > 2261 {
+		return 0, false
+	}
+	return t.UnixNano(), true
+}
