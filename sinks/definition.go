@@ -22,19 +22,24 @@ type Definition struct {
 	// Check validates the settings beyond the schema and asks whether Open could succeed, without creating, locking or
 	// changing anything.
 	Check func(ctx context.Context, c Config) error
+	// Online proves that the target can be reached and written to with these settings, without writing data, and says in one
+	// sentence what was proved. nil: there is nothing to prove beyond Check.
+	Online func(ctx context.Context, c Config) (string, error)
 	// Buffer returns what Sizer.Buffer of a sink opened with c would, without opening it; nil: such sinks hold nothing.
 	Buffer func(c Config) (int64, error)
 }
 
 // Config is what a sink is opened with.
 type Config struct {
-	Settings json.RawMessage // one JSON object, valid by the Definition's schema, secrets resolved
-	Base     string          // folder that relative paths are relative to: the config file's
-	Pipeline string          // informs only
-	Name     string          // the sink's name in the pipeline
-	Streams  []Stream        // what will be written
-	Sluice   string          // the host's version, informs only
-	Stdout   io.Writer       // where a sink that prints records prints them; nil: not offered
+	Settings json.RawMessage   // one JSON object, valid by the Definition's schema, secrets resolved
+	Base     string            // folder that relative paths are relative to: the config file's
+	Pipeline string            // informs only, and stands for {pipeline} in templates
+	Source   string            // the source's type; likewise
+	Labels   map[string]string // the pipeline's
+	Name     string            // the sink's name in the pipeline
+	Streams  []Stream          // what will be written
+	Sluice   string            // the host's version, informs only
+	Stdout   io.Writer         // where a sink that prints records prints them; nil: not offered
 	Log      *slog.Logger
 }
 
