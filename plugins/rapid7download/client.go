@@ -86,16 +86,16 @@ func (c *client) explain(err error) error {
 		return err
 	}
 	place := c.settings.place.String()
-	switch status := refused.Status; {
-	case status == http.StatusBadRequest:
+	switch refused.Status {
+	case http.StatusBadRequest:
 		classified.Hint = "the vendor refuses the request: check query, logs and limit"
-	case status == http.StatusUnauthorized:
+	case http.StatusUnauthorized:
 		classified.Hint = "check api_key, and that it belongs to " + place
-	case status == http.StatusForbidden:
+	case http.StatusForbidden:
 		classified.Hint = "the key may not download: the vendor asks for a key with read/write privileges; check also that it belongs to " + place
-	case status == http.StatusNotFound:
+	case http.StatusNotFound:
 		classified.Hint = "the log doesn't exist (deleted?), or it lives in another region than " + place + ", or api_key is wrong: the vendor answers all three alike"
-	case status == http.StatusInternalServerError:
+	case http.StatusInternalServerError:
 		classified.Hint = "if this lasts, check that the key belongs to " + place + ": a wrong region can read as a server error"
 	}
 	return err

@@ -113,7 +113,7 @@ func (a *Answer) excerpt() string {
 // ended is the error of a context that ended, with its cause.
 func ended(ctx context.Context, op string) error {
 	cause := context.Cause(ctx)
-	if cause == ctx.Err() || fault.KindOf(cause) != fault.Unknown {
+	if errors.Is(cause, ctx.Err()) || fault.KindOf(cause) != fault.Unknown {
 		return fmt.Errorf("%s: %w", op, cause)
 	}
 	return fmt.Errorf("%s: %w (%w)", op, ctx.Err(), cause)
