@@ -315,7 +315,7 @@ func TestFaults(t *testing.T) {
 		{"202", vendorsim.Fault{Status: 202, Body: "{}"}, fault.Corrupt, "202", "", 0},
 		{"cut", vendorsim.Fault{CutAfter: at0(1000)}, fault.Transient, "cut after 1000 bytes", "", 0},
 		{"reset", vendorsim.Fault{CutAfter: at0(1000), Reset: true}, fault.Transient, "cut after", "", 0},
-		{"stall", vendorsim.Fault{StallAfter: at0(1000)}, fault.Transient, "no byte for 300ms", "", 0},
+		{"stall", vendorsim.Fault{StallAfter: at0(1000)}, fault.Transient, "no byte for 2s", "", 0},
 		{"closed", vendorsim.Fault{Framing: "close"}, fault.Corrupt, "ends by closing", "proxy", 0},
 		{"checksum", vendorsim.Fault{Zip: "checksum"}, fault.Corrupt, "checksum", "", 0},
 		{"truncated", vendorsim.Fault{Zip: "truncated"}, fault.Corrupt, "the archive is cut", "", 0},
@@ -334,7 +334,7 @@ func TestFaults(t *testing.T) {
 			}
 			timeout := "30s"
 			if tt.fault.StallAfter != nil {
-				timeout = "300ms"
+				timeout = "2s"
 			}
 			s := at(newSource(t, simSettings(base, "http", map[string]any{"timeout": timeout})), sim)
 			slice := sliceOf(vendorsim.SeedProject, firstDay, firstDay.AddDate(0, 0, 1))
