@@ -37,7 +37,7 @@ type rule struct {
 
 // support lists the packages below plugins/ and sinks/ that are no implementation of a source or sink: several may import them.
 // Everything else there is concrete. A new shared package is named here, deliberately.
-var support = []string{"plugins/rest", "plugins/rapid7", "plugins/logtime", "plugins/plugintest", "plugins/vendorsim", "sinks/sinktest", "sinks/commitlog", "sinks/encode"}
+var support = []string{"plugins/rest", "plugins/rapid7", "plugins/logtime", "plugins/plugintest", "plugins/vendorsim", "sinks/sinktest", "sinks/commitlog", "sinks/encode", "sinks/recordid"}
 
 // testOnly lists the packages that import testing; no binary may link them.
 var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "internal/realpart"}
