@@ -311,7 +311,7 @@ func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Descripti
 		if !ok {
 			return nil, nil, usageError(fmt.Errorf("pipeline %s: source %s has no stream %q", c.Name, d.Name, name))
 		}
-		streams = append(streams, sinks.Stream{Name: s.Name, Selection: id, Schema: s.Schema, PartitionBy: s.PartitionBy})
+		streams = append(streams, sinks.Stream{Name: s.Name, Selection: id, Schema: s.Schema, PartitionBy: s.PartitionBy, DigestColumns: s.DigestColumns})
 		keys, ok := configured.Partitions[name]
 		if !ok {
 			keys = []supervisor.PartitionKey{{}}
