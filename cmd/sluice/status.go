@@ -183,7 +183,11 @@ func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *conf
 		if err != nil {
 			return out, err
 		}
-		one.Location, one.Remembers = info.Location, info.Memory || info.Location != ""
+		d, err := sinkDefinition(s.Type)
+		if err != nil {
+			return out, err
+		}
+		one.Location, one.Remembers = info.Location, !d.OneRun
 		if known {
 			if err := one.read(ctx, l, info.Identity, ask); err != nil {
 				return out, err

@@ -58,9 +58,13 @@ func newRun(cfg Config) *run {
 		cancel: map[*work]context.CancelFunc{},
 	}
 	for _, p := range cfg.Partitions {
-		r.parts = append(r.parts, &partition{
-			Partition: p, covered: make([]flow.Ranges, len(cfg.Sinks)), work: map[*work]struct{}{},
-		})
+		part := &partition{Partition: p, covered: make([]flow.Ranges, len(cfg.Sinks)), work: map[*work]struct{}{}}
+		for i := range cfg.Sinks {
+			if cfg.Sinks[i].takes(p.Stream) {
+				part.takers |= setOf(i)
+			}
+		}
+		r.parts = append(r.parts, part)
 	}
 	return r
 }
