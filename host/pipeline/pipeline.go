@@ -144,10 +144,10 @@ const minShare = 4 << 20
 // share is the credit of each running slice. Nothing is borrowed, so nothing starves.
 func (c *Config) share() int64 { return c.Window / int64(c.Parallel) }
 
-// Memory is the most that the pipeline holds at once, in bytes: the window, one largest record and the sinks' declared
-// buffers for each running slice.
-func Memory(window int64, parallel int, largestRecord int64, all []Sink) int64 {
-	sum := window + int64(parallel)*largestRecord
+// Memory is the most that the pipeline holds at once, in bytes: the window, and for each running slice one largest record, the
+// source's declared buffer and those of the sinks.
+func Memory(window int64, parallel int, largestRecord, source int64, all []Sink) int64 {
+	sum := window + int64(parallel)*(largestRecord+source)
 	for _, s := range all {
 		if z, ok := s.Sink.(sinks.Sizer); ok {
 			sum += int64(parallel) * z.Buffer()
