@@ -105,6 +105,7 @@ type assembled struct {
 	supervisor *supervisor.Supervisor
 	requests   *requestCounter
 	streams    []sinks.Stream
+	buffers    map[string]int64 // by stream: what a read may hold, in bytes
 	sinks      []pipeline.Sink
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
@@ -167,7 +168,10 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err != nil {
 		return p, err
 	}
-	p.streams = streams
+	p.streams, p.buffers = streams, map[string]int64{}
+	for _, s := range description.Streams {
+		p.buffers[s.Name] = s.Buffer
+	}
 	p.run = pipeline.Config{
 		Name: c.Name, SourceName: description.Name, SourceVer: description.Version, Version: buildVersion(),
 		Partitions: partitions, Streams: streamRules(description, configured), Lag: c.Lag, HostClock: c.Clock == config.ClockHost,
