@@ -24,12 +24,16 @@ type directory struct {
 	logs []listedLog
 	sets []listedSet
 
-	mu     sync.Mutex
-	labels map[string]string // names by ID; an ID without a name stands for itself
+	mu       sync.Mutex
+	labels   map[string]string // names by ID; an ID without a name stands for itself
+	nameless time.Time         // until then logs have no names: they couldn't be had
 }
 
-// fresh is how long names are believed.
-const fresh = 15 * time.Minute
+const (
+	fresh       = 15 * time.Minute // how long names are believed
+	namesAgain  = 10 * time.Minute // before names that couldn't be had are asked for again
+	nameTimeout = 30 * time.Second // how long a log waits for its name
+)
 
 type listedLog struct {
 	ID         string       `json:"id"`
@@ -70,6 +74,7 @@ func (d *directory) list(ctx context.Context, sets bool) ([]listedLog, []listedS
 			return nil, nil, err
 		}
 		d.logs, d.sets, d.read = logs, nil, d.client.now()
+		d.setNameless(time.Time{})
 	}
 	if sets && d.sets == nil {
 		sets, err := listOf[listedSet](ctx, d.client, "list log sets", "/management/logsets", "logsets")
@@ -210,14 +215,23 @@ func findSet(sets []listedSet, name string) (listedSet, error) {
 	return listedSet{}, fmt.Errorf("no log set is called %q", name)
 }
 
-// logName returns what a log is called, "" if that can't be found out: a name is no reason to lose events.
+// logName returns what a log is called, "" if that can't be found out: a name is no reason to lose events, nor to wait long for them.
 func (d *directory) logName(ctx context.Context, id string) (string, error) {
-	logs, _, err := d.list(ctx, false)
+	d.mu.Lock()
+	nameless := d.client.now().Before(d.nameless)
+	d.mu.Unlock()
+	if nameless {
+		return "", nil
+	}
+	limited, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	logs, _, err := d.list(limited, false)
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		d.client.log.WarnContext(ctx, "log names aren't known", "log", id, "error", err.Error())
+		d.setNameless(d.client.now().Add(namesAgain))
+		d.client.log.WarnContext(ctx, "the logs' names can't be had: log_name stays empty", "error", err.Error())
 		return "", nil
 	}
 	for _, l := range logs {
@@ -226,6 +240,12 @@ func (d *directory) logName(ctx context.Context, id string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+func (d *directory) setNameless(until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.nameless = until
 }
 
 // label returns what a label is called. One that the vendor doesn't tell keeps its ID; only an end of ctx and what may pass
