@@ -60,6 +60,12 @@ type Serial interface {
 	Serial() bool
 }
 
+// Deadliner is implemented by sinks whose transactions may not stay open for ever: Deadline is how long one may, from Begin to
+// Commit. Slices are sized so that they take a third of it.
+type Deadliner interface {
+	Deadline() time.Duration
+}
+
 // Txn is one slice's transaction; it is dead after Commit or Abort. Its methods are called from one goroutine at a time.
 type Txn interface {
 	// Append writes a batch. The batch is the sink's only until Append returns: what it needs longer it copies. rejected
