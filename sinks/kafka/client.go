@@ -153,10 +153,17 @@ func (c *cluster) maxTimeout(ctx context.Context) (time.Duration, error) {
 	return timeout, nil
 }
 
+// Rights as bits of the protocol's authorized operations.
+const (
+	rightRead  = 3
+	rightWrite = 4
+)
+
 // topic is what is known of a topic.
 type topic struct {
 	partitions int
 	maxRecord  int64             // max.message.bytes
+	rights     int32             // what the user may do: bits of rightRead, rightWrite
 	configs    map[string]string // nil if they may not be read
 }
 
@@ -165,18 +172,29 @@ func (c *cluster) describe(ctx context.Context, name string) (*topic, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	op := "find topic " + name
-	m, err := c.adm.Metadata(ctx, name)
+	// Asked afresh: what the client remembers may be older than the topic.
+	req := kmsg.NewPtrMetadataRequest()
+	asked := kmsg.NewMetadataRequestTopic()
+	asked.Topic = kmsg.StringPtr(name)
+	req.Topics, req.IncludeTopicAuthorizedOperations = []kmsg.MetadataRequestTopic{asked}, true
+	resp, err := req.RequestWith(ctx, c.Client)
 	if err != nil {
 		return nil, explain(op, err)
 	}
-	d := m.Topics[name]
-	switch {
-	case errors.Is(d.Err, kerr.UnknownTopicOrPartition):
-		return nil, nil
-	case d.Err != nil:
-		return nil, explain(op, d.Err)
+	if len(resp.Topics) != 1 {
+		return nil, fault.Errorf(fault.Transient, op, "the broker's answer has %d topics", len(resp.Topics))
 	}
-	t := &topic{partitions: len(d.Partitions), maxRecord: defaultRecord}
+	d := resp.Topics[0]
+	switch err := kerr.ErrorForCode(d.ErrorCode); {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return nil, nil
+	case err != nil:
+		return nil, explain(op, err)
+	}
+	t := &topic{partitions: len(d.Partitions), maxRecord: defaultRecord, rights: d.AuthorizedOperations}
+	if t.rights == math.MinInt32 { // the broker doesn't say
+		t.rights = 1<<rightRead | 1<<rightWrite
+	}
 	all, err := c.adm.DescribeTopicConfigs(ctx, name)
 	if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.ClusterAuthorizationFailed) {
 		return nil, explain(op, err)

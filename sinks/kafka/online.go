@@ -10,18 +10,11 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/target"
-)
-
-// Rights as bits of the protocol's authorized operations.
-const (
-	rightRead  = 3
-	rightWrite = 4
 )
 
 // online proves that the sink could work, without writing to a topic: that the cluster answers and lets the user in, that topics are
@@ -112,11 +105,7 @@ func (k *core) proveTopic(ctx context.Context, name string, marker bool) (string
 			return "", err
 		}
 	}
-	rights, err := k.cluster.rights(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	if rights&(1<<rightWrite) == 0 || marker && rights&(1<<rightRead) == 0 {
+	if t.rights&(1<<rightWrite) == 0 || marker && t.rights&(1<<rightRead) == 0 {
 		return "", explain("check the rights on topic "+name, kerr.TopicAuthorizationFailed)
 	}
 	said := fmt.Sprintf("topic %s (%d partitions, messages of up to %d bytes) may be written to", name, t.partitions, k.recordLimit(t))
@@ -127,32 +116,6 @@ func (k *core) proveTopic(ctx context.Context, name string, marker bool) (string
 		}
 	}
 	return said, nil
-}
-
-// rights asks what the user may do with a topic.
-func (c *cluster) rights(ctx context.Context, name string) (int32, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
-	op := "ask for the rights on topic " + name
-	req := kmsg.NewPtrMetadataRequest()
-	t := kmsg.NewMetadataRequestTopic()
-	t.Topic = kmsg.StringPtr(name)
-	req.Topics, req.IncludeTopicAuthorizedOperations = []kmsg.MetadataRequestTopic{t}, true
-	resp, err := req.RequestWith(ctx, c.Client)
-	if err != nil {
-		return 0, explain(op, err)
-	}
-	if len(resp.Topics) != 1 {
-		return 0, fault.Errorf(fault.Transient, op, "the broker's answer has %d topics", len(resp.Topics))
-	}
-	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
-		return 0, explain(op, err)
-	}
-	rights := resp.Topics[0].AuthorizedOperations
-	if rights == -1<<31 { // the broker doesn't say
-		return 1<<rightRead | 1<<rightWrite, nil
-	}
-	return rights, nil
 }
 
 // proveTransactions asks for a producer ID under a transactional ID that no sink has.

@@ -22,7 +22,7 @@ type Stream struct {
 
 	mu     sync.Mutex
 	fits   map[int64]*kgo.Client // by how large their batches may get
-	known  map[string]bool // schemas that were written, by fingerprint
+	known  map[string]bool       // schemas that were written, by fingerprint
 	closed bool
 }
 

@@ -175,7 +175,9 @@ func (*rows) fingerprint() string { return "" }
 func (*rows) document() []byte    { return nil }
 func (r *rows) digests() bool     { return r.withDigest }
 
-func (r *rows) digest(row int) string { return flow.DigestOf(bodyOf(r.rec, r.body, r.exact, row)).String() }
+func (r *rows) digest(row int) string {
+	return flow.DigestOf(bodyOf(r.rec, r.body, r.exact, row)).String()
+}
 
 // bodyOf returns a row's exact bytes.
 func bodyOf(rec arrow.Record, body, exact, row int) []byte {
