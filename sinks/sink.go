@@ -60,8 +60,9 @@ type Serial interface {
 	Serial() bool
 }
 
-// Deadliner is implemented by sinks whose transactions may not stay open for ever: Deadline is how long one may, from Begin to
-// Commit. Slices are sized so that they take a third of it.
+// Deadliner is implemented by sinks that end a transaction which is open for too long, as a broker does. Deadline is how long one
+// may be, from Begin to the end of Commit; 0: without a limit. The pipeline plans slices that take a third of it by what earlier
+// ones took, and cuts one that comes near it.
 type Deadliner interface {
 	Deadline() time.Duration
 }
