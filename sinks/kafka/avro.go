@@ -42,6 +42,17 @@ func newAvroValues(r rows, schema *arrow.Schema) (values, error) {
 	return &avroValues{rows: r, columns: b.top, print: rabin([]byte(t.canon)), doc: []byte(t.full)}, nil
 }
 
+// AvroType returns the Avro type, as JSON, that values of an Arrow type have, without its union with null. An error of kind
+// fault.Config: Avro has none.
+func AvroType(t arrow.DataType) (string, error) {
+	if t.ID() == arrow.NULL {
+		return quoted("null"), nil
+	}
+	b := avroBuilder{names: map[string]bool{}, top: []avroType{}}
+	out, err := b.of("column", "column", t)
+	return out.full, err
+}
+
 func (v *avroValues) fingerprint() string { return v.print }
 func (v *avroValues) document() []byte    { return v.doc }
 

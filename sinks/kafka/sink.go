@@ -34,7 +34,7 @@ import (
 // Definition is the kafka sink's.
 var Definition = sinks.Definition{
 	Type:    sinkName,
-	Promise: "exactly once per slice for readers of committed messages; at least once with `delivery: idempotent`",
+	Promise: "exactly once per slice for readers of committed messages",
 	Config:  []byte(schema),
 	Open: func(ctx context.Context, c sinks.Config) (sinks.Sink, error) {
 		return Open(ctx, c)
@@ -43,7 +43,8 @@ var Definition = sinks.Definition{
 		_, _, err := parse(c)
 		return err
 	},
-	Online: online,
+	Online:    online,
+	NeedsTime: true,
 	Buffer: func(c sinks.Config) (int64, error) {
 		s, _, err := parse(c)
 		return s.buffer(), err
