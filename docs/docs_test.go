@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/kafka"
 	"github.com/sluice-io/sluice/sinks/stdout"
 )
 
@@ -203,7 +204,7 @@ func generated(t *testing.T, doc, name, want string) {
 	}
 }
 
-var sinkTypes = []sinks.Definition{file.Definition, stdout.Definition}
+var sinkTypes = []sinks.Definition{file.Definition, kafka.Definition, stdout.Definition}
 
 // TestSettings holds the tables of settings of every source and sink, and the promises of sinks.
 func TestSettings(t *testing.T) {
