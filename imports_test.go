@@ -37,7 +37,21 @@ type rule struct {
 
 // support lists the packages below plugins/ and sinks/ that are no implementation of a source or sink: several may import them.
 // Everything else there is concrete. A new shared package is named here, deliberately.
-var support = []string{"plugins/rest", "plugins/rapid7", "plugins/logtime", "plugins/plugintest", "plugins/vendorsim", "sinks/sinktest", "sinks/commitlog", "sinks/encode", "sinks/recordid"}
+var support = []string{
+	"plugins/rest", "plugins/rapid7", "plugins/logtime", "plugins/plugintest", "plugins/vendorsim",
+	"sinks/sinktest",
+	"sinks/commitlog",
+	"sinks/encode",
+	"sinks/setting",
+	"sinks/target",
+	"sinks/secure",
+	"sinks/recordid",
+	"sinks/partfile",
+	"sinks/parts",
+	"sinks/textfile",
+	"sinks/parquetfile",
+	"sinks/ipcfile",
+}
 
 // testOnly lists the packages that import testing; no binary may link them.
 var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "internal/realpart"}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -27,6 +28,15 @@ type Definition struct {
 	Online func(ctx context.Context, c Config) (string, error)
 	// Buffer returns what Sizer.Buffer of a sink opened with c would, without opening it; nil: such sinks hold nothing.
 	Buffer func(c Config) (int64, error)
+	// Deadline returns what Deadliner.Deadline of a sink opened with c would be at least, without opening it and as far as the
+	// settings tell; 0: not known before. nil: such sinks have none.
+	Deadline func(c Config) (time.Duration, error)
+	// NeedsTime says that such sinks give each record a time: its column timestamp, else observed_timestamp. `check` says which
+	// of them each stream has.
+	NeedsTime bool
+	// OneRun says of sinks without Memory that nothing is meant to last beyond a run, as with a pipe: each run writes all of what
+	// it is asked for, and an empty ledger is no reason to ask first.
+	OneRun bool
 }
 
 // Config is what a sink is opened with.

@@ -381,6 +381,10 @@ func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, strea
 		if !chosen(sel.sinks, s.Name) {
 			continue
 		}
+		streams := takenBy(s, streams)
+		if len(streams) == 0 {
+			continue // --stream leaves none of its streams
+		}
 		definition, err := sinkDefinition(s.Type)
 		if err != nil {
 			return usageError(err)
@@ -389,25 +393,37 @@ func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, strea
 		if err != nil {
 			return asUsage(err)
 		}
-		if err := h.checkPlace(ctx, c); err != nil {
+		if err := h.checkPlace(ctx, p.config, c); err != nil {
 			return fmt.Errorf("sink %s: %w", s.Name, err)
 		}
 		sink, err := definition.Open(ctx, c)
 		if err != nil {
 			return sinkOpenError(s.Name, err)
 		}
-		p.sinks = append(p.sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: sink})
+		p.sinks = append(p.sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: sink, Streams: s.Streams})
 		if err := h.register(ctx, p.config, s, sink); err != nil {
 			return err
 		}
 	}
 	if len(p.sinks) == 0 {
-		return usageError(fmt.Errorf("pipeline %s: --sink leaves none of its sinks", p.config.Name))
+		return usageError(fmt.Errorf("pipeline %s: --sink and --stream leave none of its sinks", p.config.Name))
 	}
 	p.run.Sinks = p.sinks
 	return nil
 }
 
+// takenBy returns those of the streams that a sink is given.
+func takenBy(s config.Sink, streams []sinks.Stream) []sinks.Stream {
+	var out []sinks.Stream
+	for _, stream := range streams {
+		if s.Takes(stream.Name) {
+			out = append(out, stream)
+		}
+	}
+	return out
+}
+
+// sinkConfig resolves a sink's settings, secrets read anew each time. streams are those that the sink takes.
 func (h *host) sinkConfig(c *config.Pipeline, s config.Sink, streams []sinks.Stream) (sinks.Config, error) {
 	settings, secrets, err := s.Config.Resolve(config.Environment{})
 	if err != nil {
@@ -415,7 +431,8 @@ func (h *host) sinkConfig(c *config.Pipeline, s config.Sink, streams []sinks.Str
 	}
 	h.app.log.redactor.Add(secrets)
 	return sinks.Config{
-		Settings: settings, Base: h.config.Dir, Pipeline: c.Name, Name: s.Name, Streams: streams, Sluice: buildVersion(),
+		Settings: settings, Base: h.config.Dir, Pipeline: c.Name, Source: c.Source.Type, Labels: c.Labels, Name: s.Name,
+		Streams: streams, Sluice: buildVersion(),
 		Stdout: h.app.stdout, Log: h.log.With("pipeline", c.Name, "sink", s.Name),
 	}, nil
 }

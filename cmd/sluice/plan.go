@@ -90,6 +90,9 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 		if !chosen(sel.sinks, s.Name) {
 			continue
 		}
+		if len(takenBy(s, p.streams)) == 0 {
+			continue // --stream leaves none of its streams
+		}
 		info, known, err := knownSink(ctx, l.ledger, l.config, p.config, s)
 		if err != nil {
 			return err
@@ -104,10 +107,10 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 			l.log.Warn(fmt.Sprintf("%s: the ledger knows nothing of sink %s, which is there: `sluice run` reads its commit log first, so less may be missing",
 				p.config.Name, s.Name))
 		}
-		p.run.Sinks = append(p.run.Sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: closedSink{identity: identity}})
+		p.run.Sinks = append(p.run.Sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: closedSink{identity: identity}, Streams: s.Streams})
 	}
 	if len(p.run.Sinks) == 0 {
-		return usageError(fmt.Errorf("--sink leaves none of its sinks"))
+		return usageError(fmt.Errorf("--sink and --stream leave none of its sinks"))
 	}
 	return nil
 }
@@ -118,12 +121,13 @@ type planBudget struct {
 	window          time.Duration
 }
 
-// budgetOfPlan takes the first limit that the source states, which is that of its reads, and what the settings make of it.
+// budgetOfPlan takes the first limit that the source states, which is that of its reads, and what the settings make of it. A source
+// whose vendor tells none has what the settings say, if they say it whole.
 func budgetOfPlan(d supervisor.Description, settings json.RawMessage) planBudget {
-	if len(d.Limits) == 0 {
-		return planBudget{}
+	var b planBudget
+	if len(d.Limits) > 0 {
+		b = planBudget{d.Limits[0].Requests, d.Limits[0].Bytes, d.Limits[0].Window}
 	}
-	b := planBudget{d.Limits[0].Requests, d.Limits[0].Bytes, d.Limits[0].Window}
 	var own struct {
 		Budget struct {
 			Requests uint64          `json:"requests"`
@@ -143,6 +147,9 @@ func budgetOfPlan(d supervisor.Description, settings json.RawMessage) planBudget
 		if d, err := config.ParseDuration(own.Budget.Window); err == nil && d > 0 {
 			b.window = time.Duration(d)
 		}
+	}
+	if b.window == 0 {
+		return planBudget{}
 	}
 	b.requests = uint64(math.Floor(float64(b.requests) * own.Budget.Share))
 	b.bytes = uint64(float64(b.bytes) * own.Budget.Share)

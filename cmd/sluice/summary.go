@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -47,6 +48,7 @@ type pipelineSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
+	Settle      map[string]int64  `json:"settle,omitzero"` // by stream: how much longer than the lag its ranges are left alone, in ms
 	Counters    map[string]uint64 `json:"counters,omitempty"`
 	Error       string            `json:"error,omitempty"`
 	Hint        string            `json:"hint,omitempty"`
@@ -130,6 +132,7 @@ func (l *liveRun) summarise() pipelineSummary {
 	}
 	if l.assembled != nil {
 		p.Requests = l.assembled.requests.granted.Load()
+		p.Settle = settleOf(l.assembled.run.Streams)
 	}
 	s := l.summary
 	if s == nil {
@@ -153,6 +156,17 @@ func (l *liveRun) summarise() pipelineSummary {
 		})
 	}
 	return p
+}
+
+// settleOf returns how long the streams settle that do, in milliseconds: what the process says by its settings. It isn't nil.
+func settleOf(streams map[string]pipeline.Stream) map[string]int64 {
+	out := map[string]int64{}
+	for name, s := range streams {
+		if s.Settle > 0 {
+			out[name] = s.Settle.Milliseconds()
+		}
+	}
+	return out
 }
 
 // report prints the summary, writes it to the file if one was asked for, and keeps it in the ledger.

@@ -18,6 +18,8 @@ type Pipeline struct {
 	State  string  `json:"state"` // "planning", "running", "draining", "idle", "stopped"
 	Error  string  `json:"error,omitempty"`
 	Slices []Slice `json:"slices"` // in flight, in time order
+	// Settle says by stream how much longer than the lag its ranges are left alone, in milliseconds; nil: not known yet.
+	Settle map[string]int64 `json:"settle,omitzero"`
 }
 
 // Slice is a slice in flight or about to be tried again.

@@ -20,6 +20,9 @@ func (r *run) heal(ctx context.Context) error {
 		}
 		healed := 0
 		for _, p := range r.parts {
+			if p.takers&setOf(i) == 0 {
+				continue
+			}
 			n, err := r.healPartition(ctx, i, p.Partition.Partition)
 			if err != nil {
 				return err
@@ -161,7 +164,8 @@ func (r *run) know(ctx context.Context, p *partition) error {
 		p.unavailable = p.unavailable.Add(g.Range)
 	}
 	p.cuts = nil
-	for i, s := range r.cfg.Sinks {
+	for _, i := range p.takers.each() {
+		s := r.cfg.Sinks[i]
 		if p.covered[i], err = r.cfg.Ledger.Coverage(ctx, s.Identity(), p.Partition.Partition); err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ const planAhead = 3 * 24 * time.Hour
 type partition struct {
 	Partition
 	asked       flow.Ranges   // what was asked, up to the horizon
+	takers      sinkSet       // that are given the stream
 	covered     []flow.Ranges // by sink
 	unavailable flow.Ranges
 	cuts        []cut              // durable cuts that were begun or planned and aren't settled
@@ -89,11 +90,11 @@ func (p *progress) isMoving() bool {
 	return p.moving
 }
 
-// lacks returns what each sink lacks of the asked range, work in hand not counted.
+// lacks returns what each sink lacks of the asked range, work in hand not counted; nothing for one that isn't given the stream.
 func (p *partition) lacks() []flow.Ranges {
 	want := p.asked.Minus(p.unavailable)
 	gaps := make([]flow.Ranges, len(p.covered))
-	for i := range gaps {
+	for _, i := range p.takers.each() {
 		gaps[i] = want.Minus(p.covered[i])
 	}
 	return gaps

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -46,6 +47,12 @@ type Sink struct {
 	Name string
 	Type string
 	sinks.Sink
+	Streams []string // that it is given; nil: all
+}
+
+// takes reports whether the sink is given a stream.
+func (s *Sink) takes(stream string) bool {
+	return s.Streams == nil || slices.Contains(s.Streams, stream)
 }
 
 // Config is what a pipeline runs with.
@@ -123,6 +130,12 @@ func (c *Config) Validate() error {
 	if len(c.Sinks) == 0 || len(c.Sinks) > maxSinks {
 		errs = append(errs, fmt.Errorf("%d sinks, want 1 to %d", len(c.Sinks), maxSinks))
 	}
+	for _, p := range c.Partitions {
+		if !slices.ContainsFunc(c.Sinks, func(s Sink) bool { return s.takes(p.Stream) }) {
+			errs = append(errs, fmt.Errorf("no sink takes the stream %s", p.Stream))
+			break
+		}
+	}
 	if len(c.Partitions) == 0 {
 		errs = append(errs, errors.New("nothing to read: the source names no partition"))
 	}
@@ -144,14 +157,23 @@ const minShare = 4 << 20
 // share is the credit of each running slice. Nothing is borrowed, so nothing starves.
 func (c *Config) share() int64 { return c.Window / int64(c.Parallel) }
 
-// Memory is the most that the pipeline holds at once, in bytes: the window, one largest record and the sinks' declared
-// buffers for each running slice.
-func Memory(window int64, parallel int, largestRecord int64, all []Sink) int64 {
-	sum := window + int64(parallel)*largestRecord
-	for _, s := range all {
-		if z, ok := s.Sink.(sinks.Sizer); ok {
-			sum += int64(parallel) * z.Buffer()
+// Memory is the most that the pipeline holds at once, in bytes: the window, and for each running slice one largest record and
+// the buffers that the sinks of its stream declare. All of them may be of the stream whose sinks hold the most.
+func Memory(window int64, parallel int, largestRecord int64, streams []string, all []Sink) int64 {
+	return window + int64(parallel)*(largestRecord+Buffers(streams, all))
+}
+
+// Buffers is the most that the sinks of one slice hold, in bytes.
+func Buffers(streams []string, all []Sink) int64 {
+	most := int64(0)
+	for _, stream := range streams {
+		sum := int64(0)
+		for i := range all {
+			if z, ok := all[i].Sink.(sinks.Sizer); ok && all[i].takes(stream) {
+				sum += z.Buffer()
+			}
 		}
+		most = max(most, sum)
 	}
-	return sum
+	return most
 }

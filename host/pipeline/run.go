@@ -58,9 +58,13 @@ func newRun(cfg Config) *run {
 		cancel: map[*work]context.CancelFunc{},
 	}
 	for _, p := range cfg.Partitions {
-		r.parts = append(r.parts, &partition{
-			Partition: p, covered: make([]flow.Ranges, len(cfg.Sinks)), work: map[*work]struct{}{},
-		})
+		part := &partition{Partition: p, covered: make([]flow.Ranges, len(cfg.Sinks)), work: map[*work]struct{}{}}
+		for i := range cfg.Sinks {
+			if cfg.Sinks[i].takes(p.Stream) {
+				part.takers |= setOf(i)
+			}
+		}
+		r.parts = append(r.parts, part)
 	}
 	return r
 }
@@ -329,7 +333,7 @@ func (r *run) startFailed(ctx context.Context, src Source, err error, sooner fun
 
 // mustWait holds a slice back for a sink that takes a partition's slices one at a time.
 func (r *run) mustWait(p *partition, c candidate) bool {
-	set := sinkSet(0)
+	var set sinkSet
 	if c.cut != nil {
 		set = c.cut.sinks
 	} else {

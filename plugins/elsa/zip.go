@@ -189,7 +189,7 @@ func (a *archive) each(ctx context.Context, use func(name string, r io.Reader) e
 
 // entry is one entry's unpacked bytes.
 type entry struct {
-	ctx     context.Context // of the read that the archive lives in
+	ctx     context.Context //nolint:containedctx // of the read that the archive lives in
 	archive *archive
 	file    *zip.File
 	r       io.Reader

@@ -334,7 +334,7 @@ func checkStop(ctx context.Context, s *subject) error {
 		return nil
 	case <-time.After(stopTime):
 		r.end()
-		<-ended
+		<-ended //nolint:errcheck // too late to be news
 		return fmt.Errorf("no end %s after Stop", stopTime)
 	}
 }

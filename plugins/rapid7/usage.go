@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
@@ -251,12 +250,13 @@ func (u *Usage) explain(err error) error {
 	case http.StatusForbidden:
 		classified.Hint = "the key may not read usage: the vendor asks for a key with read/write privileges; check also that it belongs to " + u.Place.String()
 	case http.StatusNotFound:
-		classified.Hint = "the vendor has no such figures, or api_key is wrong, or it belongs to another region than " + u.Place.String() + ": the vendor answers all three alike"
 		switch u.Form {
 		case UsageLog:
-			classified.Hint = "a log of logs doesn't exist (deleted?): take it out; or " + strings.TrimPrefix(classified.Hint, "the vendor has no such figures, or ")
+			classified.Hint = u.Place.NotFound("a log of logs doesn't exist (deleted?)")
 		case UsageAccount:
-			classified.Hint += "; check account_id, and whether the account is on the legacy host"
+			classified.Hint = u.Place.NotFound("there is no account account_id") + "; accounts of this form are on the legacy host"
+		default:
+			classified.Hint = u.Place.NotFound("")
 		}
 	case http.StatusInternalServerError:
 		classified.Hint = "if this lasts, check that the key belongs to " + u.Place.String() + ": a wrong region can read as a server error"
