@@ -46,6 +46,7 @@ var support = []string{
 	"sinks/target",
 	"sinks/secure",
 	"sinks/recordid",
+	"sinks/columns",
 	"sinks/partfile",
 	"sinks/parts",
 	"sinks/textfile",
@@ -54,7 +55,7 @@ var support = []string{
 }
 
 // testOnly lists the packages that import testing; no binary may link them.
-var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "internal/realpart"}
+var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "internal/realpart", "internal/realpart/rsyslog"}
 
 // forbiddenNames say nothing about what a package holds.
 var forbiddenNames = []string{"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers", "shared", "lib"}
