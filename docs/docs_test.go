@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
 	"github.com/sluice-io/sluice/sinks/stdout"
+	"github.com/sluice-io/sluice/sinks/syslog"
 )
 
 var update = flag.Bool("update", false, "write generated parts of the documents anew")
@@ -204,7 +205,12 @@ func generated(t *testing.T, doc, name, want string) {
 	}
 }
 
-var sinkTypes = []sinks.Definition{file.Definition, kafka.Definition, stdout.Definition}
+var sinkTypes = []sinks.Definition{
+	file.Definition,
+	kafka.Definition,
+	stdout.Definition,
+	syslog.Definition,
+}
 
 // TestSettings holds the tables of settings of every source and sink, and the promises of sinks.
 func TestSettings(t *testing.T) {
