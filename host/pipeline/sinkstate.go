@@ -195,7 +195,7 @@ func (r *run) markDown(i int, err error, wait time.Duration) {
 // markUp notes that a sink took a slice.
 func (r *run) markUp(i int) {
 	st := &r.sinks[i]
-	if st.since.IsZero() {
+	if st.since.IsZero() || st.lost { // lost for one slice's sake, and this one was under way
 		return
 	}
 	st.refused = false
