@@ -100,7 +100,7 @@ func over(amount, rate float64) time.Duration {
 	if ms >= float64(day.Milliseconds()) {
 		return day
 	}
-	return max(time.Duration(ms), 1) * time.Millisecond
+	return time.Duration(max(ms, 1)) * time.Millisecond
 }
 
 type density struct{ rows, bytes float64 } // a millisecond

@@ -267,7 +267,7 @@ func (e *emitter) Dead(ctx context.Context, reason string, r io.Reader) error {
 		case err != nil:
 			return e.fail(fmt.Errorf("dead letter %d: read: %w", e.dead, err))
 		}
-		hasher.Write(piece[:n])
+		_, _ = hasher.Write(piece[:n]) // never fails
 		msg := &v1.DeadLetterPiece{Record: e.dead, Offset: offset, Last: last, Data: piece[:n]}
 		if last {
 			msg.Reason = clip(reason, maxReason)

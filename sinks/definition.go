@@ -59,6 +59,8 @@ type Stream struct {
 	Selection   flow.SelectionID
 	Schema      *arrow.Schema
 	PartitionBy string // "log_id"; empty without partitions
+	// DigestColumns are the columns that the stream's digest hashes; empty: the text body.
+	DigestColumns []string
 }
 
 // Locator is implemented by sinks with a place on this machine: Location is the real path (symbolic links resolved) of

@@ -107,6 +107,7 @@ type assembled struct {
 	supervisor *supervisor.Supervisor
 	requests   *requestCounter
 	streams    []sinks.Stream
+	buffers    map[string]int64 // by stream: what a read may hold, in bytes
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
 	swept      bool               // the spool folder, of what earlier runs left
@@ -174,7 +175,10 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err != nil {
 		return p, err
 	}
-	p.streams = streams
+	p.streams, p.buffers = streams, map[string]int64{}
+	for _, s := range description.Streams {
+		p.buffers[s.Name] = s.Buffer
+	}
 	p.run = pipeline.Config{
 		Name: c.Name, SourceName: description.Name, SourceVer: description.Version, Version: buildVersion(),
 		Partitions: partitions, Streams: streamRules(description, configured), Lag: c.Lag, HostClock: c.Clock == config.ClockHost,
@@ -318,7 +322,7 @@ func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Descripti
 		if !ok {
 			return nil, nil, usageError(fmt.Errorf("pipeline %s: source %s has no stream %q", c.Name, d.Name, name))
 		}
-		streams = append(streams, sinks.Stream{Name: s.Name, Selection: id, Schema: s.Schema, PartitionBy: s.PartitionBy})
+		streams = append(streams, sinks.Stream{Name: s.Name, Selection: id, Schema: s.Schema, PartitionBy: s.PartitionBy, DigestColumns: s.DigestColumns})
 		keys, ok := configured.Partitions[name]
 		if !ok {
 			keys = []supervisor.PartitionKey{{}}

@@ -83,6 +83,9 @@ func (r *running) snapshot() control.Snapshot {
 		if l.err != nil {
 			p.Error = r.app.log.redactor.Redact(l.err.Error())
 		}
+		if l.assembled != nil {
+			p.Settle = settleOf(l.assembled.run.Streams)
+		}
 		if l.pipeline != nil && !l.ended {
 			p.Slices, p.Sinks = r.slices(l), r.sinks(l)
 		}

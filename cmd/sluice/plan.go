@@ -121,12 +121,13 @@ type planBudget struct {
 	window          time.Duration
 }
 
-// budgetOfPlan takes the first limit that the source states, which is that of its reads, and what the settings make of it.
+// budgetOfPlan takes the first limit that the source states, which is that of its reads, and what the settings make of it. A source
+// whose vendor tells none has what the settings say, if they say it whole.
 func budgetOfPlan(d supervisor.Description, settings json.RawMessage) planBudget {
-	if len(d.Limits) == 0 {
-		return planBudget{}
+	var b planBudget
+	if len(d.Limits) > 0 {
+		b = planBudget{d.Limits[0].Requests, d.Limits[0].Bytes, d.Limits[0].Window}
 	}
-	b := planBudget{d.Limits[0].Requests, d.Limits[0].Bytes, d.Limits[0].Window}
 	var own struct {
 		Budget struct {
 			Requests uint64          `json:"requests"`
@@ -146,6 +147,9 @@ func budgetOfPlan(d supervisor.Description, settings json.RawMessage) planBudget
 		if d, err := config.ParseDuration(own.Budget.Window); err == nil && d > 0 {
 			b.window = time.Duration(d)
 		}
+	}
+	if b.window == 0 {
+		return planBudget{}
 	}
 	b.requests = uint64(math.Floor(float64(b.requests) * own.Budget.Share))
 	b.bytes = uint64(float64(b.bytes) * own.Budget.Share)

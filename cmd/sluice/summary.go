@@ -48,6 +48,7 @@ type pipelineSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
+	Settle      map[string]int64  `json:"settle,omitzero"` // by stream: how much longer than the lag its ranges are left alone, in ms
 	Counters    map[string]uint64 `json:"counters,omitempty"`
 	Error       string            `json:"error,omitempty"`
 	Hint        string            `json:"hint,omitempty"`
@@ -142,6 +143,7 @@ func (l *liveRun) summarise() pipelineSummary {
 	}
 	if l.assembled != nil {
 		p.Requests = l.assembled.requests.granted.Load()
+		p.Settle = settleOf(l.assembled.run.Streams)
 	}
 	s := l.summary
 	if s == nil {
@@ -172,6 +174,17 @@ func (l *liveRun) summarise() pipelineSummary {
 		})
 	}
 	return p
+}
+
+// settleOf returns how long the streams settle that do, in milliseconds: what the process says by its settings. It isn't nil.
+func settleOf(streams map[string]pipeline.Stream) map[string]int64 {
+	out := map[string]int64{}
+	for name, s := range streams {
+		if s.Settle > 0 {
+			out[name] = s.Settle.Milliseconds()
+		}
+	}
+	return out
 }
 
 // report prints the summary, writes it to the file if one was asked for, and keeps it in the ledger.

@@ -19,6 +19,8 @@ type Pipeline struct {
 	Error  string  `json:"error,omitempty"`
 	Slices []Slice `json:"slices"` // in flight, in time order
 	Sinks  []Sink  `json:"sinks"`
+	// Settle says by stream how much longer than the lag its ranges are left alone, in milliseconds; nil: not known yet.
+	Settle map[string]int64 `json:"settle,omitzero"`
 }
 
 // Sink is how a sink of a pipeline stands.

@@ -195,7 +195,7 @@ func dropCovered(ctx context.Context, tx *sql.Tx, sinkID, partitionID int64, add
 			var c cut
 			var from, to int64
 			if err := meets.Scan(&c.rowID, &from, &to); err != nil {
-				return errors.Join(err, meets.Close())
+				return errors.Join(err, meets.Close()) //nolint:sqlclosecheck // closed before the statements below, in each round
 			}
 			c.Range = flow.Range{From: timeOf(from), To: timeOf(to)}
 			cuts = append(cuts, c)

@@ -299,16 +299,14 @@ func (r *run) settleDead(ctx context.Context, folder string, owner stagedOwner) 
 		if s.Sink == nil || r.identity(i) != owner.Identity {
 			continue
 		}
-		named := false
+		// Without a memory nobody knows: keeping a dead letter twice is better than losing it.
+		named := true
 		if memory, ok := s.Sink.(sinks.Memory); ok {
 			receipt, err := memory.Lookup(ctx, owner.Slice)
 			if err != nil && !errors.Is(err, sinks.ErrNotCommitted) {
 				return fmt.Errorf("dead letters: sink %s: %w", s.Name, err)
 			}
 			named = err == nil && receipt.DeadLetters == owner.Name
-		} else {
-			// Without a memory nobody knows: keeping a dead letter twice is better than losing it.
-			named = true
 		}
 		if named {
 			return publishDead(r.cfg.DeadPath, folder, owner.Name)

@@ -171,10 +171,10 @@ const minShare = 4 << 20
 // share is the credit of each running slice. Nothing is borrowed, so nothing starves.
 func (c *Config) share() int64 { return c.Window / int64(c.Parallel) }
 
-// Memory is the most that the pipeline holds at once, in bytes: the window, and for each running slice one largest record and
-// the buffers that the sinks of its stream declare. All of them may be of the stream whose sinks hold the most.
-func Memory(window int64, parallel int, largestRecord int64, streams []string, all []Sink) int64 {
-	return window + int64(parallel)*(largestRecord+Buffers(streams, all))
+// Memory is the most that the pipeline holds at once, in bytes: the window, and for each running slice one largest record, the
+// source's declared buffer and those that the sinks of its stream declare. All of them may be of the stream whose sinks hold the most.
+func Memory(window int64, parallel int, largestRecord, source int64, streams []string, all []Sink) int64 {
+	return window + int64(parallel)*(largestRecord+source+Buffers(streams, all))
 }
 
 // Buffers is the most that the sinks of one slice hold, in bytes.

@@ -395,7 +395,7 @@ func (r *run) startFailed(ctx context.Context, src Source, err error, sooner fun
 
 // mustWait holds a slice back for a sink that takes a partition's slices one at a time.
 func (r *run) mustWait(p *partition, c candidate) bool {
-	set := sinkSet(0)
+	var set sinkSet
 	if c.cut != nil {
 		set = c.cut.sinks
 	} else {

@@ -57,7 +57,7 @@ func (r *report) read(in io.Reader) error {
 			}
 		}
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // io.EOF
 		}
 	}
 }

@@ -33,7 +33,7 @@ const (
 // Waits and bounds of the gateway.
 const (
 	maxSkew   = 5 * time.Minute  // documented: a timestamp further away is invalid
-	quotaWait = 15 * time.Minute // before a used-up quota is tried again, if the answer names no time
+	quotaWait = 15 * time.Minute // before a used-up quota is tried again, if the answer doesn't tell
 )
 
 // kindOfCode is the table from an error code to the decision it asks for; Unknown for a code that isn't documented.
@@ -69,15 +69,15 @@ func parseRefusal(text string) (refusal, bool) {
 	var body struct {
 		Error struct {
 			Code    json.RawMessage `json:"errorCode"`
-			Message string          `json:"message"`
-			Details string          `json:"details"`
+			Message json.RawMessage `json:"message"`
+			Details json.RawMessage `json:"details"`
 		} `json:"error"`
 	}
 	if json.Unmarshal([]byte(text), &body) == nil && len(body.Error.Code) > 0 {
 		if code, err := strconv.Atoi(strings.Trim(string(body.Error.Code), `" `)); err == nil {
-			message := body.Error.Message
-			if body.Error.Details != "" {
-				message += " (" + body.Error.Details + ")"
+			message := plainText(body.Error.Message)
+			if details := plainText(body.Error.Details); details != "" {
+				message += " (" + details + ")"
 			}
 			return refusal{code, message}, true
 		}
@@ -90,11 +90,20 @@ func parseRefusal(text string) (refusal, bool) {
 	if err != nil {
 		return refusal{}, false
 	}
-	r := refusal{code: code}
+	r := refusal{code: code, message: text} // of an unknown form all is shown
 	if m := messagePattern.FindStringSubmatch(text); m != nil {
 		r.message = m[1]
 	}
 	return r, true
+}
+
+// plainText is a text's content, and the JSON of anything else but null.
+func plainText(raw json.RawMessage) string {
+	var s string
+	if len(raw) == 0 || json.Unmarshal(raw, &s) == nil { // null, too
+		return s
+	}
+	return string(raw)
 }
 
 // printable makes a vendor's text fit for a line.
@@ -168,8 +177,8 @@ func (c *client) explain(err error) error {
 	if kind := kindOfCode(r.code); known && kind != fault.Unknown {
 		classified.Kind = kind
 	}
-	if r.code == codeQuota && known {
-		classified.RetryAfter = max(classified.RetryAfter, quotaWait)
+	if r.code == codeQuota && known && !refused.Told {
+		classified.RetryAfter = quotaWait
 	}
 	if classified.Hint == "" {
 		classified.Hint = hintOfCode(r.code)

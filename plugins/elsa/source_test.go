@@ -301,6 +301,10 @@ func TestFaults(t *testing.T) {
 		{"404", vendorsim.Fault{Status: 404}, fault.NotFound, "Not Found", "project_id", 0},
 		{"413", vendorsim.Fault{Status: 413}, fault.Config, "Too Large", "include_fields", 0},
 		{"quota", vendorsim.Fault{Status: 429, Body: `{"error":{"errorCode":"400","message":"Quota Exceeded"}}`}, fault.Throttled, "Quota", "quota", 15 * time.Minute},
+		{"quota, told when", vendorsim.Fault{Status: 429, RetryAfter: "1", Body: `{"error":{"errorCode":"400","message":"Quota Exceeded"}}`}, fault.Throttled, "Quota", "quota", time.Second},
+		{"quota, told now", vendorsim.Fault{Status: 429, RetryAfter: "0", Body: `{"error":{"errorCode":400,"message":"Quota Exceeded"}}`}, fault.Throttled, "Quota", "quota", 0},
+		{"quota with 200", vendorsim.Fault{Status: 200, Body: `{"error":{"errorCode":"400","message":"Quota Exceeded"}}`}, fault.Throttled, "error 400", "quota", 15 * time.Minute},
+		{"quota with 200, told when", vendorsim.Fault{Status: 200, RetryAfter: "2", Body: `{"error":{"errorCode":"400","message":"Quota Exceeded"}}`}, fault.Throttled, "error 400", "quota", 2 * time.Second},
 		{"throttled", vendorsim.Fault{Status: 429, Body: `{"error":{"errorCode":"410","message":"Throttle Limited"}}`}, fault.Throttled, "Throttle", "budget", 0},
 		{"rate limited", vendorsim.Fault{Status: 429, RetryAfter: "7", Body: `{"error":{"errorCode":420,"message":"Rate Limited"}}`}, fault.Throttled, "Rate", "budget", 7 * time.Second},
 		{"503", vendorsim.Fault{Status: 503}, fault.Transient, "Endpoint Error", "", 0},
@@ -308,6 +312,8 @@ func TestFaults(t *testing.T) {
 		{"500", vendorsim.Fault{Status: 500}, fault.Transient, "Unexpected", "", 0},
 		{"xml", vendorsim.Fault{Status: 401, Body: "<Error><errorCode>210</errorCode><message>Permission Denied</message></Error>"}, fault.Auth, "Permission Denied", "sub account", 0},
 		{"json with 200", vendorsim.Fault{Status: 200, Body: `{"error":{"errorCode":"210","message":"Permission Denied"}}`}, fault.Auth, "200 with its error 210", "sub account", 0},
+		{"details of any form", vendorsim.Fault{Status: 200, Body: `{"error":{"errorCode":"100","message":"Bad Request","details":{"field":"to"}}}`}, fault.Config, `Bad Request ({"field":"to"})`, "include_fields", 0},
+		{"an error of another form", vendorsim.Fault{Status: 200, Body: `{"errorCode":"900","errorMessage":"out of order"}`}, fault.Transient, "out of order", "", 0},
 		{"number with 200", vendorsim.Fault{Status: 200, Body: `{"error":{"errorCode":420,"message":"Rate Limited"}}`}, fault.Throttled, "error 420", "budget", 0},
 		{"xml with 200", vendorsim.Fault{Status: 200, Body: "<Error><errorCode>300</errorCode><message>Not Found Exception</message></Error>"}, fault.NotFound, "Not Found Exception", "project_id", 0},
 		{"other text with 200", vendorsim.Fault{Status: 200, Body: "gone fishing"}, fault.Corrupt, "gone fishing", "", 0},
@@ -315,7 +321,7 @@ func TestFaults(t *testing.T) {
 		{"202", vendorsim.Fault{Status: 202, Body: "{}"}, fault.Corrupt, "202", "", 0},
 		{"cut", vendorsim.Fault{CutAfter: at0(1000)}, fault.Transient, "cut after 1000 bytes", "", 0},
 		{"reset", vendorsim.Fault{CutAfter: at0(1000), Reset: true}, fault.Transient, "cut after", "", 0},
-		{"stall", vendorsim.Fault{StallAfter: at0(1000)}, fault.Transient, "no byte for 300ms", "", 0},
+		{"stall", vendorsim.Fault{StallAfter: at0(1000)}, fault.Transient, "no byte for 2s", "", 0},
 		{"closed", vendorsim.Fault{Framing: "close"}, fault.Corrupt, "ends by closing", "proxy", 0},
 		{"checksum", vendorsim.Fault{Zip: "checksum"}, fault.Corrupt, "checksum", "", 0},
 		{"truncated", vendorsim.Fault{Zip: "truncated"}, fault.Corrupt, "the archive is cut", "", 0},
@@ -334,7 +340,7 @@ func TestFaults(t *testing.T) {
 			}
 			timeout := "30s"
 			if tt.fault.StallAfter != nil {
-				timeout = "300ms"
+				timeout = "2s"
 			}
 			s := at(newSource(t, simSettings(base, "http", map[string]any{"timeout": timeout})), sim)
 			slice := sliceOf(vendorsim.SeedProject, firstDay, firstDay.AddDate(0, 0, 1))

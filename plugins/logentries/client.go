@@ -65,16 +65,10 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 			return nil, err
 		}
 	}
-	window := func(l plugins.Limit) plugins.Limit {
-		if s.Budget.Window > 0 {
-			l.Window = time.Duration(s.Budget.Window)
-		}
-		return l
-	}
 	return &client{
 		settings: s, base: base, options: o, rest: r, owner: owner, log: cfg.Log, now: time.Now, linked: map[string]*rest.Client{},
-		query: s.Settings.Limit(rapid7.QueryLimit), poll: window(rapid7.PollLimit), management: window(rapid7.ManagementLimit),
-		usage: window(rapid7.UsageLimit),
+		// The settings replace the limit of queries. Another window for the others would let more pass than the vendor allows.
+		query: s.Settings.Limit(rapid7.QueryLimit), poll: rapid7.PollLimit, management: rapid7.ManagementLimit, usage: rapid7.UsageLimit,
 	}, nil
 }
 
@@ -139,7 +133,7 @@ func (c *client) start(ctx context.Context, logID string, at position, to int64,
 		r.Header = http.Header{"Content-Type": {contentType}}
 	}
 	answer, err := c.rest.Do(ctx, r)
-	return answer, c.explain(err)
+	return answer, c.explain(err, "the log doesn't exist (deleted?)")
 }
 
 type queryBody struct {
@@ -170,21 +164,33 @@ func (c *client) next(ctx context.Context, logID, self string, w waiting) (*rest
 	return r.Do(ctx, rest.Request{Op: "poll the query of log " + logID, Path: t.path, Limit: c.poll, Waiting: w})
 }
 
-// get returns the JSON of a small answer.
-func (c *client) get(ctx context.Context, op, path string, limit plugins.Limit, w waiting) (body []byte, date time.Time, err error) {
+// get asks for what the API key may see; the caller closes the answer.
+func (c *client) get(ctx context.Context, op, path string, limit plugins.Limit, w waiting) (*rest.Answer, error) {
 	answer, err := c.rest.Do(ctx, rest.Request{Op: op, Path: path, Limit: limit, Waiting: w})
 	if err != nil {
-		return nil, time.Time{}, c.explain(err)
+		return nil, c.explain(err, "")
 	}
-	defer answer.Close()
-	body, err = readAll(answer, op, maxListing)
-	return body, answer.Date, err
+	return answer, nil
 }
 
+// labelOf asks for a label.
+func (c *client) labelOf(ctx context.Context, id string, w waiting) ([]byte, error) {
+	op := "look up label " + id
+	answer, err := c.get(ctx, op, "/management/labels/"+id, c.management, w)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	return readAll(answer, op, maxObject)
+}
+
+// maxObject is how long an answer of one object may be, in bytes; a guard, not a limit of the vendor's.
+const maxObject = 16 << 20
+
 // getOwner is get for what only the account's owner may see: it is signed instead of keyed.
-func (c *client) getOwner(ctx context.Context, op, path string, w waiting) (body []byte, date time.Time, err error) {
+func (c *client) getOwner(ctx context.Context, op, path string, w waiting) (*rest.Answer, error) {
 	if c.owner == nil {
-		return nil, time.Time{}, fault.Errorf(fault.Config, op, "only the account's owner may see this").
+		return nil, fault.Errorf(fault.Config, op, "only the account's owner may see this").
 			WithHint("give owner_key, owner_key_id and account_id")
 	}
 	var proof string
@@ -192,15 +198,8 @@ func (c *client) getOwner(ctx context.Context, op, path string, w waiting) (body
 		Op: op, Path: path, Limit: c.management, Waiting: w,
 		Sign: func(r *http.Request) { proof = c.settings.signOwner(r, c.now()) },
 	})
-	if err != nil {
-		return nil, time.Time{}, c.explainOwner(err, proof)
-	}
-	defer answer.Close()
-	body, err = readAll(answer, op, maxListing)
-	return body, answer.Date, err
+	return answer, c.explainOwner(err, proof)
 }
-
-const maxListing = 256 << 20 // bytes; a guard, not a limit of the vendor's
 
 // errLarge is an answer beyond a limit of ours.
 var errLarge = errors.New("the answer is too large")
@@ -216,8 +215,8 @@ func readAll(r io.Reader, op string, most int64) ([]byte, error) {
 	return body, nil
 }
 
-// explain adds to a refusal what it can mean: a wrong region has no status of its own.
-func (c *client) explain(err error) error {
+// explain adds to a refusal what it can mean: a wrong region has no status of its own. missing says what a 404 may mean beside that.
+func (c *client) explain(err error, missing string) error {
 	var refused *rest.StatusError
 	var classified *fault.Error
 	if !errors.As(err, &refused) || !errors.As(err, &classified) || classified.Hint != "" {
@@ -232,7 +231,7 @@ func (c *client) explain(err error) error {
 	case http.StatusForbidden:
 		classified.Hint = "the key may not do this (read-only?); check also that it belongs to " + place
 	case http.StatusNotFound:
-		classified.Hint = "it doesn't exist (deleted?), or it lives in another region than " + place + ", or api_key is wrong: the vendor answers all three alike"
+		classified.Hint = c.settings.place.NotFound(missing)
 	case http.StatusInternalServerError:
 		classified.Hint = "if this lasts, check that the key belongs to " + place + ": a wrong region can read as a server error"
 	}

@@ -228,7 +228,7 @@ func (p *pager) broken(err error) error {
 		// The link will be dead when the limit allows polls again.
 		return fault.New(fault.Throttled, p.op(), "", fmt.Errorf("%w: %w", errExpired, err)).After(fault.RetryAfterOf(err))
 	}
-	return p.client.explain(err)
+	return p.client.explain(err, "")
 }
 
 // finish takes the events of a finished page and says where the next begins. done: there is none.

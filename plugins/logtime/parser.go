@@ -146,9 +146,13 @@ func ends(behind []byte) bool {
 	if len(behind) == 0 {
 		return true
 	}
-	c := behind[0]
-	return !isDigit(c) && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && c < 0x80 && c != '_' &&
-		!(len(behind) > 1 && (c == '.' || c == ',' || c == ':' || c == '-' || c == '/' || c == '+') && isDigit(behind[1]))
+	switch c := behind[0]; {
+	case isDigit(c), c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= 0x80, c == '_':
+		return false
+	case c == '.', c == ',', c == ':', c == '-', c == '/', c == '+':
+		return len(behind) == 1 || !isDigit(behind[1])
+	}
+	return true
 }
 
 // How far into a line the common log format's brackets are looked for, and how many of them.

@@ -192,7 +192,7 @@ func (r *reading) deadPiece(in *wire.InMessage) error {
 	if r.dead.hasher == nil {
 		r.dead.hasher = flow.NewHasher()
 	}
-	r.dead.hasher.Write(d.Data)
+	_, _ = r.dead.hasher.Write(d.Data) // never fails
 	r.dead.offset += uint64(len(d.Data))
 	if d.Last {
 		if d.Reason == "" {

@@ -58,6 +58,19 @@ func (p Place) String() string {
 	return "region " + p.Region
 }
 
+// NotFound is the hint of a 404: the vendor answers so to a wrong key and in a wrong region, too. missing says what else it may
+// mean, such as that a log doesn't exist; it may be empty.
+func (p Place) NotFound(missing string) string {
+	if missing == "" {
+		return "api_key is wrong, or it doesn't belong to " + p.String() + ": the vendor answers both alike"
+	}
+	where := "in "
+	if p.BaseURL != "" {
+		where = "at "
+	}
+	return missing + ", or it isn't " + where + p.String() + ", or api_key is wrong: the vendor answers all three alike"
+}
+
 // Validate returns everything that is wrong, each with its key.
 func (p Place) Validate() error {
 	var errs []error

@@ -48,3 +48,17 @@ func TestCheckKey(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestNotFoundHints(t *testing.T) {
+	eu, own := NewPlace("eu", ""), NewPlace("", "https://proxy.example")
+	tests := []struct{ got, want string }{
+		{eu.NotFound(""), "api_key is wrong, or it doesn't belong to region eu: the vendor answers both alike"},
+		{eu.NotFound("it is gone"), "it is gone, or it isn't in region eu, or api_key is wrong: the vendor answers all three alike"},
+		{own.NotFound("it is gone"), "it is gone, or it isn't at base_url https://proxy.example, or api_key is wrong: the vendor answers all three alike"},
+	}
+	for _, tt := range tests {
+		if tt.got != tt.want {
+			t.Errorf("%q, want %q", tt.got, tt.want)
+		}
+	}
+}

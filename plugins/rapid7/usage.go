@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
@@ -43,7 +42,7 @@ const UsageSettle = 24 * time.Hour
 
 const (
 	day            = 24 * time.Hour
-	maxUsageAnswer = 64 << 20 // bytes; a guard, not a limit of the vendor's
+	maxUsageAnswer = 16 << 20 // bytes, some 200,000 figures; a guard, not a limit of the vendor's
 )
 
 // Usage reads the stream of UsageStream, a day a slice. Its fields are set before the first call and not changed; its
@@ -251,12 +250,13 @@ func (u *Usage) explain(err error) error {
 	case http.StatusForbidden:
 		classified.Hint = "the key may not read usage: the vendor asks for a key with read/write privileges; check also that it belongs to " + u.Place.String()
 	case http.StatusNotFound:
-		classified.Hint = "the vendor has no such figures, or api_key is wrong, or it belongs to another region than " + u.Place.String() + ": the vendor answers all three alike"
 		switch u.Form {
 		case UsageLog:
-			classified.Hint = "a log of logs doesn't exist (deleted?): take it out; or " + strings.TrimPrefix(classified.Hint, "the vendor has no such figures, or ")
+			classified.Hint = u.Place.NotFound("a log of logs doesn't exist (deleted?)")
 		case UsageAccount:
-			classified.Hint += "; check account_id, and whether the account is on the legacy host"
+			classified.Hint = u.Place.NotFound("there is no account account_id") + "; accounts of this form are on the legacy host"
+		default:
+			classified.Hint = u.Place.NotFound("")
 		}
 	case http.StatusInternalServerError:
 		classified.Hint = "if this lasts, check that the key belongs to " + u.Place.String() + ": a wrong region can read as a server error"

@@ -22,10 +22,9 @@ import (
 
 // client asks the vendor.
 type client struct {
-	rest       *rest.Client
-	settings   settings
-	download   plugins.Limit
-	management plugins.Limit
+	rest     *rest.Client
+	settings settings
+	download plugins.Limit
 }
 
 func newClient(s settings, cfg plugins.Config) (*client, error) {
@@ -41,11 +40,7 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	management := rapid7.ManagementLimit
-	if s.Budget.Window > 0 {
-		management.Window = time.Duration(s.Budget.Window)
-	}
-	return &client{rest: c, settings: s, download: s.Settings.Limit(rapid7.DownloadLimit), management: management}, nil
+	return &client{rest: c, settings: s, download: s.Settings.Limit(rapid7.DownloadLimit)}, nil
 }
 
 // open asks for the lines of a slice: one log, bounds in milliseconds, always with a query and a limit.
@@ -68,7 +63,7 @@ func (c *client) open(ctx context.Context, s flow.Slice, waiting func(time.Time,
 		Waiting: waiting,
 	})
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, c.explain(err, "the log doesn't exist (deleted?)")
 	}
 	if answer.Status != http.StatusOK {
 		answer.Close()
@@ -78,24 +73,24 @@ func (c *client) open(ctx context.Context, s flow.Slice, waiting func(time.Time,
 }
 
 // explain adds to a refusal what it can mean: the vendor's documents contradict each other about wrong keys, and a wrong
-// region has no status of its own.
-func (c *client) explain(err error) error {
+// region has no status of its own. missing says what a 404 may mean beside that.
+func (c *client) explain(err error, missing string) error {
 	var refused *rest.StatusError
 	var classified *fault.Error
 	if !errors.As(err, &refused) || !errors.As(err, &classified) || classified.Hint != "" {
 		return err
 	}
 	place := c.settings.place.String()
-	switch status := refused.Status; {
-	case status == http.StatusBadRequest:
+	switch refused.Status {
+	case http.StatusBadRequest:
 		classified.Hint = "the vendor refuses the request: check query, logs and limit"
-	case status == http.StatusUnauthorized:
+	case http.StatusUnauthorized:
 		classified.Hint = "check api_key, and that it belongs to " + place
-	case status == http.StatusForbidden:
+	case http.StatusForbidden:
 		classified.Hint = "the key may not download: the vendor asks for a key with read/write privileges; check also that it belongs to " + place
-	case status == http.StatusNotFound:
-		classified.Hint = "the log doesn't exist (deleted?), or it lives in another region than " + place + ", or api_key is wrong: the vendor answers all three alike"
-	case status == http.StatusInternalServerError:
+	case http.StatusNotFound:
+		classified.Hint = c.settings.place.NotFound(missing)
+	case http.StatusInternalServerError:
 		classified.Hint = "if this lasts, check that the key belongs to " + place + ": a wrong region can read as a server error"
 	}
 	return err
@@ -115,9 +110,9 @@ const maxListing = 256 << 20 // bytes; a guard, not a limit of the vendor's
 // check proves the key by listing the logs, the cheapest call that needs it.
 func (c *client) check(ctx context.Context) (string, error) {
 	const op = "list logs"
-	answer, err := c.rest.Do(ctx, rest.Request{Op: op, Path: "/management/logs", Limit: c.management})
+	answer, err := c.rest.Do(ctx, rest.Request{Op: op, Path: "/management/logs", Limit: rapid7.ManagementLimit})
 	if err != nil {
-		return "", c.explain(err)
+		return "", c.explain(err, "")
 	}
 	defer answer.Close()
 	body, err := io.ReadAll(io.LimitReader(answer, maxListing))

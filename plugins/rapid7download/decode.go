@@ -464,7 +464,7 @@ func (d *decoder) emitDead(ctx context.Context, reason string, r io.Reader, leng
 
 // longLine reads a line that is too long to be held, up to its line feed.
 type longLine struct {
-	ctx     context.Context // of the one Dead call that reads it
+	ctx     context.Context //nolint:containedctx // of the one Dead call that reads it
 	src     chunks
 	parts   [][]byte // chunks to read, the line's first
 	part    []byte   // of the line, from the current chunk

@@ -311,7 +311,7 @@ func TestFaults(t *testing.T) {
 		{"400", vendorsim.Fault{Status: 400, Body: `{"message":"invalid LEQL"}`}, fault.Config, "invalid LEQL", "check query", 0},
 		{"401", vendorsim.Fault{Status: 401}, fault.Auth, "401", "api_key", 0},
 		{"403", vendorsim.Fault{Status: 403}, fault.Auth, "403", "read/write", 0},
-		{"404", vendorsim.Fault{Status: 404}, fault.NotFound, "404", "another region", 0},
+		{"404", vendorsim.Fault{Status: 404}, fault.NotFound, "404", "isn't at base_url", 0},
 		{"413", vendorsim.Fault{Status: 413}, fault.Config, "413", "", 0},
 		{"415", vendorsim.Fault{Status: 415}, fault.Config, "415", "", 0},
 		{"429", vendorsim.Fault{Status: 429, RetryAfter: "850"}, fault.Throttled, "API rate limit exceeded", "", 850 * time.Second},
@@ -324,7 +324,7 @@ func TestFaults(t *testing.T) {
 		{"cut", vendorsim.Fault{CutAfter: at(1000)}, fault.Transient, "cut after 1000 bytes", "", 0},
 		{"cut before the final chunk", vendorsim.Fault{CutAfter: at(1 << 40)}, fault.Transient, "cut after", "", 0},
 		{"reset", vendorsim.Fault{CutAfter: at(1000), Reset: true}, fault.Transient, "cut after", "", 0},
-		{"stall", vendorsim.Fault{StallAfter: at(1000)}, fault.Transient, "no byte for 300ms, 1000 bytes in", "", 0},
+		{"stall", vendorsim.Fault{StallAfter: at(1000)}, fault.Transient, "no byte for 2s, 1000 bytes in", "", 0},
 		{"closed", vendorsim.Fault{Framing: "close"}, fault.Corrupt, "ends by closing", "proxy", 0},
 		{"gzip checksum", vendorsim.Fault{Gzip: "checksum"}, fault.Corrupt, "gzip", "", 0},
 		{"gzip without trailer", vendorsim.Fault{Gzip: "truncated"}, fault.Corrupt, "gzip", "", 0},
@@ -339,7 +339,11 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			budget := &fakeBudget{}
-			s := newSource(t, budget, simSettings(base, "http", map[string]any{"timeout": "300ms"}))
+			timeout := "30s" // a busy machine is no silence of the vendor's
+			if tt.fault.StallAfter != nil {
+				timeout = "2s"
+			}
+			s := newSource(t, budget, simSettings(base, "http", map[string]any{"timeout": timeout}))
 			slice := sliceOf(vendorsim.SeedWebID, firstDay, firstDay.AddDate(0, 0, 1))
 			_, err := read(t, s, slice)
 			if got := fault.KindOf(err); got != tt.kind {

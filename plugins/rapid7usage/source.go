@@ -69,16 +69,12 @@ func open(cfg plugins.Config) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	management := rapid7.ManagementLimit
-	if s.Budget.Window > 0 {
-		management.Window = time.Duration(s.Budget.Window)
-	}
 	u := &rapid7.Usage{
 		Client: c, Place: s.place, Source: Name, Form: s.Form, Logs: s.Logs, Account: s.AccountID, TimeRange: s.TimeRange,
 		Limit: s.Limit(rapid7.UsageLimit), Mem: plugins.NewAllocator(), Now: time.Now,
 	}
 	if s.LogNames {
-		u.Names = rapid7.NewLogNames(c, management, time.Now, log)
+		u.Names = rapid7.NewLogNames(c, rapid7.ManagementLimit, time.Now, log)
 	}
 	return &source{client: c, usage: u, settle: time.Duration(s.Settle)}, nil
 }

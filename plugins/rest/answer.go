@@ -22,8 +22,8 @@ type Answer struct {
 	Date   time.Time // the vendor's clock; zero without a Date header
 	Vendor plugins.VendorBudget
 
-	ctx      context.Context // the caller's: an answer lives inside one call of its owner
-	inner    context.Context // ends with silence, too
+	ctx      context.Context //nolint:containedctx // the caller's: an answer lives inside one call of its owner
+	inner    context.Context //nolint:containedctx // ends with silence, too
 	cancel   context.CancelCauseFunc
 	lease    *lease
 	response *http.Response
@@ -192,5 +192,5 @@ func (g *gunzip) spoilt(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF // the wire ended before the first header, or the decompressor before the wire
 	}
-	return fault.New(fault.Corrupt, g.answer.lease.op, "leave out `gzip` if this happens again", fmt.Errorf("gzip: %s", err))
+	return fault.New(fault.Corrupt, g.answer.lease.op, "leave out `gzip` if this happens again", errors.New("gzip: "+err.Error()))
 }

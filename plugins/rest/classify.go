@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
@@ -38,6 +39,7 @@ type StatusError struct {
 	Status int
 	Text   string    // the vendor's body: at most 2 KiB, printable, without secrets; or why it can't be shown
 	Date   time.Time // the vendor's clock in the answer; zero without one
+	Told   bool      // the answer told how long to wait, perhaps not at all: that is the error's RetryAfter
 }
 
 // Error implements error.
@@ -72,7 +74,7 @@ func (a *Answer) refusal() error {
 			cause.Text += fmt.Sprintf(" (it asks to wait %v, which is taken as %v)", after, most)
 			after = most
 		}
-		e.RetryAfter = after
+		e.RetryAfter, cause.Told = after, said
 	}
 	return e
 }
@@ -113,7 +115,7 @@ func (a *Answer) excerpt() string {
 // ended is the error of a context that ended, with its cause.
 func ended(ctx context.Context, op string) error {
 	cause := context.Cause(ctx)
-	if cause == ctx.Err() || fault.KindOf(cause) != fault.Unknown {
+	if errors.Is(cause, ctx.Err()) || fault.KindOf(cause) != fault.Unknown {
 		return fmt.Errorf("%s: %w", op, cause)
 	}
 	return fmt.Errorf("%s: %w (%w)", op, ctx.Err(), cause)
@@ -131,9 +133,12 @@ func (c *Client) broken(ctx context.Context, op string, err error) error {
 		plain tls.RecordHeaderError
 	)
 	shown := fmt.Errorf("%s: %w", c.origin, c.redact.err(err))
+	var dialled *net.OpError
 	switch {
 	case errors.As(err, &own):
 		return fault.New(own.Kind, op, own.Hint, own)
+	case errors.As(err, &dialled) && dialled.Op == "proxyconnect":
+		return fault.New(fault.Transient, op, "the proxy can't be reached: check http.proxy, or HTTPS_PROXY in the environment of sluice", shown)
 	case errors.As(err, &cert):
 		return fault.New(fault.Config, op, "if a proxy of your organisation opens TLS, name its certificate in http.ca_file", shown)
 	case errors.As(err, &plain):
@@ -141,9 +146,13 @@ func (c *Client) broken(ctx context.Context, op string, err error) error {
 	case errors.As(err, &dns):
 		return fault.New(fault.Transient, op, "check region or base_url, and this machine's DNS", shown)
 	}
-	hint := ""
-	if c.opts.HTTP.Proxy == "" {
-		hint = "check the network; a machine behind a proxy needs http.proxy"
+	if strings.Contains(err.Error(), "timeout awaiting response headers") { // net/http's words, which no type tells
+		return fault.New(fault.Transient, op, "raise http.timeout if the vendor needs longer",
+			fmt.Errorf("%s: no answer came within %v", c.origin, c.opts.Stall))
+	}
+	hint := "check the network; a machine behind a proxy needs http.proxy"
+	if c.opts.HTTP.Proxy != "" {
+		hint = "check the network, and whether the proxy lets this host through"
 	}
 	return fault.New(fault.Transient, op, hint, shown)
 }

@@ -132,10 +132,10 @@ func newTransport(o Options, pool *x509.CertPool) *http.Transport {
 
 // proxyAnswer turns a proxy's refusal to open a tunnel into an error that says so.
 func proxyAnswer(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
-	switch {
-	case answer.StatusCode == http.StatusOK:
+	switch answer.StatusCode {
+	case http.StatusOK:
 		return nil
-	case answer.StatusCode == http.StatusProxyAuthRequired:
+	case http.StatusProxyAuthRequired:
 		return fault.New(fault.Config, "open a tunnel", "give the proxy's user and password in http.proxy",
 			errors.New("the proxy wants credentials (407)"))
 	}

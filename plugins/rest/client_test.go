@@ -296,7 +296,7 @@ func TestSilence(t *testing.T) {
 			})
 			start := time.Now()
 			_, err := get(t, newClient(t, base, func(o *Options) { o.Stall = 100 * time.Millisecond }))
-			if fault.KindOf(err) != fault.Transient {
+			if fault.KindOf(err) != fault.Transient || !strings.Contains(err.Error(), "100ms") || strings.Contains(err.Error(), "net/http") {
 				t.Errorf("error = %v", err)
 			}
 			if took := time.Since(start); took < 100*time.Millisecond || took > 5*time.Second {
@@ -308,13 +308,14 @@ func TestSilence(t *testing.T) {
 
 func TestSlowReaderIsNoSilence(t *testing.T) {
 	base := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("x", 4<<20)) })
-	c := newClient(t, base, func(o *Options) { o.Stall = 100 * time.Millisecond })
+	const stall = time.Second // a busy machine is no silence of the vendor's
+	c := newClient(t, base, func(o *Options) { o.Stall = stall })
 	a, err := c.Do(t.Context(), Request{Op: "get", Path: "/x"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	pause := time.NewTimer(300 * time.Millisecond)
+	pause := time.NewTimer(stall + stall/4)
 	<-pause.C
 	if n, err := io.Copy(io.Discard, a); n != 4<<20 || err != nil {
 		t.Errorf("%d bytes, %v", n, err)
@@ -480,5 +481,16 @@ func TestSignSeesWhatIsSent(t *testing.T) {
 	var refused *StatusError
 	if !errors.As(err, &refused) || !refused.Date.Equal(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)) {
 		t.Errorf("error = %v, want the answer's Date in it", err)
+	}
+}
+
+func TestProxyOutOfReach(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close() // its port is free, so that connections are refused
+	for _, base := range []string{"http://vendor.invalid", "https://vendor.invalid"} {
+		_, err := get(t, newClient(t, base, func(o *Options) { o.HTTP.Proxy = gone.URL }))
+		if fault.KindOf(err) != fault.Transient || !strings.Contains(fault.HintOf(err), "the proxy can't be reached") {
+			t.Errorf("%s: %v; %s", base, err, fault.HintOf(err))
+		}
 	}
 }

@@ -54,7 +54,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Answer, error) {
 		l.settle(ctx, plugins.VendorBudget{}, true)
 		return nil, fault.New(fault.Config, r.Op, "check base_url", c.redact.err(err))
 	}
-	response, err := c.transport.RoundTrip(request)
+	response, err := c.transport.RoundTrip(request) //nolint:bodyclose // Answer.Close closes it
 	l.requests = sent.Load()
 	if err != nil {
 		err = c.broken(inner, r.Op, err)

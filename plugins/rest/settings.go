@@ -47,7 +47,7 @@ const SettingsSchema = `
 "base_url": {"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/@?#]+(/[^?#]*)?$",
   "description": "The API's address instead of the documented one: scheme, host and perhaps a path."},
 "budget": {"type": "object", "additionalProperties": false,
-  "description": "What may be asked of the vendor per key; the documented limits by default.",
+  "description": "What may be asked of the vendor per key; the documented limits by default. It is about what the source mainly asks for; the limits of others, such as of lists of logs, stay as documented.",
   "properties": {
     "requests": {"type": "integer", "minimum": 1, "description": "Requests in a window."},
     "bytes": {"type": ["integer", "string"], "minimum": 1, "pattern": "^[0-9]+(\\.[0-9]+)? ?([KMGTP]i?)?B?$", "description": "Bytes in a window, such as 75GB."},

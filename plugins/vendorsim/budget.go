@@ -36,7 +36,7 @@ type standing struct {
 func (m *meter) expire(now time.Duration) {
 	gone := func(t time.Duration) bool { return now-t >= m.budget.Window }
 	if m.budget.Fixed {
-		start := now / m.budget.Window * m.budget.Window
+		start := now.Truncate(m.budget.Window)
 		gone = func(t time.Duration) bool { return t < start }
 	}
 	for len(m.requests) > 0 && gone(m.requests[0]) {

@@ -95,7 +95,7 @@ func TestBudgetAnswers(t *testing.T) {
 			mustGet(t, url+"&limit=0") // a bad request counts too
 			resp, body := mustGet(t, url)
 			h := resp.Header
-			if resp.StatusCode != 429 || body != "API rate limit exceeded" || h.Get("Content-Type") != "text/plain" ||
+			if resp.StatusCode != http.StatusTooManyRequests || body != "API rate limit exceeded" || h.Get("Content-Type") != "text/plain" ||
 				h.Get("Retry-After") != tt.retry || h.Get("X-RateLimit-Reset") != tt.resetOn429 || h.Get("X-RateLimit-Remaining") != "0" {
 				t.Errorf("got %d %q %v", resp.StatusCode, body, h)
 			}
@@ -107,11 +107,11 @@ func TestBudgetAnswers(t *testing.T) {
 			}
 			// A wall clock that jumps doesn't end a window; time that passes does.
 			sim.Clock().Jump(24 * time.Hour)
-			if resp, _ := mustGet(t, url); resp.StatusCode != 429 {
+			if resp, _ := mustGet(t, url); resp.StatusCode != http.StatusTooManyRequests {
 				t.Errorf("after a jump of the wall clock: %d", resp.StatusCode)
 			}
 			sim.Clock().Elapse(15 * time.Minute)
-			if resp, _ := mustGet(t, url); resp.StatusCode != 200 {
+			if resp, _ := mustGet(t, url); resp.StatusCode != http.StatusOK {
 				t.Errorf("after a window: %d", resp.StatusCode)
 			}
 		})

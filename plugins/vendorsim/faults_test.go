@@ -189,7 +189,7 @@ func TestEndlessStallEnds(t *testing.T) {
 func TestRedirectShowsWhoFollowsWithTheKey(t *testing.T) {
 	sim, url, _ := faulty(t, Fault{Redirect: "trap"})
 	resp, _ := mustGet(t, url)
-	if resp.StatusCode != 302 || sim.Stats().Trapped != 0 {
+	if resp.StatusCode != http.StatusFound || sim.Stats().Trapped != 0 {
 		t.Fatalf("status %d, stats %+v", resp.StatusCode, sim.Stats())
 	}
 	target := resp.Header.Get("Location")

@@ -85,7 +85,8 @@ func (c *call) setDate() {
 
 // admit checks key and budget and answers the request if it goes no further.
 func (c *call) admit(key string) bool {
-	s, namespace := c.sim, ""
+	s := c.sim
+	var namespace string
 	switch {
 	case isDownload(c.path):
 		namespace = downloadSpace

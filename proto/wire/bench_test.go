@@ -7,7 +7,6 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
-	"google.golang.org/grpc/mem"
 
 	"github.com/sluice-io/sluice/proto/arena"
 )
@@ -74,7 +73,7 @@ func BenchmarkReceive(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var cut mem.BufferSlice = pieces(data.Materialize(), 16384)
+	cut := pieces(data.Materialize(), 16384)
 	c := CodecWithPool(arena.NewPool(8 << 20))
 	b.SetBytes(int64(cut.Len()))
 	b.ReportAllocs()

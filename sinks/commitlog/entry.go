@@ -171,7 +171,7 @@ func (f *Forget) validate() error {
 
 // nonce of an entry that ParseEntry or this package made.
 func (e Entry) nonce() nonce {
-	text := ""
+	var text string
 	if e.Commit != nil {
 		text = e.Commit.Nonce
 	} else {
