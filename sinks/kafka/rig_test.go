@@ -164,12 +164,6 @@ type life struct {
 	cleanups []func()
 }
 
-// restart starts the shared broker again after a test has killed it.
-func restart(t *testing.T) {
-	t.Helper()
-	shared.broker.Restart(shared.life.of(t))
-}
-
 func (l *life) of(t testing.TB) testing.TB {
 	l.TB = t
 	return l
