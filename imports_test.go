@@ -46,6 +46,7 @@ var support = []string{
 	"sinks/target",
 	"sinks/secure",
 	"sinks/recordid",
+	"sinks/columns",
 	"sinks/partfile",
 	"sinks/parts",
 	"sinks/textfile",
