@@ -23,13 +23,13 @@ const sinkType = "object"
 
 // Providers, as in settings.
 const (
-	s3    = "s3"
-	gcs   = "gcs"
-	azure = "azure"
+	onS3    = "s3"
+	onGCS   = "gcs"
+	onAzure = "azure"
 )
 
 // schemes are the providers' in a url.
-var schemes = map[string]string{"s3": s3, "gs": gcs, "azblob": azure}
+var schemes = map[string]string{"s3": onS3, "gs": onGCS, "azblob": onAzure}
 
 // settings are an object sink's keys in a config.
 type settings struct {
@@ -140,7 +140,7 @@ func parse(c sinks.Config) (place, error) {
 		return p, err
 	}
 	errs := []error{p.fromURL(), p.checkKeys(), p.checkUpload()}
-	p.Provider = cmp.Or(p.Provider, s3)
+	p.Provider = cmp.Or(p.Provider, onS3)
 	if p.Bucket == "" {
 		errs = append(errs, errors.New("bucket: a bucket is needed, or url: s3://BUCKET/PREFIX"))
 	}
@@ -208,24 +208,24 @@ func (p *place) checkKeys() error {
 		given bool
 		of    []string
 	}{
-		{"region", p.Region != "", []string{s3}},
-		{"path_style", p.PathStyle != nil, []string{s3}},
-		{"credentials.access_key", c.AccessKey != "", []string{s3, azure}},
-		{"credentials.secret_key", c.SecretKey != "", []string{s3, azure}},
-		{"credentials.session_token", c.SessionToken != "", []string{s3}},
-		{"credentials.sas_token", c.SASToken != "", []string{azure}},
-		{"credentials.file", c.File != "", []string{gcs}},
+		{"region", p.Region != "", []string{onS3}},
+		{"path_style", p.PathStyle != nil, []string{onS3}},
+		{"credentials.access_key", c.AccessKey != "", []string{onS3, onAzure}},
+		{"credentials.secret_key", c.SecretKey != "", []string{onS3, onAzure}},
+		{"credentials.session_token", c.SessionToken != "", []string{onS3}},
+		{"credentials.sas_token", c.SASToken != "", []string{onAzure}},
+		{"credentials.file", c.File != "", []string{onGCS}},
 	} {
-		if of := cmp.Or(p.Provider, s3); k.given && !slices.Contains(k.of, of) {
+		if of := cmp.Or(p.Provider, onS3); k.given && !slices.Contains(k.of, of) {
 			errs = append(errs, fmt.Errorf("%s: it is for %s, and the provider is %s", k.name, strings.Join(k.of, " and "), of))
 		}
 	}
-	switch of := cmp.Or(p.Provider, s3); {
-	case of == s3 && (c.AccessKey == "") != (c.SecretKey == ""):
+	switch of := cmp.Or(p.Provider, onS3); {
+	case of == onS3 && (c.AccessKey == "") != (c.SecretKey == ""):
 		errs = append(errs, errors.New("credentials: access_key and secret_key go together: one of them is missing"))
-	case of == azure && c.AccessKey == "" && p.Endpoint == "":
+	case of == onAzure && c.AccessKey == "" && p.Endpoint == "":
 		errs = append(errs, errors.New("credentials.access_key: the storage account's name is needed"))
-	case of == azure && c.SecretKey != "" && c.SASToken != "":
+	case of == onAzure && c.SecretKey != "" && c.SASToken != "":
 		errs = append(errs, errors.New("credentials: secret_key or sas_token, not both"))
 	}
 	return errors.Join(errs...)
@@ -260,7 +260,7 @@ func (p *place) connection(c sinks.Config) error {
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {
 			return errors.New("endpoint: it isn't of the form https://host:port")
 		}
-		if p.Provider != azure && strings.Trim(u.Path, "/") != "" {
+		if p.Provider != onAzure && strings.Trim(u.Path, "/") != "" {
 			return errors.New("endpoint: it has a path; bucket and prefix have keys of their own")
 		}
 		p.at.Endpoint = strings.TrimSuffix(p.Endpoint, "/")

@@ -21,7 +21,7 @@ var Definition = sinks.Definition{
 	Promise: "exactly once per slice, read through its commit log",
 	Config:  []byte(schema),
 	Open: func(ctx context.Context, c sinks.Config) (sinks.Sink, error) {
-		k, err := open(ctx, c, nil)
+		k, err := open(ctx, c, seam{})
 		if err != nil {
 			return nil, err
 		}
@@ -32,7 +32,7 @@ var Definition = sinks.Definition{
 		if err != nil {
 			return err
 		}
-		_, err = p.withLog(c, nil).Owner(c)
+		_, err = p.withLog(c, seam{}).Owner(c)
 		return err
 	},
 	Online: online,
@@ -46,31 +46,37 @@ var Definition = sinks.Definition{
 	},
 }
 
-// wrap puts itself between a sink and its store; nil: nothing does.
-type wrap func(commitlog.Store) commitlog.Store
+// seam is where tests get between a sink and its store; the zero seam is none.
+type seam struct {
+	connect func(p place, c sinks.Config) (commitlog.Store, error)
+	piece   int // smaller than settings allow
+}
 
-func open(ctx context.Context, c sinks.Config, w wrap) (*parts.Sink, error) {
+func open(ctx context.Context, c sinks.Config, m seam) (*parts.Sink, error) {
 	p, err := parse(c)
 	if err != nil {
 		return nil, err
 	}
-	return parts.Open(ctx, c, p.withLog(c, w), nil)
+	return parts.Open(ctx, c, p.withLog(c, m), nil)
 }
 
 // withLog returns the options with what opens the log.
-func (p place) withLog(c sinks.Config, w wrap) parts.Options {
+func (p place) withLog(c sinks.Config, m seam) parts.Options {
 	o := p.options()
+	if m.connect == nil {
+		m.connect = place.connect
+	}
+	if m.piece == 0 {
+		m.piece = int(p.Upload.PartSize)
+	}
 	o.Log = func(ctx context.Context, owner commitlog.Owner) (parts.Log, error) {
-		s, err := p.connect(c)
+		s, err := m.connect(p, c)
 		if err != nil {
 			return nil, err
 		}
-		if w != nil {
-			s = w(s)
-		}
 		l, err := commitlog.OpenStore(ctx, commitlog.StoreOptions{
 			Store: s, Owner: owner, Sluice: c.Sluice, Now: time.Now, Log: c.Log,
-			PieceSize: int(p.Upload.PartSize), Pieces: p.Upload.Concurrency,
+			PieceSize: m.piece, Pieces: p.Upload.Concurrency,
 		})
 		if err != nil {
 			return nil, errors.Join(err, disconnect(s))
@@ -106,7 +112,7 @@ func online(ctx context.Context, c sinks.Config) (said string, err error) {
 	if err != nil {
 		return "", err
 	}
-	owner, err := p.withLog(c, nil).Owner(c)
+	owner, err := p.withLog(c, seam{}).Owner(c)
 	if err != nil {
 		return "", err
 	}
