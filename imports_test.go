@@ -54,7 +54,7 @@ var support = []string{
 }
 
 // testOnly lists the packages that import testing; no binary may link them.
-var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "internal/realpart"}
+var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "internal/realpart", "internal/realpart/postgres"}
 
 // forbiddenNames say nothing about what a package holds.
 var forbiddenNames = []string{"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers", "shared", "lib"}
