@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/otlp"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
 )
@@ -209,7 +210,7 @@ func generated(t *testing.T, doc, name, want string) {
 	}
 }
 
-var sinkTypes = []sinks.Definition{file.Definition, stdout.Definition, syslog.Definition}
+var sinkTypes = []sinks.Definition{file.Definition, stdout.Definition, syslog.Definition, otlp.Definition}
 
 // TestSettings holds the tables of settings of every source and sink, and the promises of sinks.
 func TestSettings(t *testing.T) {
