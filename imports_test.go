@@ -107,9 +107,6 @@ var rules = []rule{
 		return filter(p.imports, func(i string) bool { return under(i, "proto/sluice") })
 	}},
 	{"testing is never linked into a binary", func(p pkg) []string {
-		forTests := func(path string) bool {
-			return slices.ContainsFunc(testOnly, func(dir string) bool { return under(path, dir) })
-		}
 		if forTests(p.path) {
 			return nil
 		}
@@ -124,6 +121,11 @@ var rules = []rule{
 }
 
 // under says whether path is the folder dir or lies below it.
+// forTests reports whether a package is one of testOnly or below one.
+func forTests(path string) bool {
+	return slices.ContainsFunc(testOnly, func(dir string) bool { return under(path, dir) })
+}
+
 func under(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
 func filter(in []string, bad func(string) bool) []string {

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/kafka"
 	"github.com/sluice-io/sluice/sinks/otlp"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
@@ -39,7 +40,13 @@ func builtinSources() []plugins.Definition {
 
 // builtinSinks are the sinks inside this binary.
 func builtinSinks() []sinks.Definition {
-	return []sinks.Definition{file.Definition, stdout.Definition, syslog.Definition, otlp.Definition}
+	return []sinks.Definition{
+		file.Definition,
+		kafka.Definition,
+		otlp.Definition,
+		stdout.Definition,
+		syslog.Definition,
+	}
 }
 
 // registry is what a config file may name.
