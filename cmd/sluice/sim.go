@@ -190,13 +190,13 @@ type simLog struct {
 }
 
 type simStarted struct {
-	V       int      `json:"v"`
-	TS      string   `json:"ts"`
-	Event   string   `json:"event"` // "sim_started"
-	BaseURL string   `json:"base_url"`
-	APIKey  string   `json:"api_key"`
-	PID     int      `json:"pid"`
-	Logs    []simLog `json:"logs"`
+	V         int      `json:"v"`
+	TS        string   `json:"ts"`
+	Event     string   `json:"event"` // "sim_started"
+	BaseURL   string   `json:"base_url"`
+	APIKey    string   `json:"api_key"`
+	PID       int      `json:"pid"`
+	Logs      []simLog `json:"logs"`
 	Logsets   []simLog `json:"logsets,omitempty"`
 	AccountID string   `json:"account_id,omitempty"`
 	OwnerID   string   `json:"owner_key_id,omitempty"`
