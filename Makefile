@@ -52,6 +52,10 @@ mutants: ## break one rule of the program at a time and require that a named tes
 tools: ## install the pinned tools into .tools
 	@.ci/tools.sh
 
+.PHONY: parts
+parts: ## install the servers and readers that tests run against into .tools/parts
+	@.ci/parts.sh
+
 .PHONY: generate
 generate: ## write the Go code of the .proto files
 	@.ci/proto.sh generate

@@ -7,6 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 failed=()
 .ci/packages.sh || failed+=("Debian packages")
 .ci/tools.sh || failed+=("tools")
+.ci/parts.sh || failed+=("parts")
 echo "== lint"
 .ci/lint.sh || failed+=("lint")
 echo "== generated code"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -22,19 +23,33 @@ type Definition struct {
 	// Check validates the settings beyond the schema and asks whether Open could succeed, without creating, locking or
 	// changing anything.
 	Check func(ctx context.Context, c Config) error
+	// Online proves that the target can be reached and written to with these settings, without writing data, and says in one
+	// sentence what was proved. nil: there is nothing to prove beyond Check.
+	Online func(ctx context.Context, c Config) (string, error)
 	// Buffer returns what Sizer.Buffer of a sink opened with c would, without opening it; nil: such sinks hold nothing.
 	Buffer func(c Config) (int64, error)
+	// Deadline returns what Deadliner.Deadline of a sink opened with c would be at least, without opening it and as far as the
+	// settings tell; 0: not known before. nil: such sinks have none.
+	Deadline func(c Config) (time.Duration, error)
+	// NeedsTime says that such sinks give each record a time: its column timestamp, else observed_timestamp. `check` says which
+	// of them each stream has.
+	NeedsTime bool
+	// OneRun says of sinks without Memory that nothing is meant to last beyond a run, as with a pipe: each run writes all of what
+	// it is asked for, and an empty ledger is no reason to ask first.
+	OneRun bool
 }
 
 // Config is what a sink is opened with.
 type Config struct {
-	Settings json.RawMessage // one JSON object, valid by the Definition's schema, secrets resolved
-	Base     string          // folder that relative paths are relative to: the config file's
-	Pipeline string          // informs only
-	Name     string          // the sink's name in the pipeline
-	Streams  []Stream        // what will be written
-	Sluice   string          // the host's version, informs only
-	Stdout   io.Writer       // where a sink that prints records prints them; nil: not offered
+	Settings json.RawMessage   // one JSON object, valid by the Definition's schema, secrets resolved
+	Base     string            // folder that relative paths are relative to: the config file's
+	Pipeline string            // informs only, and stands for {pipeline} in templates
+	Source   string            // the source's type; likewise
+	Labels   map[string]string // the pipeline's
+	Name     string            // the sink's name in the pipeline
+	Streams  []Stream          // what will be written
+	Sluice   string            // the host's version, informs only
+	Stdout   io.Writer         // where a sink that prints records prints them; nil: not offered
 	Log      *slog.Logger
 }
 
@@ -44,6 +59,8 @@ type Stream struct {
 	Selection   flow.SelectionID
 	Schema      *arrow.Schema
 	PartitionBy string // "log_id"; empty without partitions
+	// DigestColumns are the columns that the stream's digest hashes; empty: the text body.
+	DigestColumns []string
 }
 
 // Locator is implemented by sinks with a place on this machine: Location is the real path (symbolic links resolved) of

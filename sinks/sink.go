@@ -60,6 +60,13 @@ type Serial interface {
 	Serial() bool
 }
 
+// Deadliner is implemented by sinks that end a transaction which is open for too long, as a broker does. Deadline is how long one
+// may be, from Begin to the end of Commit; 0: without a limit. The pipeline plans slices that take a third of it by what earlier
+// ones took, and cuts one that comes near it.
+type Deadliner interface {
+	Deadline() time.Duration
+}
+
 // Txn is one slice's transaction; it is dead after Commit or Abort. Its methods are called from one goroutine at a time.
 type Txn interface {
 	// Append writes a batch. The batch is the sink's only until Append returns: what it needs longer it copies. rejected

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
 )
 
@@ -32,14 +35,14 @@ func (a *app) checkCommand() *cobra.Command {
 		Long: "check reads the config file, starts and configures each source without asking the vendor, and asks each sink and the\n" +
 			"state folder whether they could be opened. It creates nothing and may run beside `sluice run`.\n" +
 			"With --online each source proves its credentials by the vendor's cheapest call, and the vendor's clock is compared with this\n" +
-			"machine's. That costs a request or a few of the budget, so it needs the state: not while `sluice run` holds it.\n\n" +
+			"machine's, and each sink proves that it may write where it is to, without writing. That costs a request or a few of the budget, so it needs the state: not while `sluice run` holds it.\n\n" +
 			"Exit: 0 nothing is wrong, 1 the vendor refused or couldn't be reached, 2 something in the file is wrong, 4 a run holds the state.",
 		Example: "  sluice check\n  sluice check prod --online",
 		RunE: func(c *cobra.Command, args []string) error {
 			return interruptible(c, func(ctx context.Context) error { return a.check(ctx, args, online) })
 		},
 	}
-	c.Flags().BoolVar(&online, "online", false, "ask each vendor, too: credentials, clock and the way there")
+	c.Flags().BoolVar(&online, "online", false, "ask each vendor and each sink's target, too: credentials, clock and the way there")
 	return c
 }
 
@@ -68,8 +71,11 @@ type checkedPipeline struct {
 	Partitions int           `json:"partitions"`
 	Range      string        `json:"range"`
 	Sinks      []checkedSink `json:"sinks"`
-	Memory     int64         `json:"memory_bytes"` // the most that the pipeline holds at once
+	Buffer     int64         `json:"source_buffer_bytes"` // of each slice at work
+	Memory     int64         `json:"memory_bytes"`        // the most that the pipeline holds at once
 	Vendor     *contact      `json:"vendor,omitempty"`
+
+	buffers int64 // of the sinks of one slice
 }
 
 type checkedSink struct {
@@ -78,6 +84,12 @@ type checkedSink struct {
 	Promise     string `json:"promise"`
 	AtLeastOnce bool   `json:"at_least_once"`
 	Buffer      int64  `json:"buffer_bytes"` // of each slice at work
+
+	Streams   []string          `json:"streams"`
+	OnFailure string            `json:"on_failure"`
+	Time      map[string]string `json:"time,omitempty"`             // by stream: the columns that a record's time is taken from, the first that isn't null
+	Deadline  float64           `json:"deadline_seconds,omitempty"` // that a transaction may be open
+	Online    string            `json:"online,omitempty"`           // what was proved at the target
 }
 
 // checkedConfig is the last line of `check --json`.
@@ -229,13 +241,13 @@ func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline, online b
 	}
 	var sized []pipeline.Sink
 	for _, s := range c.Sinks {
-		checked, err := l.checkSink(ctx, p, s)
+		checked, err := l.checkSink(ctx, p, s, online)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("sink %s: %w", s.Name, err))
 			continue
 		}
 		out.Sinks = append(out.Sinks, checked)
-		sized = append(sized, pipeline.Sink{Sink: buffered{size: checked.Buffer}})
+		sized = append(sized, pipeline.Sink{Sink: buffered{size: checked.Buffer}, Streams: s.Streams})
 	}
 	if err := writable(c.DeadLetter.Path); err != nil {
 		errs = append(errs, fault.New(fault.Config, "dead_letter.path", "choose a folder that can be written", err))
@@ -245,27 +257,67 @@ func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline, online b
 			errs = append(errs, vendorFailed(err))
 		}
 	}
-	out.Memory = pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, sized)
+	// Any of the streams may be what all slices at work are of.
+	for _, s := range p.streams {
+		out.Buffer = max(out.Buffer, p.buffers[s.Name])
+	}
+	out.Memory = pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, out.Buffer, c.Streams, sized)
+	out.buffers = pipeline.Buffers(c.Streams, sized)
 	return out, errs
 }
 
-func (l *looker) checkSink(ctx context.Context, p *assembled, s config.Sink) (checkedSink, error) {
+func (l *looker) checkSink(ctx context.Context, p *assembled, s config.Sink, online bool) (checkedSink, error) {
 	d, err := sinkDefinition(s.Type)
 	if err != nil {
 		return checkedSink{}, err
 	}
-	c, err := l.sinkConfig(p.config, s, p.streams)
+	c, err := l.sinkConfig(p.config, s, takenBy(s, p.streams))
 	if err != nil {
 		return checkedSink{}, err
 	}
 	if err := d.Check(ctx, c); err != nil {
 		return checkedSink{}, err
 	}
-	out := checkedSink{Name: s.Name, Type: s.Type, Promise: d.Promise, AtLeastOnce: strings.HasPrefix(d.Promise, "at least once")}
-	if d.Buffer != nil {
-		out.Buffer, err = d.Buffer(c)
+	out := checkedSink{
+		Name: s.Name, Type: s.Type, Promise: d.Promise, AtLeastOnce: strings.HasPrefix(d.Promise, "at least once"),
+		Streams: s.Streams, OnFailure: s.OnFailure,
 	}
-	return out, err
+	if d.NeedsTime {
+		out.Time = timeColumns(c.Streams)
+	}
+	if d.Buffer != nil {
+		if out.Buffer, err = d.Buffer(c); err != nil {
+			return out, err
+		}
+	}
+	if d.Deadline != nil {
+		deadline, err := d.Deadline(c)
+		if err != nil {
+			return out, err
+		}
+		out.Deadline = deadline.Seconds()
+	}
+	if online && d.Online != nil {
+		if out.Online, err = d.Online(ctx, c); err != nil {
+			return out, vendorFailed(err)
+		}
+	}
+	return out, nil
+}
+
+// timeColumns says for each stream which columns a record's time is taken from; empty for one that has none.
+func timeColumns(streams []sinks.Stream) map[string]string {
+	out := make(map[string]string, len(streams))
+	for _, s := range streams {
+		var names []string
+		for _, name := range []string{flow.ColTimestamp, flow.ColObservedTimestamp} {
+			if s.Schema.HasField(name) {
+				names = append(names, name)
+			}
+		}
+		out[s.Name] = strings.Join(names, ", else ")
+	}
+	return out
 }
 
 // writable says whether a folder is there or could be made, without making it.
@@ -305,6 +357,34 @@ func rangeText(c *config.Pipeline) string {
 	return c.Range.From.Format(time.RFC3339) + " to " + c.Range.To.Format(time.RFC3339)
 }
 
+// rows are the lines of the table about a sink of a pipeline that reads streams.
+func (s checkedSink) rows(streams []string) [][]string {
+	text := s.Type + ": " + s.Promise
+	if len(s.Streams) < len(streams) {
+		text += "; only " + strings.Join(s.Streams, ", ")
+	}
+	if s.OnFailure == config.OnFailureDetach {
+		text += "; the others don't wait for it"
+	}
+	rows := [][]string{{"  sink " + s.Name, text}}
+	for _, stream := range slices.Sorted(maps.Keys(s.Time)) {
+		columns := s.Time[stream]
+		if columns == "" {
+			columns = "none: the stream has neither timestamp nor observed_timestamp"
+		}
+		rows = append(rows, []string{"    time of " + stream, columns})
+	}
+	if s.Deadline > 0 {
+		deadline := time.Duration(s.Deadline * float64(time.Second))
+		rows = append(rows, []string{"    deadline", fmt.Sprintf("a transaction may be open for %s: slices are planned to end within %s",
+			shortDuration(deadline), shortDuration(pipeline.SliceTime(deadline)))})
+	}
+	if s.Online != "" {
+		rows = append(rows, []string{"    proved", printable(s.Online)})
+	}
+	return rows
+}
+
 func (a *app) printChecked(c *config.Pipeline, p checkedPipeline) {
 	if a.json {
 		a.printJSON(p)
@@ -315,13 +395,11 @@ func (a *app) printChecked(c *config.Pipeline, p checkedPipeline) {
 		{"  source", fmt.Sprintf("%s: %s, partitions: %d", p.Source, strings.Join(p.Streams, ", "), p.Partitions)},
 		{"  range", p.Range},
 	}
-	buffers := int64(0)
 	for _, s := range p.Sinks {
-		rows = append(rows, []string{"  sink " + s.Name, s.Type + ": " + s.Promise})
-		buffers += s.Buffer
+		rows = append(rows, s.rows(c.Streams)...)
 	}
-	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + sinks' buffers %s)", size(uint64(p.Memory)),
-		size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(buffers)))})
+	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + source's buffer %s + sinks' buffers %s)",
+		size(uint64(p.Memory)), size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.Buffer)), size(uint64(p.buffers)))})
 	rows = append(rows, p.Vendor.rows()...)
 	_ = a.printTable(rows) // execute tells what stdout gave
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/host/control"
+	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -174,31 +177,121 @@ func TestPercent(t *testing.T) {
 }
 
 func TestPreviewWindows(t *testing.T) {
+	const day = 24 * time.Hour
 	end := time.Date(2024, 3, 3, 2, 30, 0, 0, time.UTC)
 	for _, tt := range []struct {
-		name string
-		from time.Time
-		want []time.Duration // widths, newest first
+		name   string
+		stream pipeline.Stream
+		from   time.Time
+		want   []time.Duration // widths, newest first
 	}{
-		{"shorter than an hour", end.Add(-time.Minute), []time.Duration{time.Minute}},
-		{"never across a day", end.Add(-27 * time.Hour), []time.Duration{time.Hour, 90 * time.Minute, 16 * time.Hour, 8 * time.Hour, 30 * time.Minute}},
+		{"shorter than an hour", pipeline.Stream{}, end.Add(-time.Minute), []time.Duration{time.Minute}},
+		{"never across a day", pipeline.Stream{}, end.Add(-27 * time.Hour), []time.Duration{time.Hour, 90 * time.Minute, 16 * time.Hour, 8 * time.Hour, 30 * time.Minute}},
+		{"whole days", pipeline.Stream{Granularity: day}, end.Add(-27 * time.Hour), []time.Duration{day, day}},
+		{"whole days that have settled", pipeline.Stream{Granularity: day, Settle: day}, end.Add(-27 * time.Hour), []time.Duration{day}},
+		{"nothing has settled", pipeline.Stream{Granularity: day, Settle: 40 * time.Hour}, end.Add(-2 * time.Hour), nil},
+		{
+			"an odd granularity",
+			pipeline.Stream{Granularity: 40 * time.Minute},
+			end.Add(-4 * time.Hour),
+			[]time.Duration{80 * time.Minute, 40 * time.Minute, 120 * time.Minute},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			asked := flow.Range{From: tt.from, To: end}
+			asks := tt.stream.Asks(flow.Range{From: tt.from, To: end}, end)
 			var got []time.Duration
 			var all flow.Ranges
-			for _, w := range previewWindows(asked) {
+			for _, w := range previewWindows(tt.stream, asks, end) {
 				got = append(got, w.Duration())
 				all = all.Add(w)
 				if err := flow.NewSlice(flow.Partition{Stream: "events"}, w.From, w.To, 0).Validate(); err != nil {
 					t.Error(err)
 				}
+				if g := tt.stream.Granularity; g > 0 && (w.From.UnixMilli()%g.Milliseconds() != 0 || w.To.UnixMilli()%g.Milliseconds() != 0) {
+					t.Errorf("%v isn't made of whole %s", w, g)
+				}
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(flow.NewRanges(asked), all); diff != "" {
-				t.Errorf("the windows don't cover the range (-want +got):\n%s", diff)
+			if diff := cmp.Diff(asks, all); diff != "" {
+				t.Errorf("the windows don't cover what is asked (-want +got):\n%s", diff)
+			}
+		})
+	}
+	snapshot := pipeline.Stream{Snapshot: true}
+	for _, tt := range []struct {
+		name    string
+		horizon time.Time
+		want    int
+	}{{"today's snapshot alone", end, 1}, {"today's isn't due", flow.Day(end), 0}} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := previewWindows(snapshot, snapshot.Asks(flow.Range{From: end.AddDate(0, 0, -3), To: tt.horizon}, tt.horizon), end)
+			if len(got) != tt.want || tt.want > 0 && !got[0].From.Equal(flow.Day(end)) {
+				t.Errorf("%v, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestStatusAsksAsTheRunDid takes what a process said of its streams from what runs, else from the last run that knew it.
+func TestStatusAsksAsTheRunDid(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2024, 3, 8, 6, 0, 0, 0, time.UTC)
+	at := func(d int) time.Time { return time.Date(2024, 3, d, 0, 0, 0, 0, time.UTC) }
+	ran := func(to time.Time, settle map[string]int64) pipelineSummary {
+		return pipelineSummary{To: to.Format(flow.Layout), Settle: settle}
+	}
+	halfADay := map[string]int64{"usage": (12 * time.Hour).Milliseconds()}
+	to := at(3)
+	ahead := at(20)
+	for _, tt := range []struct {
+		name string
+		to   *time.Time
+		runs []pipelineSummary
+		live control.Snapshot
+		want flow.Range
+	}{
+		{"no run has ended: nothing is known to settle", nil, nil, control.Snapshot{}, flow.Range{From: at(1), To: at(8)}},
+		{"up to the last run", nil, []pipelineSummary{ran(at(6).Add(6*time.Hour), halfADay)}, control.Snapshot{}, flow.Range{From: at(1), To: at(5)}},
+		{"settled by half an hour", nil, []pipelineSummary{ran(at(6).Add(12*time.Hour), halfADay)}, control.Snapshot{}, flow.Range{From: at(1), To: at(6)}},
+		{
+			"the last run failed before it knew", nil,
+			[]pipelineSummary{{}, ran(at(6).Add(6*time.Hour), halfADay)},
+			control.Snapshot{},
+			flow.Range{From: at(1), To: at(5)},
+		},
+		{
+			"nothing settles any more", nil,
+			[]pipelineSummary{ran(at(6).Add(6*time.Hour), map[string]int64{}), ran(at(5), halfADay)},
+			control.Snapshot{},
+			flow.Range{From: at(1), To: at(6)},
+		},
+		{
+			"what runs knows best", nil,
+			[]pipelineSummary{ran(at(6).Add(6*time.Hour), map[string]int64{})},
+			control.Snapshot{Pipelines: []control.Pipeline{{Name: "other"}, {Name: "main", Settle: halfADay}}},
+			flow.Range{From: at(1), To: at(5)},
+		},
+		{
+			"what runs doesn't know yet", nil,
+			[]pipelineSummary{ran(at(6).Add(6*time.Hour), halfADay)},
+			control.Snapshot{Pipelines: []control.Pipeline{{Name: "main"}}},
+			flow.Range{From: at(1), To: at(5)},
+		},
+		{"a closed range has settled meanwhile", &to, []pipelineSummary{ran(at(3), halfADay)}, control.Snapshot{}, flow.Range{From: at(1), To: at(3)}},
+		{"a range that ends ahead", &ahead, []pipelineSummary{ran(at(6).Add(6*time.Hour), halfADay)}, control.Snapshot{}, flow.Range{From: at(1), To: at(5)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &config.Pipeline{Name: "main", Range: config.Range{From: at(1), To: tt.to}, Lag: 5 * time.Minute}
+			p.Source.Type = "rapid7-usage"
+			asked := askedOf(p, tt.runs, now)
+			ask := asker{streamsOf(p, tt.runs, tt.live), asked, horizonOf(p, asked, now)}
+			if diff := cmp.Diff(flow.NewRanges(tt.want), ask.of("usage")); diff != "" {
+				t.Errorf("asked of usage (-want +got):\n%s", diff)
+			}
+			if got := ask.streams["usage"].Granularity; got != day {
+				t.Errorf("granularity %s", got)
 			}
 		})
 	}

@@ -90,6 +90,11 @@ func (r *rig) example(root, format, id string, from, to time.Time, counts lineCo
 // eachLine calls f for each record in the data files below a folder, decoded from the format; the line is valid until f returns.
 // A folder that isn't there holds nothing.
 func eachLine(root, format string, f func([]byte)) error {
+	return eachRecord(root, format, func(_ string, line []byte) { f(line) })
+}
+
+// eachRecord is eachLine with the record's column timestamp as it stands, "" where there is none.
+func eachRecord(root, format string, f func(at string, line []byte)) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && path == root {
 			return nil
@@ -104,7 +109,7 @@ func eachLine(root, format string, f func([]byte)) error {
 	})
 }
 
-func fileLines(path, format string, f func([]byte)) error {
+func fileLines(path, format string, f func(at string, line []byte)) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -126,7 +131,7 @@ func fileLines(path, format string, f func([]byte)) error {
 	}
 	switch format {
 	case "raw":
-		return rawLines(in, f)
+		return rawLines(in, func(line []byte) { f("", line) })
 	case "ndjson":
 		return jsonLines(in, f)
 	default:
@@ -158,35 +163,36 @@ func rawLines(in io.Reader, f func([]byte)) error {
 	}
 }
 
-func jsonLines(in io.Reader, f func([]byte)) error {
+func jsonLines(in io.Reader, f func(at string, line []byte)) error {
 	return rawLines(in, func(line []byte) {
 		var record struct {
+			At   string  `json:"timestamp"`
 			Body *string `json:"body"`
 			Raw  []byte  `json:"body_raw"`
 		}
 		if err := json.Unmarshal(line, &record); err != nil {
-			f(fmt.Appendf(nil, "not JSON: %v: %s", err, line))
+			f("", fmt.Appendf(nil, "not JSON: %v: %s", err, line))
 			return
 		}
 		switch {
 		case record.Raw != nil:
-			f(record.Raw)
+			f(record.At, record.Raw)
 		case record.Body != nil:
-			f([]byte(*record.Body))
+			f(record.At, []byte(*record.Body))
 		default:
-			f(append([]byte("no body: "), line...))
+			f("", append([]byte("no body: "), line...))
 		}
 	})
 }
 
-func csvLines(in io.Reader, f func([]byte)) error {
+func csvLines(in io.Reader, f func(at string, line []byte)) error {
 	c := csv.NewReader(bufio.NewReaderSize(in, 1<<20))
 	head, err := c.Read()
 	if err != nil {
 		return err
 	}
-	body, raw := slices.Index(head, "body"), slices.Index(head, "body_raw")
-	if body < 0 || raw < 0 {
+	at, body, raw := slices.Index(head, "timestamp"), slices.Index(head, "body"), slices.Index(head, "body_raw")
+	if at < 0 || body < 0 || raw < 0 {
 		return fmt.Errorf("header %v", head)
 	}
 	c.ReuseRecord = true
@@ -203,10 +209,10 @@ func csvLines(in io.Reader, f func([]byte)) error {
 			if err := json.Unmarshal([]byte(`"`+row[raw]+`"`), &bytes); err != nil {
 				return err
 			}
-			f(bytes)
+			f(row[at], bytes)
 			continue
 		}
-		f([]byte(row[body]))
+		f(row[at], []byte(row[body]))
 	}
 }
 

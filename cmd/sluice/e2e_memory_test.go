@@ -305,7 +305,7 @@ func (r *rig) deadLetters() (out [][]byte) {
 		if strings.HasPrefix(filepath.Base(filepath.Dir(path)), "_") {
 			continue
 		}
-		err := fileLines(path, "raw", func(line []byte) {
+		err := fileLines(path, "raw", func(_ string, line []byte) {
 			var letter struct {
 				Record []byte `json:"record"`
 				Bytes  int64  `json:"bytes"`

@@ -67,11 +67,23 @@ func (r *rig) pipelineOf(name, source, format string, config obj) (obj, string) 
 	}, root
 }
 
-// shaky are faults that every source meets now and then.
-var shaky = vendorsim.Script{Seed: 3, Rules: []vendorsim.Rule{
-	{Name: "busy", Every: 5, Fault: vendorsim.Fault{Status: 503}},
-	{Name: "cut", Every: 7, Fault: vendorsim.Fault{CutAfter: vendorsim.At(3000), Reset: true}},
-}}
+// shaky are faults that every source meets now and then below its path.
+func shaky(path string) vendorsim.Script {
+	return vendorsim.Script{Seed: 3, Rules: []vendorsim.Rule{
+		{Name: "busy", Path: path, Every: 3, Times: 2, Fault: vendorsim.Fault{Status: 503}},
+		{Name: "cut", Path: path, Every: 2, Times: 2, Fault: vendorsim.Fault{CutAfter: vendorsim.At(20), Reset: true}},
+	}}
+}
+
+// mustBeShaky requires that both faults happened.
+func (r *rig) mustBeShaky() {
+	r.t.Helper()
+	for name, n := range r.faults("busy", "cut") {
+		if n == 0 {
+			r.t.Errorf("the fault %q never happened", name)
+		}
+	}
+}
 
 // TestEverySourceHoldsWhatWasServed runs each source against a shaky vendor into every format and compares what arrived with what
 // was served, the awkward log included, byte for byte; a second run asks for nothing.
@@ -81,13 +93,17 @@ func TestEverySourceHoldsWhatWasServed(t *testing.T) {
 		obj{"key": vendorsim.SeedOddProject, "id": vendorsim.SeedOddProjectID},
 		obj{"key": vendorsim.SeedEmptyProject, "id": vendorsim.SeedEmptyProjectID},
 	}
-	for _, tt := range []struct{ source, format string }{
-		{"rapid7-download", "csv"}, {"logentries", "ndjson"}, {"logentries", "csv"}, {"elsa", "ndjson"}, {"elsa", "csv"},
+	for _, tt := range []struct{ source, format, path string }{
+		{"rapid7-download", "csv", "/download/"},
+		{"logentries", "ndjson", "/query/"},
+		{"logentries", "csv", "/query/"},
+		{"elsa", "ndjson", "/api/v1/"},
+		{"elsa", "csv", "/api/v1/"},
 	} {
 		t.Run(tt.source+" "+tt.format, func(t *testing.T) {
 			t.Parallel()
 			r := sourcesRig(t, func(o *vendorsim.Options) {
-				o.Faults, o.Query.Immediate = shaky, true
+				o.Faults, o.Query.Immediate = shaky(tt.path), true
 				o.Elsa.Order, o.Elsa.Entries = vendorsim.MixedOrder, 3
 			})
 			config := obj{"logs": r.logs}
@@ -102,6 +118,7 @@ func TestEverySourceHoldsWhatWasServed(t *testing.T) {
 			} else {
 				r.mustHold(root, tt.format, r.from, r.to)
 			}
+			r.mustBeShaky()
 			before := r.sim.Stats().Budgeted
 			r.run(0, "run").mustSay("nothing to do")
 			if asked := r.sim.Stats().Budgeted - before; tt.source != "logentries" && asked > 0 {
@@ -164,13 +181,21 @@ func bodyOf(t testing.TB, f vendorsim.Field) string {
 // TestUsageHoldsWhatWasTold compares figures with the lines that they count.
 func TestUsageHoldsWhatWasTold(t *testing.T) {
 	t.Parallel()
-	r := sourcesRig(t, func(o *vendorsim.Options) { o.Faults = shaky })
+	r := sourcesRig(t, func(o *vendorsim.Options) { o.Faults = shaky("/usage/") })
 	p, root := r.pipelineOf("usage", "rapid7-usage", "ndjson", obj{})
 	r.only(p)
 	r.run(0, "run")
+	r.mustHoldFigures(root)
+	r.mustBeShaky()
+}
+
+// mustHoldFigures requires that the usage stream of a root, in NDJSON, holds the figure of every day of the range, each once.
+func (r *rig) mustHoldFigures(root string) {
+	r.t.Helper()
+	t := r.t
 	want := map[string]int64{}
 	for _, id := range r.logs {
-		for day := r.from; day.Before(r.to); day = day.AddDate(0, 0, 1) {
+		for day := r.from; !day.AddDate(0, 0, 1).After(r.to); day = day.AddDate(0, 0, 1) {
 			if n := r.sim.DayBytes(id, day); n > 0 {
 				want[id+" "+day.Format(time.DateOnly)] = n
 			}

@@ -65,7 +65,7 @@ func codeOf(err error) int {
 		return code.code
 	case errors.Is(err, ledger.ErrLocked):
 		return exitLocked
-	case errors.As(err, &problems), errors.As(err, &missing), errors.Is(err, pipeline.ErrNoClock):
+	case errors.As(err, &problems), errors.As(err, &missing), errors.Is(err, pipeline.ErrNoClock), errors.Is(err, pipeline.ErrFirstRun):
 		return exitUsage
 	}
 	return exitFailed

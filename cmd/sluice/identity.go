@@ -19,7 +19,7 @@ func knownSink(ctx context.Context, l *ledger.Ledger, c *config.Config, p *confi
 	if err != nil {
 		return info, false, err
 	}
-	if root := sinkRoot(s.Config.JSON, c.Dir); root != "" {
+	if root := sinkRoot(s.Config.JSON, c.Dir, p); root != "" {
 		identity, owned := sinkOwner(root)
 		for _, k := range all {
 			if owned && k.Identity == identity || !owned && k.Location == root {
@@ -28,8 +28,11 @@ func knownSink(ctx context.Context, l *ledger.Ledger, c *config.Config, p *confi
 		}
 		return ledger.SinkInfo{Identity: identity, Pipeline: p.Name, Name: s.Name, Type: s.Type, Location: root}, owned, nil
 	}
+	if d, err := sinkDefinition(s.Type); err == nil && d.OneRun {
+		return info, false, nil // it is another one in each run
+	}
 	for _, k := range all {
-		if k.Pipeline == p.Name && k.Name == s.Name && k.Type == s.Type && k.Memory {
+		if k.Pipeline == p.Name && k.Name == s.Name && k.Type == s.Type {
 			return k, true, nil
 		}
 	}
@@ -37,7 +40,7 @@ func knownSink(ctx context.Context, l *ledger.Ledger, c *config.Config, p *confi
 }
 
 // sinkRoot is the real path of the folder that a sink's settings name, empty for sinks without one.
-func sinkRoot(settings json.RawMessage, base string) string {
+func sinkRoot(settings json.RawMessage, base string, p *config.Pipeline) string {
 	var folder struct {
 		Path string `json:"path"`
 	}
@@ -45,7 +48,7 @@ func sinkRoot(settings json.RawMessage, base string) string {
 	if json.Unmarshal(settings, &folder) != nil || folder.Path == "" {
 		return ""
 	}
-	root := folder.Path
+	root := config.ExpandRoot(folder.Path, p)
 	if !filepath.IsAbs(root) {
 		root = filepath.Join(base, root)
 	}
@@ -62,8 +65,8 @@ func sinkRoot(settings json.RawMessage, base string) string {
 
 // checkPlace refuses to open a sink at a place where the ledger knows one that isn't there: opening would make an empty
 // sink in an unmounted folder's place, and ask for everything again.
-func (h *host) checkPlace(ctx context.Context, c sinks.Config) error {
-	root := sinkRoot(c.Settings, c.Base)
+func (h *host) checkPlace(ctx context.Context, p *config.Pipeline, c sinks.Config) error {
+	root := sinkRoot(c.Settings, c.Base, p)
 	if root == "" {
 		return nil
 	}

@@ -90,6 +90,9 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 		if !chosen(sel.sinks, s.Name) {
 			continue
 		}
+		if len(takenBy(s, p.streams)) == 0 {
+			continue // --stream leaves none of its streams
+		}
 		info, known, err := knownSink(ctx, l.ledger, l.config, p.config, s)
 		if err != nil {
 			return err
@@ -104,10 +107,10 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 			l.log.Warn(fmt.Sprintf("%s: the ledger knows nothing of sink %s, which is there: `sluice run` reads its commit log first, so less may be missing",
 				p.config.Name, s.Name))
 		}
-		p.run.Sinks = append(p.run.Sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: closedSink{identity: identity}})
+		p.run.Sinks = append(p.run.Sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: closedSink{identity: identity}, Streams: s.Streams})
 	}
 	if len(p.run.Sinks) == 0 {
-		return usageError(fmt.Errorf("--sink leaves none of its sinks"))
+		return usageError(fmt.Errorf("--sink and --stream leave none of its sinks"))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,20 +95,32 @@ func (v *previewer) run(ctx context.Context) error {
 		return err
 	}
 	defer src.Close()
-	asked, err := v.rangeOf(ctx, src)
+	now, err := v.now(ctx, src)
 	if err != nil {
 		return err
 	}
+	horizon := now.Add(-v.config.Lag).Truncate(time.Millisecond)
+	asked := v.asked(horizon)
 	if asked.Empty() {
 		v.app.say("the range is empty: nothing of it is closed yet")
 		return nil
 	}
-	windows := previewWindows(asked)
-	for _, window := range windows {
+	windows := map[string][]flow.Range{}
+	longest := 0
+	for name, s := range v.config.Streams {
+		windows[name] = previewWindows(s, s.Asks(asked, horizon), now)
+		longest = max(longest, len(windows[name]))
+	}
+	// The newest of every partition first, then what lies before it.
+	for n := range longest {
 		for _, p := range v.config.Partitions {
+			if n >= len(windows[p.Stream]) {
+				continue
+			}
 			if v.left == 0 {
 				return nil
 			}
+			window := windows[p.Stream][n]
 			if v.requests == previewRequests {
 				v.app.say("stopped after %d requests, at %s; --from and --to look elsewhere", v.requests, shortTime(window.To))
 				return nil
@@ -117,43 +130,79 @@ func (v *previewer) run(ctx context.Context) error {
 			}
 		}
 	}
+	v.explain(windows)
 	return nil
 }
 
-// rangeOf is the asked range up to the vendor's now minus lag.
-func (v *previewer) rangeOf(ctx context.Context, src pipeline.Source) (flow.Range, error) {
-	now := time.Now()
-	if !v.config.HostClock {
-		var err error
-		if now, err = src.Now(ctx); err != nil {
-			return flow.Range{}, fmt.Errorf("vendor's clock: %w", err)
+// explain says of streams that were asked for nothing why that is so.
+func (v *previewer) explain(windows map[string][]flow.Range) {
+	told := map[string]bool{}
+	for _, p := range v.config.Partitions {
+		if told[p.Stream] || len(windows[p.Stream]) > 0 {
+			continue
+		}
+		told[p.Stream] = true
+		switch s := v.config.Streams[p.Stream]; {
+		case s.Snapshot:
+			v.app.say("%s: a snapshot tells what is now, and the range doesn't hold today's", p.Stream)
+		case s.Settle > 0:
+			v.app.say("%s: nothing of the range has settled yet: that takes %s and the lag", p.Stream, shortDuration(s.Settle))
+		default:
+			v.app.say("%s: the range holds no whole %s yet", p.Stream, shortDuration(s.Granularity))
 		}
 	}
-	r := flow.Range{From: v.config.From, To: now.UTC().Add(-v.config.Lag).Truncate(time.Millisecond)}
+}
+
+// now is the vendor's.
+func (v *previewer) now(ctx context.Context, src pipeline.Source) (time.Time, error) {
+	if v.config.HostClock {
+		return time.Now().UTC(), nil
+	}
+	now, err := src.Now(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("vendor's clock: %w", err)
+	}
+	return now.UTC(), nil
+}
+
+// asked is the asked range up to the horizon.
+func (v *previewer) asked(horizon time.Time) flow.Range {
+	r := flow.Range{From: v.config.From, To: horizon}
 	if !v.config.To.IsZero() && v.config.To.Before(r.To) {
 		r.To = v.config.To
 	}
 	if v.config.Last > 0 {
 		r.From = r.To.Add(-v.config.Last)
 	}
-	return r, nil
+	return r
 }
 
-// previewWindows cuts a range into windows that grow backwards from its end, none across a UTC day: an hour, four,
-// sixteen, then days.
-func previewWindows(r flow.Range) []flow.Range {
+// previewWindows cuts what is asked of a stream into windows that grow backwards from its end, none across a UTC day: an hour, four,
+// sixteen, then days, all of them whole multiples of the stream's granularity. Of snapshots only today's can be had.
+func previewWindows(s pipeline.Stream, asks flow.Ranges, now time.Time) []flow.Range {
 	var out []flow.Range
-	width := time.Hour
-	for to := r.To; to.After(r.From) && len(out) <= previewRequests; width = min(4*width, 24*time.Hour) {
-		from := to.Add(-width)
-		if day := flow.Day(to.Add(-time.Millisecond)); from.Before(day) {
-			from = day
+	if s.Snapshot {
+		if n := len(asks); n > 0 && !asks[n-1].From.Before(flow.Day(now)) {
+			out = append(out, asks[n-1])
 		}
-		if from.Before(r.From) {
-			from = r.From
+		return out
+	}
+	for _, r := range slices.Backward(asks) {
+		width := time.Hour
+		if g := s.Granularity; g > 0 {
+			width = (width + g - 1) / g * g
 		}
-		out = append(out, flow.Range{From: from, To: to})
-		to = from
+		for to := r.To; to.After(r.From) && len(out) <= previewRequests; width = min(4*width, 24*time.Hour) {
+			from := to.Add(-width)
+			if day := flow.Day(to.Add(-time.Millisecond)); from.Before(day) {
+				from = day
+			}
+			if from.Before(r.From) {
+				from = r.From
+			}
+			out = append(out, flow.Range{From: from, To: to})
+			to = from
+		}
 	}
 	return out
 }
@@ -195,10 +244,15 @@ func (v *previewer) read(ctx context.Context, src pipeline.Source, s flow.Slice)
 	return nil
 }
 
-// cutShort lets a read that met the vendor's cap be enough: a preview needs no complete slice.
+// cutShort lets a read that met the vendor's cap be enough: a preview needs no complete slice. What the vendor no longer has is
+// told, and doesn't end the preview.
 func (v *previewer) cutShort(err error) error {
 	var truncated *flow.Truncated
-	if errors.As(err, &truncated) || fault.KindOf(err) == fault.NotYet {
+	switch kind := fault.KindOf(err); {
+	case errors.As(err, &truncated), kind == fault.NotYet:
+		return nil
+	case kind == fault.Unavailable:
+		v.app.say("unavailable: %s", err)
 		return nil
 	}
 	return err

@@ -141,7 +141,7 @@ func (h *host) rebuildSink(ctx context.Context, p *assembled, s config.Sink) (do
 	if err != nil {
 		return false, err
 	}
-	c, err := h.sinkConfig(p.config, s, p.streams)
+	c, err := h.sinkConfig(p.config, s, takenBy(s, p.streams))
 	if err != nil {
 		return false, err
 	}

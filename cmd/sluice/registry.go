@@ -13,7 +13,9 @@ import (
 	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/kafka"
 	"github.com/sluice-io/sluice/sinks/stdout"
+	"github.com/sluice-io/sluice/sinks/syslog"
 )
 
 // version is set by the linker for releases.
@@ -37,7 +39,12 @@ func builtinSources() []plugins.Definition {
 
 // builtinSinks are the sinks inside this binary.
 func builtinSinks() []sinks.Definition {
-	return []sinks.Definition{file.Definition, stdout.Definition}
+	return []sinks.Definition{
+		file.Definition,
+		kafka.Definition,
+		stdout.Definition,
+		syslog.Definition,
+	}
 }
 
 // registry is what a config file may name.

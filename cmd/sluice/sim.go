@@ -43,8 +43,9 @@ func (a *app) simCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sim",
 		Short: "Simulate the vendors' APIs on this machine",
-		Long: "sim serves the APIs of Rapid7 Log Search (download, query, management, usage) and of ELSA as documented, with seeded lines of\n" +
-			"its own, until SIGINT or SIGTERM. It prints its base URL, its keys and what it holds; each request is logged at --log-level debug.",
+		Long: "sim serves the APIs of Rapid7 Log Search (downloads, queries, usage, lists) and of NAVER Cloud ELSA as documented, with seeded\n" +
+			"lines of its own, until SIGINT or SIGTERM. It prints its base URL, its keys, logs and projects; each request is logged at\n" +
+			"--log-level debug.",
 		Example: "  sluice sim --listen 127.0.0.1:8514\n  sluice sim --bulk 1GiB --days 1\n  sluice sim --faults faults.json --requests 20 --window 1s",
 		Args:    exactArgs(0),
 		RunE:    func(c *cobra.Command, _ []string) error { return a.sim(c.Context(), f) },
@@ -166,7 +167,7 @@ func (f simFlags) addLogs(o *vendorsim.Options, start time.Time) (err error) {
 	default:
 		seed := vendorsim.SeedOptions{Seed: f.seed, Start: start, Days: f.days, Lines: f.lines}
 		o.Logs, o.Elsa.Projects = vendorsim.Seeded(seed), vendorsim.SeededProjects(seed)
-		vendorsim.SeededAccount(o)
+		vendorsim.SeededDirectory(o)
 	}
 	return nil
 }
@@ -190,17 +191,17 @@ type simLog struct {
 }
 
 type simStarted struct {
-	V         int      `json:"v"`
-	TS        string   `json:"ts"`
-	Event     string   `json:"event"` // "sim_started"
-	BaseURL   string   `json:"base_url"`
-	APIKey    string   `json:"api_key"`
-	PID       int      `json:"pid"`
-	Logs      []simLog `json:"logs"`
-	Logsets   []simLog `json:"logsets,omitempty"`
-	AccountID string   `json:"account_id,omitempty"`
-	OwnerID   string   `json:"owner_key_id,omitempty"`
-	OwnerKey  string   `json:"owner_key,omitempty"`
+	V       int      `json:"v"`
+	TS      string   `json:"ts"`
+	Event   string   `json:"event"` // "sim_started"
+	BaseURL string   `json:"base_url"`
+	APIKey  string   `json:"api_key"`
+	PID     int      `json:"pid"`
+	Logs    []simLog `json:"logs"`
+	// Of the account's owner; empty without one.
+	OwnerKey   string `json:"owner_key,omitempty"`
+	OwnerKeyID string `json:"owner_key_id,omitempty"`
+	AccountID  string `json:"account_id,omitempty"`
 	// Of ELSA.
 	AccessKey string       `json:"access_key"`
 	SecretKey string       `json:"secret_key"`
@@ -217,11 +218,8 @@ func (a *app) printSim(base, key string, o vendorsim.Options) error {
 	if a.json {
 		line := simStarted{
 			V: 1, TS: stamp(time.Now()), Event: "sim_started", BaseURL: base, APIKey: key, PID: os.Getpid(),
-			AccountID: o.Owner.Account, OwnerID: o.Owner.KeyID, OwnerKey: o.Owner.Key,
+			OwnerKey: o.Owner.Key, OwnerKeyID: o.Owner.KeyID, AccountID: o.Owner.Account,
 			AccessKey: vendorsim.DemoAccessKey, SecretKey: vendorsim.DemoSecretKey, Projects: []simProject{},
-		}
-		for _, l := range o.Logsets {
-			line.Logsets = append(line.Logsets, simLog{l.ID, l.Name})
 		}
 		for _, l := range o.Logs {
 			line.Logs = append(line.Logs, simLog{l.ID, l.Name})
@@ -236,8 +234,8 @@ func (a *app) printSim(base, key string, o vendorsim.Options) error {
 	for _, l := range o.Logs {
 		rows = append(rows, []string{"log", l.ID + "  " + l.Name})
 	}
-	for _, l := range o.Logsets {
-		rows = append(rows, []string{"logset", l.ID + "  " + l.Name})
+	for _, s := range o.Logsets {
+		rows = append(rows, []string{"logset", s.ID + "  " + s.Name})
 	}
 	if o.Owner.Account != "" {
 		rows = append(rows, []string{"account_id", o.Owner.Account}, []string{"owner_key_id", o.Owner.KeyID}, []string{"owner_key", o.Owner.Key})

@@ -149,7 +149,7 @@ func (a *app) status(ctx context.Context, names []string) error {
 	if l != nil {
 		defer l.Close()
 		for _, p := range chosen {
-			s, err := readStatus(ctx, l, c, p)
+			s, err := readStatus(ctx, l, c, p, snapshot)
 			if err != nil {
 				return failedError(fmt.Errorf("%s: %w", p.Name, err))
 			}
@@ -160,8 +160,8 @@ func (a *app) status(ctx context.Context, names []string) error {
 	return nil
 }
 
-// readStatus reads what the ledger knows of a pipeline's sinks.
-func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *config.Pipeline) (pipelineStatus, error) {
+// readStatus reads what the ledger knows of a pipeline's sinks; live is what runs, if anything does.
+func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *config.Pipeline, live control.Snapshot) (pipelineStatus, error) {
 	out := pipelineStatus{V: 1, TS: stamp(time.Now()), Event: "pipeline_status", Pipeline: p.Name, Source: p.Source.Type}
 	runs, err := l.LastRuns(ctx, p.Name, recentRuns)
 	if err != nil {
@@ -170,7 +170,10 @@ func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *conf
 	if len(runs) > 0 {
 		out.LastRun = &lastRun{stamp(runs[0].Start), stamp(runs[0].End), runs[0].Exit, runs[0].Summary}
 	}
-	out.asked = askedOf(p, runs, time.Now())
+	summaries := summariesOf(runs)
+	now := time.Now()
+	out.asked = askedOf(p, summaries, now)
+	ask := asker{streams: streamsOf(p, summaries, live), asked: out.asked, horizon: horizonOf(p, out.asked, now)}
 	if !out.asked.Empty() {
 		out.From, out.To = out.asked.From.Format(flow.Layout), out.asked.To.Format(flow.Layout)
 	}
@@ -180,9 +183,13 @@ func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *conf
 		if err != nil {
 			return out, err
 		}
-		one.Location, one.Remembers = info.Location, info.Memory || info.Location != ""
+		d, err := sinkDefinition(s.Type)
+		if err != nil {
+			return out, err
+		}
+		one.Location, one.Remembers = info.Location, !d.OneRun
 		if known {
-			if err := one.read(ctx, l, info.Identity, streamsOf(p), out.asked); err != nil {
+			if err := one.read(ctx, l, info.Identity, ask); err != nil {
 				return out, err
 			}
 		}
@@ -195,15 +202,21 @@ func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *conf
 // recentRuns are looked at for the end of the asked range: flags may have narrowed the last one.
 const recentRuns = 10
 
-// askedOf is the asked range as far as it is known without the vendor: up to where recent runs asked, else to this
-// machine's clock minus lag.
-func askedOf(p *config.Pipeline, runs []ledger.Run, now time.Time) flow.Range {
-	var to time.Time
+func summariesOf(runs []ledger.Run) (out []pipelineSummary) {
 	for _, r := range runs {
 		var s pipelineSummary
-		if json.Unmarshal(r.Summary, &s) != nil {
-			continue
+		if json.Unmarshal(r.Summary, &s) == nil {
+			out = append(out, s)
 		}
+	}
+	return out
+}
+
+// askedOf is the asked range as far as it is known without the vendor: up to where recent runs asked, else to this
+// machine's clock minus lag.
+func askedOf(p *config.Pipeline, runs []pipelineSummary, now time.Time) flow.Range {
+	var to time.Time
+	for _, s := range runs {
 		if t, err := time.Parse(flow.Layout, s.To); err == nil && t.After(to) {
 			to = t
 		}
@@ -221,9 +234,18 @@ func askedOf(p *config.Pipeline, runs []ledger.Run, now time.Time) flow.Range {
 	return r
 }
 
-// streamsOf says what the pipeline's source may be asked for, as far as its definition tells. How long figures settle depends on
-// settings that are only known to the process.
-func streamsOf(p *config.Pipeline) map[string]pipeline.Stream {
+// horizonOf is the vendor's now minus lag, as far as it is known without the vendor: where an open range ends, else this machine's.
+func horizonOf(p *config.Pipeline, asked flow.Range, now time.Time) time.Time {
+	horizon := now.UTC().Add(-p.Lag).Truncate(time.Millisecond)
+	if isOpen := p.Range.To == nil || !asked.To.Equal(*p.Range.To); isOpen || horizon.Before(asked.To) {
+		return asked.To
+	}
+	return horizon
+}
+
+// streamsOf says what the pipeline's source may be asked for: by its definition and, because it follows from settings that only the
+// process reads, by what the process that runs or that ran last said of how long its streams settle.
+func streamsOf(p *config.Pipeline, runs []pipelineSummary, live control.Snapshot) map[string]pipeline.Stream {
 	out := map[string]pipeline.Stream{}
 	d, err := sourceDefinition(p.Source.Type)
 	if err != nil {
@@ -232,16 +254,45 @@ func streamsOf(p *config.Pipeline) map[string]pipeline.Stream {
 	for _, s := range d.Streams {
 		out[s.Name] = pipeline.Stream{Snapshot: s.Kind == plugins.Snapshot, Granularity: s.Granularity}
 	}
+	for name, ms := range settledBy(p.Name, runs, live) {
+		if s, ok := out[name]; ok {
+			s.Settle = time.Duration(ms) * time.Millisecond
+			out[name] = s
+		}
+	}
 	return out
 }
 
-func (s *sinkStatus) read(ctx context.Context, l *ledger.Ledger, identity string, streams map[string]pipeline.Stream, asked flow.Range) error {
+func settledBy(pipeline string, runs []pipelineSummary, live control.Snapshot) map[string]int64 {
+	for _, p := range live.Pipelines {
+		if p.Name == pipeline && p.Settle != nil {
+			return p.Settle
+		}
+	}
+	for _, s := range runs {
+		if s.Settle != nil {
+			return s.Settle
+		}
+	}
+	return nil
+}
+
+// asker knows what is asked of each stream.
+type asker struct {
+	streams map[string]pipeline.Stream
+	asked   flow.Range
+	horizon time.Time
+}
+
+func (a asker) of(stream string) flow.Ranges { return a.streams[stream].Asks(a.asked, a.horizon) }
+
+func (s *sinkStatus) read(ctx context.Context, l *ledger.Ledger, identity string, ask asker) error {
 	partitions, err := l.Partitions(ctx, identity)
 	if err != nil {
 		return err
 	}
 	for _, p := range partitions {
-		one, err := readPartition(ctx, l, identity, p, streams[p.Stream].Asks(asked, asked.To))
+		one, err := readPartition(ctx, l, identity, p, ask.of(p.Stream))
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -47,13 +48,25 @@ type pipelineSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
+	Settle      map[string]int64  `json:"settle,omitzero"` // by stream: how much longer than the lag its ranges are left alone, in ms
 	Counters    map[string]uint64 `json:"counters,omitempty"`
 	Error       string            `json:"error,omitempty"`
 	Hint        string            `json:"hint,omitempty"`
 	Gaps        []gapSummary      `json:"gaps,omitempty"`
 	Faults      []faultSummary    `json:"faults,omitempty"`
+	Sinks       []sinkSummary     `json:"sinks,omitempty"`
 
 	snapshots bool // of every stream: a millisecond of log time is one
+}
+
+// sinkSummary is how a sink stood at the end; Missing is the log time that it lacks.
+type sinkSummary struct {
+	Name    string `json:"name"`
+	State   string `json:"state"` // "up", "opening", "down", "given up"
+	Since   string `json:"since,omitempty"`
+	Missing int64  `json:"missing"`
+	Error   string `json:"error,omitempty"`
+	Hint    string `json:"hint,omitempty"`
 }
 
 type gapSummary struct {
@@ -132,6 +145,7 @@ func (l *liveRun) summarise() pipelineSummary {
 	}
 	if l.assembled != nil {
 		p.Requests = l.assembled.requests.granted.Load()
+		p.Settle = settleOf(l.assembled.run.Streams)
 	}
 	s := l.summary
 	if s == nil {
@@ -153,12 +167,30 @@ func (l *liveRun) summarise() pipelineSummary {
 			p.Gaps = append(p.Gaps, gapOf(part.Partition, g))
 		}
 	}
+	for _, k := range s.Sinks {
+		one := sinkSummary{Name: k.Name, State: k.State, Missing: k.Left.Milliseconds(), Error: k.Error, Hint: k.Hint}
+		if !k.Since.IsZero() {
+			one.Since = stamp(k.Since)
+		}
+		p.Sinks = append(p.Sinks, one)
+	}
 	for _, f := range s.Faults {
 		p.Faults = append(p.Faults, faultSummary{
 			gapOf(f.Slice.Partition, f.Slice.Range()), f.Slice.ID.String(), f.Kind.String(), f.Quarantined, f.Message, f.Hint,
 		})
 	}
 	return p
+}
+
+// settleOf returns how long the streams settle that do, in milliseconds: what the process says by its settings. It isn't nil.
+func settleOf(streams map[string]pipeline.Stream) map[string]int64 {
+	out := map[string]int64{}
+	for name, s := range streams {
+		if s.Settle > 0 {
+			out[name] = s.Settle.Milliseconds()
+		}
+	}
+	return out
 }
 
 // report prints the summary, writes it to the file if one was asked for, and keeps it in the ledger.
@@ -230,6 +262,19 @@ func (t runSummary) print(w io.Writer, l *logging) {
 		sort.Strings(names)
 		for _, n := range names {
 			fmt.Fprintf(&b, "  %s: %d\n", strings.ReplaceAll(n, "_", " "), p.Counters[n])
+		}
+		for _, k := range p.Sinks {
+			if k.State == pipeline.SinkUp || k.Missing == 0 {
+				continue
+			}
+			fmt.Fprintf(&b, "  sink %s: %s", k.Name, k.State)
+			if k.Since != "" {
+				fmt.Fprintf(&b, " since %s", k.Since)
+			}
+			fmt.Fprintf(&b, ", lacks %s, which the next run sends: %s\n", span(k.Missing), k.Error)
+			if k.Hint != "" && !strings.Contains(k.Error, k.Hint) {
+				fmt.Fprintf(&b, "    %s\n", k.Hint)
+			}
 		}
 		said := p.Error
 		for n, f := range p.Faults {

@@ -11,6 +11,7 @@ package config
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -41,6 +42,7 @@ type Pipeline struct {
 	Name       string
 	Source     Source
 	Streams    []string // never empty: the source's main streams if the file names none
+	Labels     map[string]string
 	Range      Range
 	Lag        time.Duration // nothing later than the clock minus this is asked for
 	Clock      string        // "" is the vendor's, ClockHost this machine's
@@ -90,9 +92,21 @@ type Sink struct {
 	Name      string // the type if the file gives none
 	Type      string // a key of Registry.Sinks
 	Config    Settings
-	OnFailure string   // "block": the pipeline waits for the sink
-	Position  Position // of the sink in the file
+	Streams   []string // of the pipeline's; never empty
+	OnFailure string   // OnFailureBlock or OnFailureDetach
+	// DetachAfter is how long one call of a sink that may be left behind may take.
+	DetachAfter time.Duration
+	Position    Position // of the sink in the file
 }
+
+// What the others of a pipeline do when a sink fails.
+const (
+	OnFailureBlock  = "block"  // wait for it
+	OnFailureDetach = "detach" // go on; it catches up
+)
+
+// Takes reports whether a sink is given a stream.
+func (s *Sink) Takes(stream string) bool { return slices.Contains(s.Streams, stream) }
 
 // Retry bounds how often a slice is tried in one run, and the longest pause between two tries.
 type Retry struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // section is a mapping that was decoded by its keys. Values that were wrong are left out, as keys that weren't given:
@@ -23,6 +24,7 @@ type value struct {
 	time     Time
 	slice    Slice
 	names    []located
+	labels   map[string]string
 	section  *section
 	sections []*section
 	raw      *node // settings
@@ -124,6 +126,8 @@ func (d *decoder) value(k *key, n *node, path string) (v value, ok bool) {
 		return v, true
 	case aNameList:
 		return d.names(k, n, path)
+	case aLabels:
+		return d.labels(k, n, path)
 	}
 	if n.kind == list || n.kind == mapping || n.kind == null {
 		d.wrongType(n, path, k.expects())
@@ -201,19 +205,11 @@ func (k *key) scalar(n *node, v *value) error {
 	return nil
 }
 
-// refusedChoices are values that a later version knows, by key.
-var refusedChoices = map[string]map[string]string{
-	"on_failure": {"detach": "going on without a failed sink " + laterFile},
-}
-
 func (k *key) chosen(s string) error {
 	for _, c := range k.choices {
 		if c == s {
 			return nil
 		}
-	}
-	if why := refusedChoices[k.name][s]; why != "" {
-		return fmt.Errorf("%q is not in this version: %s", s, why)
 	}
 	if k.name == "listen" {
 		return fmt.Errorf("not in this version: an address for console and metrics %s; remove the key", laterFile)
@@ -299,6 +295,41 @@ func (d *decoder) names(k *key, n *node, path string) (v value, ok bool) {
 			seen[item.text] = true
 			v.names = append(v.names, located{item.text, item.pos})
 		}
+	}
+	return v, ok
+}
+
+// labels decodes names with a text each.
+func (d *decoder) labels(k *key, n *node, path string) (v value, ok bool) {
+	if n.kind != mapping {
+		d.wrongType(n, path, k.expects())
+		return v, false
+	}
+	v.labels = map[string]string{}
+	ok = true
+	for _, e := range n.keys {
+		at := joinPath(path, e.name)
+		why, pos := "", e.value.pos
+		switch {
+		case !labelPattern.MatchString(e.name):
+			why, pos = strconv.Quote(shorten(e.name))+" is not a label's name: use a-z, 0-9 and _, at most 63", e.pos
+		case e.value.kind == list || e.value.kind == mapping || e.value.kind == null:
+			why, pos = "a label is a text, not "+e.value.kind.String(), e.pos
+		case e.value.kind != text:
+			why = fmt.Sprintf("%s is %s, not text: put it in quotes", strconv.Quote(shorten(e.value.text)), e.value.kind)
+		case strings.Contains(e.value.text, "${"):
+			why = "placeholders such as ${env:X} work only in the settings of sources and sinks"
+		case e.value.text == "" || len(e.value.text) > maxLabel:
+			why = fmt.Sprintf("a label's text has 1 to %d bytes, not %d", maxLabel, len(e.value.text))
+		case strings.ContainsFunc(e.value.text, unicode.IsControl):
+			why = "a label's text holds no control characters"
+		}
+		if why != "" {
+			d.add(pos, at, why, "")
+			ok = false
+			continue
+		}
+		v.labels[e.name] = e.value.text
 	}
 	return v, ok
 }

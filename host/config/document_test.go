@@ -157,7 +157,7 @@ func TestSchema(t *testing.T) {
 		{"size", "window: 64MiB", "window: 64QB"},
 		{"duration", "max_backoff: 2m", "max_backoff: 2 minutes"},
 		{"time", "{from: 2026-11-01}", "{from: yesterday}"},
-		{"choice", "on_failure: block", "on_failure: detach"},
+		{"choice", "on_failure: block", "on_failure: forget"},
 		{"later", "    lag: 5m\n", "    follow: {every: 15m}\n"},
 		{"stream", "streams: [events]", "streams: [event]"},
 		{"name", "name: prod", "name: Prod"},

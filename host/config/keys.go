@@ -24,6 +24,7 @@ const (
 	aSection
 	aSectionList
 	aSettings
+	aLabels
 )
 
 // key is one row of the table from which the decoder, the JSON Schema and the documentation are made.
@@ -46,7 +47,13 @@ const (
 	noSettings = "the type's own settings"
 )
 
-var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+var (
+	namePattern  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	labelPattern = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+)
+
+// maxLabel is the most bytes of a label's value: it becomes part of names of folders, topics and tables.
+const maxLabel = 200
 
 // fileKeys is the whole file. Its order is that of the documentation.
 func fileKeys() []key {
@@ -63,6 +70,7 @@ func fileKeys() []key {
 				{name: "config", typ: aSettings, doc: noSettings + ": see `sluice plugin describe TYPE`"},
 			}},
 			{name: "streams", typ: aNameList, doc: "streams of the source; default: its main stream"},
+			{name: "labels", typ: aLabels, doc: "names with a text each, such as `{tenant: acme}`, that sinks may put into the names of what they write to, as `{labels.tenant}`"},
 			{name: "range", typ: aSection, required: true, doc: "the time that is asked for: `from`, with or without `to`, or `last`", keys: []key{
 				{name: "from", typ: aTime, doc: "first millisecond that is asked for"},
 				{name: "to", typ: aTime, doc: "first millisecond that is not; left out: up to now minus `lag`"},
@@ -76,11 +84,13 @@ func fileKeys() []key {
 				{name: "parallel", typ: aCount, def: "2", min: 1, max: 1024, doc: "slices at a time"},
 				{name: "slice", typ: aSlice, def: "auto", doc: "what a slice should hold: `auto`, a duration from 1s to 1d, or a size from 1MB to 1TiB"},
 			}},
-			{name: "sinks", typ: aSectionList, required: true, doc: "where the records go; each sink gets all of them", keys: []key{
+			{name: "sinks", typ: aSectionList, required: true, doc: "where the records go; each sink gets all of them, or the streams that it names", keys: []key{
 				{name: "name", typ: aName, doc: "names the sink in commands and logs; unique in the pipeline; default: the type"},
 				{name: "type", typ: aName, required: true, doc: "the sink: `file`, `stdout`"},
 				{name: "config", typ: aSettings, doc: noSettings},
-				{name: "on_failure", typ: aChoice, def: "block", choices: []string{"block"}, doc: "`block`: the pipeline waits for this sink"},
+				{name: "streams", typ: aNameList, doc: "those of the pipeline's streams that this sink gets; default: all of them"},
+				{name: "on_failure", typ: aChoice, def: "block", choices: []string{OnFailureBlock, OnFailureDetach}, doc: "`block`: the pipeline waits for this sink; `detach`: the others go on without it and it catches up later"},
+				{name: "detach_after", typ: aDuration, def: "30s", min: int64(time.Millisecond), max: int64(time.Hour), doc: "how long one call of a sink with `on_failure: detach` may take before the others go on without it"},
 			}},
 			{name: "retry", typ: aSection, doc: "what happens after a failure that may pass", keys: []key{
 				{name: "attempts", typ: aCount, def: "8", min: 1, max: 1000, doc: "tries of a slice in one run; then it is quarantined until the next"},
@@ -91,7 +101,6 @@ func fileKeys() []key {
 				{name: "max", typ: aCount, def: "0", max: math.MaxInt64, doc: "more dead letters than this in one run make its exit code 1"},
 				{name: "max_record", typ: aSize, def: "1GiB", min: 1 << 20, max: maxBytes, doc: "a longer record fails its slice"},
 			}},
-			{name: "labels", later: "labels come with a later version"},
 			{name: "recheck", later: "asking again for records found late " + laterFile},
 			{name: "priority", later: "priorities come with a later version"},
 			{name: "spool", later: "a folder for large intermediate files " + laterFile},
@@ -103,7 +112,7 @@ func fileKeys() []key {
 // laterTypes are sources and sinks that the design knows and a registry may not have yet.
 var laterTypes = map[string]bool{
 	"rapid7-usage": true, "elsa": true, "logentries": true,
-	"parquet": true, "arrow": true, "kafka": true, "object": true,
+	"parquet": true, "arrow": true, "object": true,
 }
 
 // laterSettings are settings that every source is to have; a schema without one refuses it by this reason.
@@ -138,6 +147,8 @@ func (k *key) expects() string {
 		return "a group of keys"
 	case aSectionList:
 		return "a list (each entry begins with `- `)"
+	case aLabels:
+		return "a group of names with a text each"
 	}
 	return fmt.Sprintf("type %d", k.typ)
 }
@@ -156,6 +167,8 @@ func (k *key) boundsText() string {
 		return "`a-z 0-9 _ -`, at most 63"
 	case aNameList:
 		return "at least one"
+	case aLabels:
+		return "names of `a-z 0-9 _`, at most 63; texts of 1 to 200 bytes"
 	case aSectionList:
 		return "at least one"
 	case aSlice:

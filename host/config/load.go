@@ -102,7 +102,7 @@ func (l *loader) pipeline(s *section) Pipeline {
 	if clock := s.text("clock"); clock != "vendor" {
 		p.Clock = clock
 	}
-	p.Streams = l.streams(s, p.Source.Type)
+	p.Streams, p.Labels = l.streams(s, p.Source.Type), s.values["labels"].labels
 	retry := s.sub("retry")
 	p.Retry = Retry{Attempts: int(retry.number("attempts")), MaxBackoff: time.Duration(retry.number("max_backoff"))}
 
@@ -121,7 +121,7 @@ func (l *loader) pipeline(s *section) Pipeline {
 	}
 	names := map[string]Position{}
 	for _, sub := range s.values["sinks"].sections {
-		sink := l.sink(sub, p.Name)
+		sink := l.sink(sub, &p)
 		if first, ok := names[sink.Name]; ok && sink.Name != "" {
 			l.add(sub.position("name"), sub.path+".name", fmt.Sprintf("two sinks of the pipeline are named %q", sink.Name),
 				fmt.Sprintf("give each a name of its own; the first is in line %d", first.Line))
@@ -130,7 +130,50 @@ func (l *loader) pipeline(s *section) Pipeline {
 		}
 		p.Sinks = append(p.Sinks, sink)
 	}
+	l.untaken(s, &p)
 	return p
+}
+
+// untaken reports streams that would be read for nobody.
+func (l *loader) untaken(s *section, p *Pipeline) {
+	wrong := func(x Problem) bool { return strings.HasPrefix(x.Path, s.path+".sinks") }
+	if len(p.Sinks) == 0 || slices.ContainsFunc(l.problems, wrong) {
+		return
+	}
+	for _, stream := range p.Streams {
+		if slices.ContainsFunc(p.Sinks, func(k Sink) bool { return k.Takes(stream) }) {
+			continue
+		}
+		pos := s.position("sinks")
+		if s.has("streams") {
+			pos = s.position("streams")
+		}
+		l.add(pos, s.path+".streams", fmt.Sprintf("no sink takes the stream %q", stream),
+			"name it in a sink's `streams`, or leave it out of the pipeline's")
+	}
+}
+
+// sinkStreams returns the streams that a sink is given.
+func (l *loader) sinkStreams(s *section, p *Pipeline) []string {
+	given := s.values["streams"].names
+	if len(given) == 0 {
+		return slices.Clone(p.Streams)
+	}
+	typ, known := l.reg.Sources[p.Source.Type]
+	var out []string
+	for i, g := range given {
+		at := fmt.Sprintf("%s.streams[%d]", s.path, i)
+		switch {
+		case slices.Contains(p.Streams, g.name) || !known:
+			out = append(out, g.name)
+		case slices.Contains(typ.Streams, g.name):
+			l.add(g.pos, at, fmt.Sprintf("the pipeline doesn't read the stream %q", g.name),
+				"add it to the pipeline's `streams`: it has "+strings.Join(p.Streams, ", "))
+		default:
+			l.add(g.pos, at, fmt.Sprintf("source %s has no stream %s", p.Source.Type, strconv.Quote(shorten(g.name))), didYouMean(g.name, p.Streams))
+		}
+	}
+	return out
 }
 
 func (l *loader) source(s *section) Source {
@@ -148,8 +191,12 @@ func (l *loader) source(s *section) Source {
 	return src
 }
 
-func (l *loader) sink(s *section, pipeline string) Sink {
-	sink := Sink{Name: s.text("name"), Type: s.text("type"), OnFailure: s.text("on_failure"), Position: s.pos}
+func (l *loader) sink(s *section, p *Pipeline) Sink {
+	sink := Sink{
+		Name: s.text("name"), Type: s.text("type"), OnFailure: s.text("on_failure"), DetachAfter: time.Duration(s.number("detach_after")),
+		Position: s.pos,
+	}
+	sink.Streams = l.sinkStreams(s, p)
 	if sink.Name == "" {
 		sink.Name = sink.Type
 	}
@@ -164,8 +211,8 @@ func (l *loader) sink(s *section, pipeline string) Sink {
 	sink.Config = l.settings(s, schema)
 	if path := s.values["config"].raw.get("path"); path != nil && path.kind == text && path.text != "" && !hasPlaceholder(path.text) {
 		l.claim(target{
-			path: resolvePath(l.dir, path.text), what: fmt.Sprintf("sink %q of pipeline %q", sink.Name, pipeline),
-			key: s.path + ".config.path", pos: path.pos, name: pipeline, written: path.text,
+			path: resolvePath(l.dir, ExpandRoot(path.text, p)), what: fmt.Sprintf("sink %q of pipeline %q", sink.Name, p.Name),
+			key: s.path + ".config.path", pos: path.pos, name: p.Name, written: path.text,
 		})
 	}
 	return sink

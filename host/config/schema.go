@@ -124,6 +124,11 @@ func (k *key) schema() map[string]any {
 		out = map[string]any{"type": "string"}
 	case aChoice:
 		out = map[string]any{"type": "string", "enum": k.choices}
+	case aLabels:
+		out = map[string]any{
+			"type": "object", "propertyNames": map[string]any{"pattern": labelPattern.String()},
+			"additionalProperties": map[string]any{"type": "string", "minLength": 1, "maxLength": maxLabel},
+		}
 	case aNameList:
 		out = map[string]any{"type": "array", "minItems": 1, "uniqueItems": true, "items": map[string]any{"type": "string"}}
 	}

@@ -16,7 +16,7 @@ func Table() string {
 	return b.String()
 }
 
-// LaterTable returns the keys and values that are known and refused in this version, with the reason, as a Markdown table.
+// LaterTable returns the keys that are known and refused in this version, with the reason, as a Markdown table.
 func LaterTable() string {
 	var b strings.Builder
 	b.WriteString("| key | what the error says |\n|---|---|\n")
@@ -53,9 +53,6 @@ func laterRows(b *strings.Builder, keys []key, path string) {
 		if k.later != "" {
 			row(b, "`"+at+"`", k.later)
 		}
-		for _, v := range mapKeys(refusedChoices[k.name]) {
-			row(b, "`"+at+": "+v+"`", refusedChoices[k.name][v])
-		}
 		if k.typ == aSectionList {
 			at += "[]"
 		}
@@ -91,7 +88,7 @@ func (k *key) takes() string {
 		return "one of"
 	case aNameList:
 		return "list of names"
-	case aSection, aSettings:
+	case aSection, aSettings, aLabels:
 		return "group"
 	case aSectionList:
 		return "list of groups"

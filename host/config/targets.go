@@ -18,6 +18,16 @@ type target struct {
 	letters bool
 }
 
+// ExpandRoot replaces what of a sink's path is the same for a whole pipeline, so that paths of two pipelines can be compared
+// before anything is opened: {pipeline}, {source} and {labels.NAME}.
+func ExpandRoot(path string, p *Pipeline) string {
+	pairs := []string{"{pipeline}", p.Name, "{source}", p.Source.Type}
+	for name, text := range p.Labels {
+		pairs = append(pairs, "{labels."+name+"}", text)
+	}
+	return strings.NewReplacer(pairs...).Replace(path)
+}
+
 func (l *loader) claim(t target) {
 	t.path = realPath(t.path)
 	l.targets = append(l.targets, t)

@@ -233,8 +233,8 @@ func (r *run) sweepDead(ctx context.Context) error {
 }
 
 func (r *run) settleDead(ctx context.Context, folder string, owner stagedOwner) error {
-	for _, s := range r.cfg.Sinks {
-		if s.Identity() != owner.Identity {
+	for i, s := range r.cfg.Sinks {
+		if s.Sink == nil || r.identity(i) != owner.Identity {
 			continue
 		}
 		// Without a memory nobody knows: keeping a dead letter twice is better than losing it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -43,9 +44,27 @@ type Reader interface {
 
 // Sink is one open sink of a pipeline.
 type Sink struct {
-	Name string
-	Type string
-	sinks.Sink
+	Name       string
+	Type       string
+	sinks.Sink          // nil: Open opens it
+	Streams    []string // that it is given; nil: all
+	// Open opens the sink, its secrets read anew, and closes the one that it returned before. It is called when Sink is nil and
+	// after the sink refused its credentials, while none of its transactions is open. Its error names the sink.
+	// nil: it can't be opened again.
+	Open func(ctx context.Context) (sinks.Sink, error)
+	// Known is the identity that the ledger is likely to know the sink by while it isn't open, for what people are shown.
+	Known string
+	// Patience makes the pipeline go on without the sink when it fails, or when one call of it takes longer. 0: the pipeline waits.
+	Patience time.Duration
+	// Probe asks whether a sink that was down can be reached, before the vendor is asked for what it lacks. nil: that shows then.
+	Probe func(ctx context.Context) error
+	// OneRun: the ledger's account of it lasts for one run.
+	OneRun bool
+}
+
+// takes reports whether the sink is given a stream.
+func (s *Sink) takes(stream string) bool {
+	return s.Streams == nil || slices.Contains(s.Streams, stream)
 }
 
 // Config is what a pipeline runs with.
@@ -62,6 +81,8 @@ type Config struct {
 	Last       time.Duration // instead of From: back from the vendor's now minus lag
 	Lag        time.Duration
 	HostClock  bool // trust this machine's clock
+	FirstRun   bool // sinks of which nothing is known may be sent all of what is asked
+	FromSaid   bool // From was said for this run: they may be sent what begins there
 	Window     int64
 	Parallel   int
 	Attempts   int           // tries of a slice before it is failed or quarantined
@@ -123,6 +144,12 @@ func (c *Config) Validate() error {
 	if len(c.Sinks) == 0 || len(c.Sinks) > maxSinks {
 		errs = append(errs, fmt.Errorf("%d sinks, want 1 to %d", len(c.Sinks), maxSinks))
 	}
+	for _, p := range c.Partitions {
+		if !slices.ContainsFunc(c.Sinks, func(s Sink) bool { return s.takes(p.Stream) }) {
+			errs = append(errs, fmt.Errorf("no sink takes the stream %s", p.Stream))
+			break
+		}
+	}
 	if len(c.Partitions) == 0 {
 		errs = append(errs, errors.New("nothing to read: the source names no partition"))
 	}
@@ -144,14 +171,23 @@ const minShare = 4 << 20
 // share is the credit of each running slice. Nothing is borrowed, so nothing starves.
 func (c *Config) share() int64 { return c.Window / int64(c.Parallel) }
 
-// Memory is the most that the pipeline holds at once, in bytes: the window, one largest record and the sinks' declared
-// buffers for each running slice.
-func Memory(window int64, parallel int, largestRecord int64, all []Sink) int64 {
-	sum := window + int64(parallel)*largestRecord
-	for _, s := range all {
-		if z, ok := s.Sink.(sinks.Sizer); ok {
-			sum += int64(parallel) * z.Buffer()
+// Memory is the most that the pipeline holds at once, in bytes: the window, and for each running slice one largest record, the
+// source's declared buffer and those that the sinks of its stream declare. All of them may be of the stream whose sinks hold the most.
+func Memory(window int64, parallel int, largestRecord, source int64, streams []string, all []Sink) int64 {
+	return window + int64(parallel)*(largestRecord+source+Buffers(streams, all))
+}
+
+// Buffers is the most that the sinks of one slice hold, in bytes.
+func Buffers(streams []string, all []Sink) int64 {
+	most := int64(0)
+	for _, stream := range streams {
+		sum := int64(0)
+		for i := range all {
+			if z, ok := all[i].Sink.(sinks.Sizer); ok && all[i].takes(stream) {
+				sum += z.Buffer()
+			}
 		}
+		most = max(most, sum)
 	}
-	return sum
+	return most
 }

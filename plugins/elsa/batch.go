@@ -31,6 +31,7 @@ type batcher struct {
 	times    *logtime.Parser // nil: the vendor's times stand
 	received flow.Range      // of the slice
 	without  uint64          // rows of the batch so far whose body tells no time
+	vendor   []byte          // the vendor's time of a row whose body tells another
 
 	timestamp, sendTime *array.TimestampBuilder
 	severity            *array.Int32Builder
@@ -90,9 +91,8 @@ func (b *batcher) add(ctx context.Context, packed []byte) error {
 			return err
 		}
 	}
-	ns, timed := b.timeOf(r)
-	appendTime(b.timestamp, ns, timed)
-	appendTime(b.sendTime, r.send, r.sent)
+	appendTime(b.timestamp, b.timeOf(r))
+	appendTime(b.sendTime, moment{r.send, r.sent})
 	if n := severityNumber(r.texts[textSeverity]); n > 0 {
 		b.severity.Append(n)
 	} else {
@@ -128,21 +128,36 @@ func (b *batcher) add(ctx context.Context, packed []byte) error {
 	return nil
 }
 
-// timeOf returns the time that the body tells, else the vendor's. Nothing but the column follows it: rows are sorted and slices cut
-// by the vendor's.
-func (b *batcher) timeOf(r *row) (ns int64, ok bool) {
-	if b.times != nil {
-		if ns, ok := b.times.Time(r.body, b.received); ok {
-			return ns, true
-		}
-		b.without++
-	}
-	return r.time, r.timed
+// moment is a time in nanoseconds since 1970, if it is known.
+type moment struct {
+	ns    int64
+	known bool
 }
 
-func appendTime(b *array.TimestampBuilder, ns int64, ok bool) {
-	if ok {
-		b.Append(arrow.Timestamp(ns))
+// timeOf returns the time that the body tells, and keeps the vendor's as an attribute; else the vendor's. Nothing but the column
+// follows it: rows are sorted and slices cut by the vendor's.
+func (b *batcher) timeOf(r *row) moment {
+	if b.times == nil {
+		return moment{r.time, r.timed}
+	}
+	ns, ok := b.times.Time(r.body, b.received)
+	if !ok {
+		b.without++
+		return moment{r.time, r.timed}
+	}
+	if r.timed {
+		b.vendor = logtime.AppendVendor(b.vendor[:0], r.time)
+		r.attribute(vendorTimestamp, value{formText, b.vendor}, false)
+		b.weight += len(vendorTimestamp) + len(b.vendor)
+	}
+	return moment{ns, true}
+}
+
+var vendorTimestamp = []byte(logtime.VendorTimestamp)
+
+func appendTime(b *array.TimestampBuilder, at moment) {
+	if at.known {
+		b.Append(arrow.Timestamp(at.ns))
 	} else {
 		b.AppendNull()
 	}

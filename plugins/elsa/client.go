@@ -170,7 +170,12 @@ func (c *client) accept(op string, d *download) error {
 	if err != nil {
 		return err
 	}
-	return refusedBy([]byte(c.hide.Replace(string(text))), op, "instead of a zip file")
+	err = refusedBy([]byte(c.hide.Replace(string(text))), op, "instead of a zip file")
+	var refused *fault.Error
+	if told := d.Vendor.RetryAfter; told > 0 && errors.As(err, &refused) && refused.Kind == fault.Throttled {
+		refused.RetryAfter = told
+	}
+	return err
 }
 
 // fields asks for the names of the fields that a project's records have in a range of time.

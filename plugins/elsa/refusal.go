@@ -33,7 +33,7 @@ const (
 // Waits and bounds of the gateway.
 const (
 	maxSkew   = 5 * time.Minute  // documented: a timestamp further away is invalid
-	quotaWait = 15 * time.Minute // before a used-up quota is tried again, if the answer names no time
+	quotaWait = 15 * time.Minute // before a used-up quota is tried again, if the answer doesn't tell
 )
 
 // kindOfCode is the table from an error code to the decision it asks for; Unknown for a code that isn't documented.
@@ -177,8 +177,8 @@ func (c *client) explain(err error) error {
 	if kind := kindOfCode(r.code); known && kind != fault.Unknown {
 		classified.Kind = kind
 	}
-	if r.code == codeQuota && known {
-		classified.RetryAfter = max(classified.RetryAfter, quotaWait)
+	if r.code == codeQuota && known && !refused.Told {
+		classified.RetryAfter = quotaWait
 	}
 	if classified.Hint == "" {
 		classified.Hint = hintOfCode(r.code)

@@ -1,6 +1,7 @@
 package elsa
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -45,8 +46,16 @@ func TestTimesOfBodies(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []any
-			for _, r := range out.rows {
+			for i, r := range out.rows {
 				got = append(got, r["timestamp"])
+				// The vendor's time is kept beside the body's own, and only there.
+				var want any
+				if r["timestamp"] != vendors[i] {
+					want = map[string]any{logtime.VendorTimestamp: fmt.Sprintf("2026-11-01T08:00:0%d.000000000Z", i)}
+				}
+				if diff := cmp.Diff(want, r["attributes"]); diff != "" {
+					t.Errorf("attributes of body %d (-want +got):\n%s", i, diff)
+				}
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("times (-want +got):\n%s", diff)
@@ -75,10 +84,19 @@ func TestRowWithoutAnyTime(t *testing.T) {
 		return p
 	}
 	b := &batcher{times: parser(`"auto"`)}
-	if _, ok := b.timeOf(&row{body: []byte("none")}); ok || b.without != 1 {
+	if got := b.timeOf(&row{body: []byte("none")}); got.known || b.without != 1 {
 		t.Errorf("a time from nowhere; %d without", b.without)
 	}
-	if ns, ok := b.timeOf(&row{body: []byte("2026-11-01T00:00:00Z")}); !ok || ns != firstDay.UnixNano() || b.without != 1 {
-		t.Errorf("the body's time is %d, %v; %d without", ns, ok, b.without)
+	r := &row{body: []byte("2026-11-01T00:00:00Z")}
+	if got := b.timeOf(r); got != (moment{firstDay.UnixNano(), true}) || b.without != 1 || len(r.attributes) != 0 {
+		t.Errorf("the body's time is %v; %d without; attributes %q", got, b.without, r.attributes)
+	}
+	// A field of that name stays what it is.
+	r.timed, r.time = true, 1_500_000_000
+	r.attribute([]byte(logtime.VendorTimestamp), value{formText, []byte("their own")}, false)
+	b.timeOf(r)
+	if len(r.attributes) != 2 || string(r.attributes[0].value) != "their own" || string(r.attributes[1].name) != "vendor_timestamp#2" ||
+		string(r.attributes[1].value) != "1970-01-01T00:00:01.500000000Z" {
+		t.Errorf("attributes %q", r.attributes)
 	}
 }

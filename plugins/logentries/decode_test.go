@@ -215,7 +215,11 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add([]byte(`[{"id":"u","email":"e"}]`), 3)
 	f.Fuzz(func(t *testing.T, data []byte, which int) {
 		kind := &snapshots[uint(which)%uint(len(snapshots))]
-		items, err := kind.items(data)
+		var items []item
+		err := kind.each(bytes.NewReader(data), func(it item) error {
+			items = append(items, it)
+			return nil
+		})
 		if err != nil {
 			return
 		}

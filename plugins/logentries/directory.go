@@ -3,6 +3,7 @@ package logentries
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/proto/fault"
 )
 
@@ -67,36 +69,43 @@ func (d *directory) list(ctx context.Context, sets bool) ([]listedLog, []listedS
 	}
 	defer func() { d.busy <- struct{}{} }()
 	if d.read.IsZero() || d.client.now().Sub(d.read) > fresh {
-		var answer struct {
-			Logs []listedLog `json:"logs"`
-		}
-		if err := d.get(ctx, "list logs", "/management/logs", &answer); err != nil {
+		logs, err := listOf[listedLog](ctx, d.client, "list logs", "/management/logs", "logs")
+		if err != nil {
 			return nil, nil, err
 		}
-		d.logs, d.sets, d.read = answer.Logs, nil, d.client.now()
+		d.logs, d.sets, d.read = logs, nil, d.client.now()
 		d.setNameless(time.Time{})
 	}
 	if sets && d.sets == nil {
-		var answer struct {
-			Sets []listedSet `json:"logsets"`
-		}
-		if err := d.get(ctx, "list log sets", "/management/logsets", &answer); err != nil {
+		sets, err := listOf[listedSet](ctx, d.client, "list log sets", "/management/logsets", "logsets")
+		if err != nil {
 			return nil, nil, err
 		}
-		d.sets = append([]listedSet{}, answer.Sets...)
+		d.sets = sets
 	}
 	return d.logs, d.sets, nil
 }
 
-func (d *directory) get(ctx context.Context, op, path string, to any) error {
-	body, _, err := d.client.get(ctx, op, path, d.client.management, nil)
+// listOf asks for a list, which isn't nil without an error.
+func listOf[T any](ctx context.Context, c *client, op, path, key string) ([]T, error) {
+	answer, err := c.get(ctx, op, path, c.management, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := json.Unmarshal(body, to); err != nil {
-		return fault.Errorf(fault.Corrupt, op, "the answer isn't the documented JSON").WithHint("check base_url")
+	defer answer.Close()
+	list := []T{}
+	err = rapid7.Each(answer, key, func(element json.RawMessage) error {
+		var one T
+		if json.Unmarshal(element, &one) != nil {
+			return rapid7.ErrNoList
+		}
+		list = append(list, one)
+		return nil
+	})
+	if errors.Is(err, rapid7.ErrNoList) {
+		err = fault.New(fault.Corrupt, op, "check base_url", err)
 	}
-	return nil
+	return list, err
 }
 
 // chosen resolves the settings' logs and log sets to log IDs, each once, in the settings' order.
@@ -250,7 +259,7 @@ func (d *directory) label(ctx context.Context, id string, w waiting) (string, er
 	}
 	name = id
 	if uuid.MatchString(strings.ToLower(id)) {
-		body, _, err := d.client.get(ctx, "look up label "+id, "/management/labels/"+id, d.client.management, w)
+		body, err := d.client.labelOf(ctx, id, w)
 		var answer struct {
 			Label listedName `json:"label"`
 		}

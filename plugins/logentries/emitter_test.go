@@ -34,7 +34,8 @@ type collector struct {
 	rows     []row
 	lines    []string // exact bytes, in order, dead ones included
 	bodies   []string
-	batches  []string // as JSON
+	more     []map[string]string // attributes, nil for none
+	batches  []string            // as JSON
 	dead     []string
 	waits    []string
 	counters map[string]uint64
@@ -86,6 +87,7 @@ func (c *collector) Batch(ctx context.Context, r arrow.Record) error {
 			line := string(flow.RowBody(body, raw, i))
 			c.lines = append(c.lines, line)
 			c.bodies = append(c.bodies, string([]byte(body.Value(i)))) // the record's memory goes
+			c.more = append(c.more, c.attributes(r, i))
 			c.rows = append(c.rows, row{int64(times.Value(i)) / int64(time.Millisecond), sequences.Value(i), line})
 		}
 	}
@@ -100,6 +102,24 @@ func (c *collector) Batch(ctx context.Context, r arrow.Record) error {
 		c.onBatch()
 	}
 	return nil
+}
+
+// attributes returns those of a row.
+func (c *collector) attributes(r arrow.Record, i int) map[string]string {
+	m := r.Column(r.Schema().FieldIndices(flow.ColAttributes)[0]).(*array.Map)
+	if m.IsNull(i) {
+		return nil
+	}
+	from, to := m.ValueOffsets(i)
+	keys, items := m.Keys().(*array.String), m.Items().(*array.String)
+	out := map[string]string{}
+	for j := int(from); j < int(to); j++ {
+		out[string([]byte(keys.Value(j)))] = string([]byte(items.Value(j)))
+	}
+	if len(out) != int(to-from) {
+		c.tb.Errorf("two attributes of one name: %v", out)
+	}
+	return out
 }
 
 func (c *collector) Dead(_ context.Context, reason string, r io.Reader) error {

@@ -112,6 +112,7 @@ type eventWriter struct {
 
 	rows, bytes int // of the batch so far
 	readable    []byte
+	names       map[string]struct{} // of the attributes of one event
 }
 
 func newEventWriter(frame *arrow.Schema, mem memory.Allocator, limits plugins.Limits, out plugins.Emitter) *eventWriter {
@@ -123,7 +124,7 @@ func newEventWriter(frame *arrow.Schema, mem memory.Allocator, limits plugins.Li
 	}
 	w := &eventWriter{
 		out: out, builder: array.NewRecordBuilder(mem, frame),
-		target: pick(limits.FrameTarget, frameTarget), record: pick(limits.RecordMax, recordMax),
+		target: pick(limits.FrameTarget, frameTarget), record: pick(limits.RecordMax, recordMax), names: map[string]struct{}{},
 	}
 	for i, f := range frame.Fields() {
 		switch b := w.builder.Field(i).(type) {
@@ -199,6 +200,9 @@ func (w *eventWriter) add(ctx context.Context, e *event) error {
 	if size > w.record {
 		return w.dead(ctx, fmt.Sprintf("longer than %d bytes", w.record), e.message)
 	}
+	if e.weight()+size > rawFactor*w.record {
+		return w.dead(ctx, "its attributes are too large for a batch", e.message)
+	}
 	body, valid := e.message, utf8.Valid(e.message)
 	if !valid {
 		w.readable = appendReadable(w.readable[:0], e.message)
@@ -234,16 +238,20 @@ func (w *eventWriter) add(ctx context.Context, e *event) error {
 	return nil
 }
 
-// timeOf returns the time that the message tells, else the vendor's. Nothing but the column follows it: slices, pages and what was
-// seen before go by the vendor's.
+// timeOf returns the time that the message tells, and keeps the vendor's as an attribute; else the vendor's. Nothing but the column
+// follows it: slices, pages and what was seen before go by the vendor's.
 func (w *eventWriter) timeOf(e *event) arrow.Timestamp {
-	if w.times != nil {
-		if ns, ok := w.times.Time(e.message, w.received); ok {
-			return arrow.Timestamp(ns)
-		}
-		w.without++
+	vendor := e.at * int64(time.Millisecond)
+	if w.times == nil {
+		return arrow.Timestamp(vendor)
 	}
-	return arrow.Timestamp(e.at * int64(time.Millisecond))
+	ns, ok := w.times.Time(e.message, w.received)
+	if !ok {
+		w.without++
+		return arrow.Timestamp(vendor)
+	}
+	e.more = append(e.more, field{logtime.VendorTimestamp, string(logtime.AppendVendor(nil, vendor))})
+	return arrow.Timestamp(ns)
 }
 
 // rowSize is about what a row weighs beside its texts.
@@ -275,12 +283,37 @@ func (w *eventWriter) addAttributes(e *event) (size int) {
 	w.attributes.Append(true)
 	keys := w.attributes.KeyBuilder().(*array.StringBuilder)
 	items := w.attributes.ItemBuilder().(*array.StringBuilder)
+	clear(w.names)
 	for _, f := range e.more {
-		keys.Append(strings.ToValidUTF8(f.key, replacement))
+		keys.Append(w.unique(strings.ToValidUTF8(f.key, replacement)))
 		items.Append(strings.ToValidUTF8(f.value, replacement))
 		size += len(f.key) + len(f.value) + 8
 	}
 	return size
+}
+
+// weight is how many bytes the event has beside its message.
+func (e *event) weight() (size int) {
+	for _, f := range e.more {
+		size += len(f.key) + len(f.value)
+	}
+	for _, l := range e.labels {
+		size += 2 * len(l) // in a list and in a text
+	}
+	return size
+}
+
+// unique returns an attribute's name, or NAME#2 and so on if the event has it already: keys of a map are unique.
+func (w *eventWriter) unique(key string) string {
+	name := key
+	for n := 2; ; n++ {
+		if _, taken := w.names[name]; !taken {
+			break
+		}
+		name = fmt.Sprintf("%s#%d", key, n)
+	}
+	w.names[name] = struct{}{}
+	return name
 }
 
 // appendReadable writes one replacement character for each byte that isn't UTF-8.

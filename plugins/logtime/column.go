@@ -1,6 +1,8 @@
 package logtime
 
 import (
+	"time"
+
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/bitutil"
@@ -14,6 +16,14 @@ var Type = &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "UTC"}
 
 // RowBytes is what a row of a column weighs, with its bit of validity.
 const RowBytes = 9
+
+// VendorTimestamp names the attribute that keeps the vendor's time of a record whose own stands in the column timestamp.
+const VendorTimestamp = "vendor_timestamp"
+
+// AppendVendor appends the value of VendorTimestamp to dst: RFC 3339 in UTC, to the nanosecond.
+func AppendVendor(dst []byte, ns int64) []byte {
+	return time.Unix(0, ns).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000000Z07:00")
+}
 
 // Column returns the times of rows lines, null where none is certain, and how many that are. line returns a line, which
 // isn't kept. The caller releases the data.

@@ -28,7 +28,7 @@ const Schema = schema + `
 
 // VendorSchema is Schema for sources whose vendor tells a time, which is kept where the line tells none.
 const VendorSchema = schema + `
-  "description": "Where the column timestamp comes from: none (the vendor's time), ` + forms + ` A line without a time that is certain keeps the vendor's."}`
+  "description": "Where the column timestamp comes from: none (the vendor's time), ` + forms + ` A line without a time that is certain keeps the vendor's; where the line's takes its place, the vendor's is the attribute vendor_timestamp."}`
 
 const forms = "auto (RFC 3339, RFC 3164, the common log format, seconds or milliseconds since 1970, or JSON's @timestamp, timestamp or time), or a regex with a layout."
 

@@ -39,6 +39,7 @@ type StatusError struct {
 	Status int
 	Text   string    // the vendor's body: at most 2 KiB, printable, without secrets; or why it can't be shown
 	Date   time.Time // the vendor's clock in the answer; zero without one
+	Told   bool      // the answer told how long to wait, perhaps not at all: that is the error's RetryAfter
 }
 
 // Error implements error.
@@ -73,7 +74,7 @@ func (a *Answer) refusal() error {
 			cause.Text += fmt.Sprintf(" (it asks to wait %v, which is taken as %v)", after, most)
 			after = most
 		}
-		e.RetryAfter = after
+		e.RetryAfter, cause.Told = after, said
 	}
 	return e
 }

@@ -39,24 +39,27 @@ func Seeded(o SeedOptions) []Log {
 	}
 }
 
-// SeedOwnerKey is the owner key of SeededAccount. It opens nothing but a simulator.
-const SeedOwnerKey = "5ca1ab1e-0000-4000-8000-00000000000c"
+// What SeededDirectory makes. The owner's key opens nothing but a simulator.
+const (
+	SeedLogsetID = "5e75e75e-0000-4000-8000-000000000001"
+	SeedAccount  = "acc00001-0000-4000-8000-000000000001"
+	DemoOwnerID  = "0e5f0001-0000-4000-8000-000000000001"
+	DemoOwnerKey = "0e5f0001-0000-4000-8000-00000000000f"
+)
 
-// SeededAccount adds to options what an account holds beside the logs of Seeded: a log set, a saved query, and an owner with users.
-func SeededAccount(o *Options) {
-	o.Logsets = []Logset{{
-		ID: "3f1c6a52-8a0b-4c55-9d0e-2f6a1b7c8d90", Name: "Production", Description: "What users see.", Logs: []string{SeedWebID, SeedAppID},
-	}}
+// SeededDirectory adds what an account holds beside the logs of Seeded: a log set of two of them, a saved query, and an account with
+// two users.
+func SeededDirectory(o *Options) {
+	lastHour := "last 1 hour"
+	o.Logsets = []Logset{{ID: SeedLogsetID, Name: "front", Description: "what users see", Logs: []string{SeedWebID, SeedAppID}}}
 	o.SavedQueries = []SavedQuery{{
-		ID: "6b0d1f3e-52c4-4f7a-8e9b-0c1d2e3f4a5b", Name: "Errors", Logs: []string{SeedAppID}, LEQL: SavedLEQL{Statement: "where(error)"},
+		ID: "5afed000-0000-4000-8000-000000000001", Name: "errors", Logs: []string{SeedAppID},
+		LEQL: SavedLEQL{Statement: "where(ERROR)", During: SavedDuring{TimeRange: &lastHour}},
 	}}
-	o.Owner = Owner{
-		Account: "91234567-aaaa-4bbb-8234-1234cb12345a", Name: "Example", KeyID: "5ca1ab1e-0000-4000-8000-00000000000b", Key: SeedOwnerKey,
-		Users: []User{
-			{ID: "00000000-0000-4000-8000-0000000000a1", Email: "ann@example.com", FirstName: "Ann", LastName: "Example", LoginName: "ann"},
-			{ID: "00000000-0000-4000-8000-0000000000a2", Email: "bob@example.com", FirstName: "Bob", LastName: "Example", LoginName: "bob"},
-		},
-	}
+	o.Owner = Owner{Account: SeedAccount, Name: "Simulated", KeyID: DemoOwnerID, Key: DemoOwnerKey, Users: []User{
+		{ID: "0e5f0001-0000-4000-8000-0000000000a1", Email: "ann@example.com", FirstName: "Ann", LastName: "Archer", LoginName: "ann"},
+		{ID: "0e5f0001-0000-4000-8000-0000000000b2", Email: "bob@example.com", FirstName: "Bob", LastName: "Baker", LoginName: "bob"},
+	}}
 }
 
 func (o SeedOptions) withDefaults() SeedOptions {

@@ -60,6 +60,9 @@ func appendRow(dst []byte, columns []arrow.Array, names []string, i int) ([]byte
 	return dst, nil
 }
 
+// AppendValue appends value i of an array in the canonical form of FORMAT.md. It fails on a type without one.
+func AppendValue(dst []byte, a arrow.Array, i int) ([]byte, error) { return appendCanonical(dst, a, i) }
+
 // appendCanonical appends value i of an array: a 0 byte for null, else a 1 byte, four bytes of length and the value.
 func appendCanonical(dst []byte, a arrow.Array, i int) ([]byte, error) {
 	if a.IsNull(i) {

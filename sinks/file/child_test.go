@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/encode"
 	"github.com/sluice-io/sluice/sinks/sinktest"
+	"github.com/sluice-io/sluice/sinks/textfile"
 )
 
 // childEnv makes the test binary a process that carries the suite's work and dies at a step: "STEP ROOT". childSize limits
@@ -59,7 +60,7 @@ func carryAndDie(step int, root string) error {
 		}
 		return do()
 	}
-	k, err := driver(encode.NDJSON, zst).Open(f, root)
+	k, err := driver(encode.NDJSON, textfile.Zstd).Open(f, root)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,12 @@ package file
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -15,25 +17,26 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-io/sluice/internal/realpart"
 	"github.com/sluice-io/sluice/proto/fault"
-	"github.com/sluice-io/sluice/proto/flow"
-	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/encode"
+	"github.com/sluice-io/sluice/sinks/parts"
 	"github.com/sluice-io/sluice/sinks/sinktest"
+	"github.com/sluice-io/sluice/sinks/textfile"
 )
 
-func open(t *testing.T, root, more string) *Sink {
+func open(t *testing.T, root, more string) *parts.Sink {
 	t.Helper()
 	k, err := Definition.Open(t.Context(), config(root, more))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = k.Close() })
-	return k.(*Sink)
+	return k.(*parts.Sink)
 }
 
 // TestOtherReaders reads what was written by programs that Sluice is no part of.
@@ -56,7 +59,7 @@ sys.stdout.buffer.write("\n".join(sorted(bodies)).encode())
 	want := sinktest.Bodies(s, 50)
 	slices.Sort(want)
 	for _, f := range encode.Formats() {
-		for _, c := range compressions {
+		for _, c := range textfile.Compressions() {
 			k := open(t, t.TempDir(), fmt.Sprintf(`"format": %q, "compression": %q, "part_size": "4KiB"`, f, c))
 			r, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 50))
 			if err != nil {
@@ -74,9 +77,9 @@ sys.stdout.buffer.write("\n".join(sorted(bodies)).encode())
 				}
 				cmd := exec.Command("cat", name)
 				switch c {
-				case zst:
+				case textfile.Zstd:
 					cmd = exec.Command(zstdTool, "-dcq", name)
-				case gz:
+				case textfile.Gzip:
 					cmd = exec.Command(gzipTool, "-dc", name)
 				}
 				out, err := cmd.Output()
@@ -101,7 +104,7 @@ sys.stdout.buffer.write("\n".join(sorted(bodies)).encode())
 			if got := strings.ReplaceAll(string(out), "\\0", "\x00"); got != strings.Join(want, "\n") {
 				t.Errorf("%s %s: python read other bodies", f, c)
 			}
-			if c == plain && len(r.Parts) < 2 {
+			if c == textfile.Plain && len(r.Parts) < 2 {
 				t.Errorf("%d parts, want several", len(r.Parts))
 			}
 		}
@@ -136,13 +139,6 @@ func TestLayout(t *testing.T) {
 			}
 		}
 	}
-	l, err := parseLayout(defaultLayout)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := l.of(sinks.Stream{Name: "users"}).dir(flow.Slice{Partition: flow.Partition{Stream: "users"}, From: sinktest.Day}); got != "stream=users/date=2026-11-01" {
-		t.Errorf("without partitions: %s", got)
-	}
 }
 
 func TestSettings(t *testing.T) {
@@ -155,7 +151,7 @@ func TestSettings(t *testing.T) {
 		{`"layout": "/x"`, "layout:"},
 		{`"layout": "a//b"`, "layout:"},
 		{`"layout": "_x/{stream}"`, "layout:"},
-		{`"layout": "x={log}"`, "placeholders are"},
+		{`"layout": "x={log}"`, "no placeholder is called {log}"},
 		{`"pth": 1`, "unknown field"},
 	} {
 		c := config(t.TempDir(), tt.more)
@@ -167,17 +163,8 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: check says %v, open %v", tt.more, cerr, err)
 		}
 	}
-	for text, want := range map[string]size{`4096`: 4096, `"4096"`: 4096, `"1KB"`: 1000, `"1 KiB"`: 1024, `"1.5MiB"`: 3 << 19, `"2GB"`: 2e9} {
-		var z size
-		if err := z.UnmarshalJSON([]byte(text)); err != nil || z != want {
-			t.Errorf("size %s = %d, %v, want %d", text, z, err, want)
-		}
-	}
 	c := config("lake", "")
 	c.Base = t.TempDir()
-	if s, err := parse(c); err != nil || s.Path != filepath.Join(c.Base, "lake") {
-		t.Errorf("path %s, %v", s.Path, err)
-	}
 	if err := Definition.Check(t.Context(), c); err != nil {
 		t.Error(err)
 	}
@@ -226,6 +213,24 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// compress appends one member or frame to w.
+func compress(t *testing.T, w io.Writer, c textfile.Compression, text string) {
+	t.Helper()
+	var z io.WriteCloser = gzip.NewWriter(w)
+	if c == textfile.Zstd {
+		var err error
+		if z, err = zstd.NewWriter(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.WriteString(z, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestCat(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name string, b []byte) string {
@@ -235,26 +240,16 @@ func TestCat(t *testing.T) {
 		}
 		return name
 	}
-	for _, c := range []compression{gz, zst} {
+	for _, c := range []textfile.Compression{textfile.Gzip, textfile.Zstd} {
 		var members bytes.Buffer
 		for _, text := range []string{"one\n", "two\n"} {
-			z, err := c.newCompressor()
-			if err != nil {
-				t.Fatal(err)
-			}
-			z.Reset(&members)
-			if _, err := z.Write([]byte(text)); err != nil {
-				t.Fatal(err)
-			}
-			if err := z.Close(); err != nil {
-				t.Fatal(err)
-			}
+			compress(t, &members, c, text)
 		}
 		var out bytes.Buffer
-		if err := Cat(&out, put("x.log"+c.extension(), members.Bytes())); err != nil || out.String() != "one\ntwo\n" {
+		if err := Cat(&out, put("x.log"+c.Extension(), members.Bytes())); err != nil || out.String() != "one\ntwo\n" {
 			t.Errorf("%s: %q, %v", c, out.String(), err)
 		}
-		cut := put("cut.log"+c.extension(), members.Bytes()[:members.Len()-3])
+		cut := put("cut.log"+c.Extension(), members.Bytes()[:members.Len()-3])
 		if err := Cat(&out, cut); err == nil || !strings.Contains(err.Error(), cut) {
 			t.Errorf("%s cut: %v", c, err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/encode"
 	"github.com/sluice-io/sluice/sinks/sinktest"
+	"github.com/sluice-io/sluice/sinks/textfile"
 )
 
 func TestMain(m *testing.M) {
@@ -40,7 +41,7 @@ func config(root string, more string) sinks.Config {
 }
 
 // driver writes small parts, so that slices have several.
-func driver(f encode.Format, c compression) sinktest.Driver {
+func driver(f encode.Format, c textfile.Compression) sinktest.Driver {
 	return sinktest.Driver{
 		Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
 			return Open(context.Background(), config(root, fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, f, c)), fsys)
@@ -51,12 +52,12 @@ func driver(f encode.Format, c compression) sinktest.Driver {
 
 func TestConformance(t *testing.T) {
 	for _, f := range encode.Formats() {
-		for _, c := range compressions {
+		for _, c := range textfile.Compressions() {
 			t.Run(string(f)+"_"+string(c), func(t *testing.T) {
 				t.Parallel()
 				sinktest.Run(t, func(*testing.T) sinktest.Driver {
 					d := driver(f, c)
-					if f != encode.NDJSON || c != plain { // they differ in the bytes of parts alone
+					if f != encode.NDJSON || c != textfile.Plain { // they differ in the bytes of parts alone
 						d.Stride = 23
 					}
 					return d
@@ -102,12 +103,12 @@ func visible(fsys commitlog.FS, root string) ([]string, error) {
 }
 
 func decode(name string, b []byte) (bodies []string, err error) {
-	ext, c, ok := kindOf(name)
+	format, c, ok := textfile.KindOf(name)
 	if !ok {
 		return nil, errors.New("not a name of ours")
 	}
 	switch c {
-	case gz:
+	case textfile.Gzip:
 		r, err := gzip.NewReader(bytes.NewReader(b))
 		if err != nil {
 			return nil, err
@@ -115,7 +116,7 @@ func decode(name string, b []byte) (bodies []string, err error) {
 		if b, err = io.ReadAll(r); err != nil {
 			return nil, err
 		}
-	case zst:
+	case textfile.Zstd:
 		r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return nil, err
@@ -125,14 +126,14 @@ func decode(name string, b []byte) (bodies []string, err error) {
 			return nil, err
 		}
 	}
-	switch ext {
-	case ".log":
+	switch format {
+	case encode.Raw:
 		text, ended := strings.CutSuffix(string(b), "\n")
 		if !ended {
 			return nil, errors.New("no newline at the end")
 		}
 		return strings.Split(text, "\n"), nil
-	case ".ndjson":
+	case encode.NDJSON:
 		for dec := json.NewDecoder(bytes.NewReader(b)); ; {
 			var rec struct{ Body *string }
 			if err := dec.Decode(&rec); errors.Is(err, io.EOF) {

@@ -42,6 +42,7 @@ var Definition = sinks.Definition{
 		return err
 	},
 	Buffer: func(sinks.Config) (int64, error) { return buffer, nil },
+	OneRun: true,
 }
 
 const schema = `{

@@ -1,4 +1,4 @@
-package file
+package textfile
 
 import (
 	"errors"
@@ -8,22 +8,25 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// compression is how files are compressed.
-type compression string
+// Compression is how files are compressed.
+type Compression string
 
+// The compressions.
 const (
-	plain compression = "none"
-	gz    compression = "gzip"
-	zst   compression = "zstd"
+	Plain Compression = "none"
+	Gzip  Compression = "gzip"
+	Zstd  Compression = "zstd"
 )
 
-var compressions = []compression{plain, gz, zst}
+// Compressions lists the compressions as settings spell them.
+func Compressions() []Compression { return []Compression{Plain, Gzip, Zstd} }
 
-func (c compression) extension() string {
+// Extension returns the end of file names, behind the format's.
+func (c Compression) Extension() string {
 	switch c {
-	case gz:
+	case Gzip:
 		return ".gz"
-	case zst:
+	case Zstd:
 		return ".zst"
 	}
 	return ""
@@ -39,26 +42,26 @@ type compressor interface {
 const zstdWindow = 1 << 20
 
 // memory is the most that a compressor holds, in bytes; TestNoRaceCompressorMemory measures it.
-func (c compression) memory() int64 {
+func (c Compression) memory() int64 {
 	switch c {
-	case gz:
+	case Gzip:
 		return 1 << 20
-	case zst:
+	case Zstd:
 		return 4 << 20
 	}
 	return 0
 }
 
-// newCompressor returns nil for plain.
-func (c compression) newCompressor() (compressor, error) {
+// newCompressor returns nil for Plain.
+func (c Compression) newCompressor() (compressor, error) {
 	switch c {
-	case gz:
+	case Gzip:
 		return gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
-	case zst:
+	case Zstd:
 		return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 			zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
-	case plain:
+	case Plain:
 		return nil, nil
 	}
-	return nil, errors.New("unknown compression")
+	return nil, errors.New("unknown Compression")
 }

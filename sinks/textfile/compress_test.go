@@ -1,4 +1,4 @@
-package file
+package textfile
 
 import (
 	"io"
@@ -9,7 +9,7 @@ import (
 
 // TestNoRaceCompressorMemory holds what Buffer declares for a compressor against the heap.
 func TestNoRaceCompressorMemory(t *testing.T) {
-	for _, c := range []compression{gz, zst} {
+	for _, c := range []Compression{Gzip, Zstd} {
 		block := make([]byte, blockSize)
 		r := rand.New(rand.NewPCG(1, 2))
 		var before, after runtime.MemStats

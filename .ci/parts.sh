@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs the servers and readers that tests run against, each below .tools/parts: parts.sh [NAME]... Without arguments: all that
+# .ci/parts has a script for. A script is sourced with PART (the folder to fill) and has
+#
+#   VERSION=...     what the stamp says; another version installs anew
+#   install_part()  fills $PART; it may use missing_part and return 1 when this machine can't have it
+# shellcheck source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+PARTS=$TOOLS/parts
+mkdir -p "$PARTS"
+exec 8>"$PARTS/lock"
+if command -v flock >/dev/null; then flock 8; fi
+
+# install_one NAME runs in a subshell, so that scripts don't see each other's names.
+install_one() (
+	PART=$PARTS/$1
+	VERSION=""
+	# shellcheck disable=SC1090 # the part's own script
+	source ".ci/parts/$1.sh"
+	[ -n "$VERSION" ] || die ".ci/parts/$1.sh sets no VERSION"
+	[ "$(cat "$PART/stamp" 2>/dev/null)" != "$VERSION" ] || exit 0
+	say "installing $1 $VERSION"
+	rm -rf "$PART" && mkdir -p "$PART"
+	install_part || exit 1
+	printf '%s\n' "$VERSION" >"$PART/stamp"
+)
+
+if [ $# -eq 0 ]; then
+	shopt -s nullglob
+	for script in .ci/parts/*.sh; do
+		name=${script##*/}
+		set -- "$@" "${name%.sh}"
+	done
+fi
+failed=()
+for name in "$@"; do
+	[ -f ".ci/parts/$name.sh" ] || die "parts.sh: no part is called $name"
+	begin=$SECONDS
+	if install_one "$name"; then
+		[ $((SECONDS - begin)) -lt 2 ] || say "installed $name ($((SECONDS - begin))s)"
+	else
+		failed+=("$name")
+	fi
+done
+if [ ${#failed[@]} -gt 0 ]; then
+	[ "${SLUICE_REQUIRE_PARTS:-}" != 1 ] || die "parts: ${failed[*]}"
+	say "not installed: ${failed[*]}; tests that need them are named at the end"
+fi

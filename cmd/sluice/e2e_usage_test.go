@@ -1,0 +1,45 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-io/sluice/plugins/vendorsim"
+)
+
+// TestADayThatSettlesIsNotMissing reads usage up to the vendor's now: what has yet to settle is neither asked for nor, by `status`,
+// missing; a day later it is.
+func TestADayThatSettlesIsNotMissing(t *testing.T) {
+	t.Parallel()
+	clock := vendorsim.NewClock(0)
+	clock.Set(seedStart.AddDate(0, 0, 2).Add(6 * time.Hour))
+	r := sourcesRig(t, func(o *vendorsim.Options) { o.Clock = clock })
+	p, _ := r.pipelineOf("usage", "rapid7-usage", "ndjson", obj{"settle": "12h"})
+	p["range"] = obj{"from": r.from.Format(time.RFC3339)}
+	r.only(p)
+	for _, tt := range []struct {
+		name    string
+		passed  time.Duration
+		covered int // days
+	}{{"the second day settles", 0, 1}, {"it has settled", 12 * time.Hour, 2}} {
+		clock.Set(clock.Now().Add(tt.passed))
+		r.run(0, "run")
+		s := r.statusOf()
+		if s.Missing != 0 || s.Asked != s.Covered || s.Covered != int64(tt.covered)*24*time.Hour.Milliseconds() {
+			t.Errorf("%s: asked %d ms, covered %d, missing %d; want %d days and nothing missing", tt.name, s.Asked, s.Covered, s.Missing, tt.covered)
+		}
+	}
+}
+
+// statusOf returns what `status` says of the first sink of the config's first pipeline.
+func (r *rig) statusOf() sinkStatus {
+	r.t.Helper()
+	line, _, _ := strings.Cut(r.run(0, "status", "--json").stdout.String(), "\n")
+	var s pipelineStatus
+	if err := json.Unmarshal([]byte(line), &s); err != nil || len(s.Sinks) == 0 {
+		r.t.Fatalf("status: %v: %s", err, line)
+	}
+	return s.Sinks[0]
+}

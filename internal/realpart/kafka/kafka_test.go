@@ -1,0 +1,40 @@
+package kafka
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// A broker keeps its data over SIGKILL, and its secured listeners let the test's user in.
+func TestRestart(t *testing.T) {
+	b := Start(t, Options{Secure: true})
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	plain, err := kgo.NewClient(kgo.SeedBrokers(b.Address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	adm := kadm.NewClient(plain)
+	if _, err := adm.CreateTopic(ctx, 1, 1, nil, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	b.Kill()
+	b.Restart(t)
+	topics, err := adm.ListTopics(ctx)
+	if err != nil || !topics.Has("kept") {
+		t.Errorf("after a restart: %v, %v", topics.Names(), err)
+	}
+	secured, err := kgo.NewClient(b.ScramOptions(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secured.Close()
+	if err := secured.Ping(ctx); err != nil {
+		t.Error(err)
+	}
+}
