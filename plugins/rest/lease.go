@@ -20,8 +20,8 @@ type lease struct {
 	reservation string
 	again       []string // reservations of requests that net/http sent again
 	reserved    uint64   // bytes
-	requests    uint64 // sent
-	bytes       uint64 // read from the wire
+	requests    uint64   // sent
+	bytes       uint64   // read from the wire
 	date        time.Time
 	settled     bool
 }
