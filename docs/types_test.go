@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks/encode"
 	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/postgres"
 )
 
 // typeExamples are the types in the order of the table, with a value in the form of Arrow's own JSON.
@@ -76,6 +77,20 @@ func TestAvroTypes(t *testing.T) {
 		b.WriteString("| `" + e.of.String() + "` | " + avro + " |\n")
 	}
 	generated(t, "docs/types.md", "avro", b.String())
+}
+
+// TestPostgresTypes holds the table of column types of docs/types.md.
+func TestPostgresTypes(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| Arrow type | PostgreSQL type |\n|---|---|\n")
+	for _, e := range typeExamples {
+		typ, ok := postgres.Type(e.of)
+		if typ = "`" + typ + "`"; !ok {
+			typ = "an error when the pipeline starts"
+		}
+		b.WriteString("| `" + e.of.String() + "` | " + typ + " |\n")
+	}
+	generated(t, "docs/types.md", "postgres", b.String())
 }
 
 // written is a value as a format writes it, as a cell of a table.
