@@ -459,6 +459,18 @@ func TestNowCheckAndDiscover(t *testing.T) {
 	if summary, err = s.Check(t.Context()); err != nil || !strings.Contains(summary, "may be downloaded") {
 		t.Errorf("check without fields = %q, %v", summary, err)
 	}
+	for _, body := range []string{"{}", "null", "7"} { // something answers in the vendor's place, which the download tells
+		fault := vendorsim.Rule{Path: pathFields, Fault: vendorsim.Fault{Status: 200, Body: body}}
+		if err := sim.SetFaults(vendorsim.Script{Rules: []vendorsim.Rule{fault}}); err != nil {
+			t.Fatal(err)
+		}
+		if summary, err = s.Check(t.Context()); err != nil || !strings.Contains(summary, "may be downloaded") {
+			t.Errorf("check with fields %s = %q, %v", body, summary, err)
+		}
+	}
+	if err := sim.SetFaults(vendorsim.Script{}); err != nil {
+		t.Fatal(err)
+	}
 	wrong := at(newSource(t, simSettings(base, "secret_key", "wrong")), sim)
 	if _, err := wrong.Check(t.Context()); fault.KindOf(err) != fault.Auth {
 		t.Errorf("check with a wrong key = %v", err)

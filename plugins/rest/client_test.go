@@ -36,6 +36,9 @@ type fakeBudget struct {
 func (b *fakeBudget) Acquire(_ context.Context, r plugins.BudgetRequest) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if r.Reservation != "" && (r.Requests > 0 || r.Bytes == 0) {
+		return "", fault.Errorf(fault.Bug, "acquire budget", "only bytes can be topped up") // as the host has it
+	}
 	if len(b.refusals) > 0 {
 		err := b.refusals[0]
 		b.refusals = b.refusals[1:]
@@ -514,5 +517,16 @@ func TestSignedAfterTheWaitForTheBudget(t *testing.T) {
 	answer.Close()
 	if signed != 1 {
 		t.Errorf("signed %d times", signed)
+	}
+}
+
+func TestConnectionThatEndsWithoutAnAnswer(t *testing.T) {
+	base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			conn.Close()
+		}
+	})
+	if _, err := get(t, newClient(t, base, nil)); fault.KindOf(err) != fault.Transient || !strings.HasSuffix(err.Error(), "the connection was closed without an answer") {
+		t.Errorf("error = %v", err)
 	}
 }
