@@ -350,7 +350,7 @@ func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Ran
 			return nil, r.startFailed(ctx, nil, err, sooner)
 		}
 		cuts := slices.Clone(p.cuts)
-		s, set, err := p.take(ctx, c, src, r.cfg.Ledger)
+		s, set, err := r.takeUp(ctx, p, c, src)
 		if err != nil {
 			return nil, r.startFailed(ctx, src, err, sooner)
 		}
