@@ -473,7 +473,10 @@ func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sink
 		p.opened = map[string]sinks.Sink{}
 	}
 	p.opened[s.Name] = sink
-	return sink, h.register(ctx, p.config, s, sink)
+	if err := h.register(ctx, p.config, s, sink); err != nil {
+		return sink, err
+	}
+	return sink, h.keepDeadline(ctx, sink)
 }
 
 // probe asks whether a sink's target can be reached.

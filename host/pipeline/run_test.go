@@ -52,7 +52,7 @@ type bench struct {
 func newBench(t *testing.T, seed uint64, sinkCount int) *bench {
 	alloc := memory.NewCheckedAllocator(memory.NewGoAllocator())
 	t.Cleanup(func() { alloc.AssertSize(t, 0) })
-	b := &bench{t: t, dir: t.TempDir(), source: &fakeSource{
+	b := &bench{t: t, dir: fastDir(t), source: &fakeSource{
 		rng: rand.New(rand.NewPCG(seed, 1)), alloc: alloc, maxCut: 20, done: make(chan struct{}),
 		now: func() time.Time { return at(3_600_000) },
 	}}
@@ -60,6 +60,21 @@ func newBench(t *testing.T, seed uint64, sinkCount int) *bench {
 		b.sinks = append(b.sinks, &fakeSink{store: newFakeStore(fmt.Sprintf("sink%d", i)), rng: rand.New(rand.NewPCG(seed, uint64(i)+2))})
 	}
 	return b
+}
+
+// fastDir returns a folder in memory where there is such a file system: no test here needs what is written to outlast the machine.
+func fastDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "sluice-pipeline-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func (b *bench) run(asked flow.Range) (*Summary, error) {
