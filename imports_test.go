@@ -40,7 +40,7 @@ type rule struct {
 var support = []string{"plugins/rest", "plugins/rapid7", "plugins/logtime", "plugins/plugintest", "plugins/vendorsim", "sinks/sinktest", "sinks/commitlog", "sinks/encode", "sinks/setting", "sinks/target", "sinks/secure", "sinks/partfile", "sinks/parts", "sinks/textfile", "sinks/parquetfile", "sinks/ipcfile"}
 
 // testOnly lists the packages that import testing; no binary may link them.
-var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "internal/realpart"}
+var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "sinks/partfile/filetest", "internal/realpart"}
 
 // forbiddenNames say nothing about what a package holds.
 var forbiddenNames = []string{"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers", "shared", "lib"}

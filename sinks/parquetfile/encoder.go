@@ -33,6 +33,7 @@ type encoder struct {
 // group is what was counted of a row group.
 type group struct {
 	rows   int64
+	size   int64 // of the chunks
 	leaves []leaf
 }
 
@@ -123,7 +124,8 @@ func (e *encoder) Write(c partfile.Chunk) (err error) {
 	}
 	g := &e.groups[len(e.groups)-1]
 	g.add(k.rows, k.leaves())
-	e.ended = e.file.RowGroupTotalCompressedBytes() >= e.options.RowGroup || g.rows >= maxRows
+	g.size += int64(k.size)
+	e.ended = e.file.RowGroupTotalCompressedBytes() >= e.options.RowGroup || g.rows >= maxRows || g.size >= maxRatio*e.options.RowGroup
 	return nil
 }
 
