@@ -12,7 +12,9 @@ import (
 	"github.com/sluice-io/sluice/plugins/rapid7download"
 	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/arrowfile"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/parquet"
 	"github.com/sluice-io/sluice/sinks/stdout"
 )
 
@@ -37,7 +39,7 @@ func builtinSources() []plugins.Definition {
 
 // builtinSinks are the sinks inside this binary.
 func builtinSinks() []sinks.Definition {
-	return []sinks.Definition{file.Definition, stdout.Definition}
+	return []sinks.Definition{file.Definition, parquet.Definition, arrowfile.Definition, stdout.Definition}
 }
 
 // registry is what a config file may name.

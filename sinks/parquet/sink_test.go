@@ -25,7 +25,7 @@ func config(root string, more string) sinks.Config {
 	}
 	return sinks.Config{
 		Settings: fmt.Appendf(nil, `{"path": %q%s}`, root, more), Pipeline: "prod", Source: "sinktest", Name: "lake",
-		Streams: []sinks.Stream{sinktest.Stream()}, Sluice: "0.0.0-test",
+		Streams: []sinks.Stream{sinktest.Stream()}, Sluice: "0.0.0-test", Labels: map[string]string{"tenant": "acme"},
 	}
 }
 

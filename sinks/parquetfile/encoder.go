@@ -53,7 +53,7 @@ func (e *encoder) Fill(c partfile.Chunk, rec arrow.Record, row int) (next int, r
 		}
 	}
 	k := c.(*chunk)
-	k.use(e.table)
+	k.use(e.table, int(min(chunkSize, e.info.PartSize)))
 	rows := int(rec.NumRows())
 	for row < rows && !k.Full() {
 		hi := rows
@@ -201,12 +201,13 @@ func repeats(c column) bool {
 	return len(seen) <= max(1, looked/8)
 }
 
-// Pending implements partfile.Encoder.
+// Pending implements partfile.Encoder. What is in no page yet is taken to become an eighth, as logs do.
 func (e *encoder) Pending() int64 {
 	if e.file == nil || e.ended {
 		return 0
 	}
-	return e.file.RowGroupTotalCompressedBytes()
+	loose := min(e.groups[len(e.groups)-1].size, int64(len(e.table.source))*pageSize)
+	return e.file.RowGroupTotalCompressedBytes() + loose/8
 }
 
 // Finish implements partfile.Encoder. The writer's footer doesn't reach the file: it is read, compared with what was counted,
