@@ -23,7 +23,9 @@ import (
 	"github.com/sluice-io/sluice/plugins/rapid7download"
 	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/arrowfile"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/parquet"
 	"github.com/sluice-io/sluice/sinks/stdout"
 )
 
@@ -208,7 +210,7 @@ func generated(t *testing.T, doc, name, want string) {
 	}
 }
 
-var sinkTypes = []sinks.Definition{file.Definition, stdout.Definition}
+var sinkTypes = []sinks.Definition{file.Definition, parquet.Definition, arrowfile.Definition, stdout.Definition}
 
 // TestSettings holds the tables of settings of every source and sink, and the promises of sinks.
 func TestSettings(t *testing.T) {

@@ -36,10 +36,10 @@ func TestConformance(t *testing.T) {
 			sinktest.Run(t, func(*testing.T) sinktest.Driver {
 				return sinktest.Driver{
 					Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
-						return Open(context.Background(), config(root, fmt.Sprintf(`"compression": %q, "part_size": 1024`, c)), fsys)
+						return Open(context.Background(), config(root, fmt.Sprintf(`"compression": %q, "part_size": 2048`, c)), fsys)
 					},
 					Visible: visible,
-					Stride:  7 + 20*i, // what differs from the file sink is the bytes of parts
+					Stride:  17 + 30*i, // what differs from the file sink is the bytes of parts
 				}
 			})
 		})

@@ -38,6 +38,9 @@ type group struct {
 }
 
 func newEncoder(o Options, i partfile.Info) (*encoder, error) {
+	if err := setCodec(); err != nil {
+		return nil, err
+	}
 	t, err := newTable(i.Schema, i.Omit, o.Timestamps)
 	if err != nil {
 		return nil, err

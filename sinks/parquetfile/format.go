@@ -53,7 +53,7 @@ const (
 	// zstdLevel is the fastest. The next one costs half as much again and makes logs no smaller.
 	zstdLevel = 1
 	// codecMemory is what compressors and the writer's own buffers hold; TestNoRaceMemory measures all of it.
-	codecMemory = 8 << 20
+	codecMemory = 12 << 20
 )
 
 // Options are the settings of a format.
