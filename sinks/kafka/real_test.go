@@ -256,6 +256,24 @@ func TestForeignTransaction(t *testing.T) {
 	if _, err := sinktest.Write(begun(t), k, next, nil); err != nil {
 		t.Fatal(err)
 	}
+	// A slice whose marker is written and whose transaction is aborted, above the open one too.
+	failed := sinktest.Hours("one", 2, 3)
+	lost, err := open(begun(t), r.config(nil), func(name string, do func() error) error {
+		err := do()
+		if name == "write marker" {
+			return errors.Join(sinktest.ErrLost, err)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sinktest.Write(begun(t), lost, failed, sinktest.Bodies(failed, 2)); !errors.Is(err, sinktest.ErrLost) {
+		t.Errorf("%v, want ErrLost", err)
+	}
+	if err := lost.Close(); err != nil {
+		t.Error(err)
+	}
 	// A process that begins now finds both, the one below and the one above the open transaction, twice: nothing is taken twice.
 	for range 2 {
 		fresh := opened(t, r.config(nil)).(*Sink)
@@ -267,8 +285,7 @@ func TestForeignTransaction(t *testing.T) {
 		if parts, err := fresh.Partitions(begun(t)); err != nil || len(parts) != 1 {
 			t.Errorf("%v, %v", parts, err)
 		}
-		later := sinktest.Hours("one", 2, 3)
-		if _, err := fresh.Lookup(begun(t), later); !errors.Is(err, sinks.ErrNotCommitted) {
+		if _, err := fresh.Lookup(begun(t), failed); !errors.Is(err, sinks.ErrNotCommitted) {
 			t.Errorf("%v", err)
 		}
 	}
