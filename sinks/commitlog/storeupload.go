@@ -3,6 +3,7 @@ package commitlog
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"sync"
 )
 
@@ -93,13 +94,21 @@ func (f *storeFile) send() error {
 	n, b := f.sent, f.buf
 	f.sends.Go(func() {
 		if err := f.upload.Put(f.staging.ctx, n, b); err != nil {
-			f.fail(err)
+			f.fail(f.explain(err))
 		}
 		f.pieces.put(b)
 		<-f.places
 	})
 	f.buf = f.pieces.get()
 	return nil
+}
+
+// explain tells an upload that someone else has ended from other causes.
+func (f *storeFile) explain(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.staging.sweptAway(err)
+	}
+	return err
 }
 
 func (f *storeFile) failure() error {
@@ -137,7 +146,7 @@ func (f *storeFile) Sync() error {
 		return err
 	}
 	if err := s.note(f.upload.Complete(s.ctx)); err != nil {
-		return err
+		return f.explain(err)
 	}
 	f.ended = true
 	return nil

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -128,4 +129,15 @@ func visible(s commitlog.Store) (bodies []string, err error) {
 // data returns the keys that a plain glob finds.
 func data(b *sinktest.Bucket) []string {
 	return slices.DeleteFunc(b.Keys(), func(key string) bool { return strings.HasPrefix(key, "_") })
+}
+
+// waitFor polls until holds does.
+func waitFor(t *testing.T, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !holds(); {
+		if time.Now().After(deadline) {
+			t.Fatal("it didn't come to pass within a minute")
+		}
+		<-time.After(time.Millisecond)
+	}
 }
