@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/object"
 	"github.com/sluice-io/sluice/sinks/stdout"
 )
 
@@ -37,7 +38,7 @@ func builtinSources() []plugins.Definition {
 
 // builtinSinks are the sinks inside this binary.
 func builtinSinks() []sinks.Definition {
-	return []sinks.Definition{file.Definition, stdout.Definition}
+	return []sinks.Definition{file.Definition, object.Definition, stdout.Definition}
 }
 
 // registry is what a config file may name.
