@@ -46,6 +46,7 @@ var support = []string{
 	"sinks/target",
 	"sinks/secure",
 	"sinks/recordid",
+	"sinks/columns",
 	"sinks/partfile",
 	"sinks/parts",
 	"sinks/textfile",
@@ -53,7 +54,7 @@ var support = []string{
 	"sinks/ipcfile",
 }
 
-// testOnly lists the packages that import testing; no binary may link them.
+// testOnly lists the packages that import testing, with those below them; no binary may link them.
 var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "internal/realpart"}
 
 // forbiddenNames say nothing about what a package holds.
@@ -106,11 +107,11 @@ var rules = []rule{
 		return filter(p.imports, func(i string) bool { return under(i, "proto/sluice") })
 	}},
 	{"testing is never linked into a binary", func(p pkg) []string {
-		if slices.Contains(testOnly, p.path) {
+		if forTests(p.path) {
 			return nil
 		}
 		return append(
-			filter(p.imports, func(i string) bool { return slices.Contains(testOnly, i) }),
+			filter(p.imports, forTests),
 			filter(p.foreign, func(i string) bool { return under(i, "testing") })...)
 	}},
 	{"a package's name says what it holds", func(p pkg) []string {
@@ -120,6 +121,11 @@ var rules = []rule{
 }
 
 // under says whether path is the folder dir or lies below it.
+// forTests reports whether a package is one of testOnly or below one.
+func forTests(path string) bool {
+	return slices.ContainsFunc(testOnly, func(dir string) bool { return under(path, dir) })
+}
+
 func under(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
 func filter(in []string, bad func(string) bool) []string {

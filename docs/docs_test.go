@@ -17,14 +17,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-io/sluice/host/config"
-	"github.com/sluice-io/sluice/plugins"
-	"github.com/sluice-io/sluice/plugins/elsa"
-	"github.com/sluice-io/sluice/plugins/logentries"
-	"github.com/sluice-io/sluice/plugins/rapid7download"
-	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/postgres"
 	"github.com/sluice-io/sluice/sinks/stdout"
+	"github.com/sluice-io/sluice/sinks/syslog"
 )
 
 var update = flag.Bool("update", false, "write generated parts of the documents anew")
@@ -208,13 +206,17 @@ func generated(t *testing.T, doc, name, want string) {
 	}
 }
 
-var sinkTypes = []sinks.Definition{file.Definition, stdout.Definition}
+var sinkTypes = []sinks.Definition{
+	file.Definition,
+	kafka.Definition,
+	postgres.Definition,
+	stdout.Definition,
+	syslog.Definition,
+}
 
 // TestSettings holds the tables of settings of every source and sink, and the promises of sinks.
 func TestSettings(t *testing.T) {
-	for _, d := range []plugins.Definition{
-		rapid7download.Definition(), rapid7usage.Definition(), logentries.Definition(), elsa.Definition(),
-	} {
+	for _, d := range sourceTypes() {
 		table, err := config.SettingsTable(d.Config)
 		if err != nil {
 			t.Fatal(err)
@@ -237,9 +239,7 @@ func TestSettings(t *testing.T) {
 // registry is what a config may name: the types inside the binary.
 func registry() config.Registry {
 	reg := config.Registry{Sources: map[string]config.SourceType{}, Sinks: map[string]config.SinkType{}}
-	for _, source := range []plugins.Definition{
-		rapid7download.Definition(), rapid7usage.Definition(), logentries.Definition(), elsa.Definition(),
-	} {
+	for _, source := range sourceTypes() {
 		kind := config.SourceType{Schema: source.Config}
 		for _, s := range source.Streams {
 			kind.Streams = append(kind.Streams, s.Name)

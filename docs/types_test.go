@@ -11,6 +11,8 @@ import (
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks/encode"
+	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/postgres"
 )
 
 // typeExamples are the types in the order of the table, with a value in the form of Arrow's own JSON.
@@ -56,6 +58,39 @@ func TestTypes(t *testing.T) {
 		b.WriteString("| `" + e.of.String() + "` | " + written(t, encode.NDJSON, schema, e.value) + " | " + written(t, encode.CSV, schema, e.value) + " |\n")
 	}
 	generated(t, "docs/types.md", "types", b.String())
+}
+
+// TestAvroTypes holds the table of Avro types of docs/types.md.
+func TestAvroTypes(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| Arrow type | Avro type |\n|---|---|\n")
+	for _, e := range typeExamples {
+		avro, err := kafka.AvroType(e.of)
+		switch {
+		case fault.KindOf(err) == fault.Config:
+			avro = "an error when the pipeline starts"
+		case err != nil:
+			t.Fatal(err)
+		default:
+			avro = "`" + avro + "`"
+		}
+		b.WriteString("| `" + e.of.String() + "` | " + avro + " |\n")
+	}
+	generated(t, "docs/types.md", "avro", b.String())
+}
+
+// TestPostgresTypes holds the table of column types of docs/types.md.
+func TestPostgresTypes(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| Arrow type | PostgreSQL type |\n|---|---|\n")
+	for _, e := range typeExamples {
+		typ, ok := postgres.Type(e.of)
+		if typ = "`" + typ + "`"; !ok {
+			typ = "an error when the pipeline starts"
+		}
+		b.WriteString("| `" + e.of.String() + "` | " + typ + " |\n")
+	}
+	generated(t, "docs/types.md", "postgres", b.String())
 }
 
 // written is a value as a format writes it, as a cell of a table.

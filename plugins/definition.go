@@ -70,6 +70,9 @@ func (s Stream) validate() error {
 	if g := s.Granularity; g < 0 || g%time.Millisecond != 0 || g > 0 && day%g != 0 {
 		errs = append(errs, fmt.Errorf("granularity %s: want whole milliseconds that divide a day", g))
 	}
+	if s.Buffer < 0 {
+		errs = append(errs, fmt.Errorf("buffer %d: want a number of bytes", s.Buffer))
+	}
 	if s.Schema == nil {
 		return errors.Join(append(errs, errors.New("no schema"))...)
 	}

@@ -106,7 +106,7 @@ func (s *Server) Describe(context.Context, *v1.DescribeRequest) (*v1.DescribeRes
 		}
 		described := &v1.StreamDescription{
 			Name: st.Name, Kind: kind, Schema: schema, PartitionBy: st.PartitionBy, Main: st.Main,
-			Description: st.Description, DigestColumns: st.DigestColumns,
+			Description: st.Description, DigestColumns: st.DigestColumns, Buffer: uint64(st.Buffer),
 		}
 		if st.Granularity > 0 {
 			described.Granularity = durationpb.New(st.Granularity)

@@ -407,9 +407,9 @@ func TestCallsBeforeConfigure(t *testing.T) {
 func TestDefinitionValidate(t *testing.T) {
 	err := Definition{Name: "Bad Name", Config: Schema(`[]`), Streams: []Stream{
 		{Name: "a", Schema: arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil), DigestColumns: []string{"m"}},
-		{Name: "a", Kind: Time},
+		{Name: "a", Kind: Time, Buffer: -1},
 	}}.Validate()
-	for _, want := range []string{"name", "version", "Open", "config schema", "named twice", "kind 0", "digest column \"m\"", "no schema", "0 main"} {
+	for _, want := range []string{"buffer -1", "name", "version", "Open", "config schema", "named twice", "kind 0", "digest column \"m\"", "no schema", "0 main"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v doesn't say %q", err, want)
 		}

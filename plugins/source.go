@@ -147,6 +147,9 @@ type Stream struct {
 	// Granularity is what the vendor's answers are made of, in whole milliseconds and a divisor of a day: slices begin and end
 	// at its multiples since the Unix epoch. 0: a millisecond.
 	Granularity time.Duration
+	// Buffer is how many bytes a Read may hold beside the batches that it has sent and one longest record: what it reads
+	// ahead, sorts, or has yet to put in a batch. The host adds it to the memory that `check` prints. 0: next to nothing.
+	Buffer int64
 }
 
 // Schema is a JSON Schema (2020-12) of a source's settings. Beside the standard keywords, properties may have

@@ -71,7 +71,8 @@ type checkedPipeline struct {
 	Partitions int           `json:"partitions"`
 	Range      string        `json:"range"`
 	Sinks      []checkedSink `json:"sinks"`
-	Memory     int64         `json:"memory_bytes"` // the most that the pipeline holds at once
+	Buffer     int64         `json:"source_buffer_bytes"` // of each slice at work
+	Memory     int64         `json:"memory_bytes"`        // the most that the pipeline holds at once
 	Vendor     *contact      `json:"vendor,omitempty"`
 
 	buffers int64 // of the sinks of one slice
@@ -256,7 +257,11 @@ func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline, online b
 			errs = append(errs, vendorFailed(err))
 		}
 	}
-	out.Memory = pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, c.Streams, sized)
+	// Any of the streams may be what all slices at work are of.
+	for _, s := range p.streams {
+		out.Buffer = max(out.Buffer, p.buffers[s.Name])
+	}
+	out.Memory = pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, out.Buffer, c.Streams, sized)
 	out.buffers = pipeline.Buffers(c.Streams, sized)
 	return out, errs
 }
@@ -393,8 +398,8 @@ func (a *app) printChecked(c *config.Pipeline, p checkedPipeline) {
 	for _, s := range p.Sinks {
 		rows = append(rows, s.rows(c.Streams)...)
 	}
-	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + sinks' buffers %s)", size(uint64(p.Memory)),
-		size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.buffers)))})
+	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + source's buffer %s + sinks' buffers %s)",
+		size(uint64(p.Memory)), size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.Buffer)), size(uint64(p.buffers)))})
 	rows = append(rows, p.Vendor.rows()...)
 	if err := a.printTable(rows); err != nil {
 		a.log.logger.Error("print", "error", err.Error())

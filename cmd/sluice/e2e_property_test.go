@@ -70,7 +70,9 @@ type draw struct {
 	verify func(r *rig, root string) // that a root holds what was served in the rig's range
 }
 
-func (d *draw) say(format string, args ...any) { d.drawn = append(d.drawn, fmt.Sprintf(format, args...)) }
+func (d *draw) say(format string, args ...any) {
+	d.drawn = append(d.drawn, fmt.Sprintf(format, args...))
+}
 
 func (d *draw) coin() bool { return d.IntN(2) == 0 }
 

@@ -94,8 +94,11 @@ func TestEverySourceHoldsWhatWasServed(t *testing.T) {
 		obj{"key": vendorsim.SeedEmptyProject, "id": vendorsim.SeedEmptyProjectID},
 	}
 	for _, tt := range []struct{ source, format, path string }{
-		{"rapid7-download", "csv", "/download/"}, {"logentries", "ndjson", "/query/"}, {"logentries", "csv", "/query/"},
-		{"elsa", "ndjson", "/api/v1/"}, {"elsa", "csv", "/api/v1/"},
+		{"rapid7-download", "csv", "/download/"},
+		{"logentries", "ndjson", "/query/"},
+		{"logentries", "csv", "/query/"},
+		{"elsa", "ndjson", "/api/v1/"},
+		{"elsa", "csv", "/api/v1/"},
 	} {
 		t.Run(tt.source+" "+tt.format, func(t *testing.T) {
 			t.Parallel()

@@ -65,7 +65,7 @@ func codeOf(err error) int {
 		return code.code
 	case errors.Is(err, ledger.ErrLocked):
 		return exitLocked
-	case errors.As(err, &problems), errors.As(err, &missing), errors.Is(err, pipeline.ErrNoClock):
+	case errors.As(err, &problems), errors.As(err, &missing), errors.Is(err, pipeline.ErrNoClock), errors.Is(err, pipeline.ErrFirstRun):
 		return exitUsage
 	}
 	return exitFailed
@@ -84,7 +84,6 @@ func (a *app) printError(err error) {
 func laterCommands() []*cobra.Command {
 	later := []struct{ name, what string }{
 		{"verify", "proof by reading the sinks again"},
-		{"retry", "ending quarantine and backoff in a running host"},
 		{"forget", "making committed ranges gaps again"},
 		{"report", "the monthly report"},
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -97,6 +98,7 @@ type selection struct {
 	streams, sinks []string
 	from, to       *time.Time
 	last           time.Duration
+	firstRun       bool
 }
 
 // assembled is one pipeline, ready to run.
@@ -105,10 +107,13 @@ type assembled struct {
 	supervisor *supervisor.Supervisor
 	requests   *requestCounter
 	streams    []sinks.Stream
-	sinks      []pipeline.Sink
+	buffers    map[string]int64 // by stream: what a read may hold, in bytes
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
 	swept      bool               // the spool folder, of what earlier runs left
+
+	mu     sync.Mutex
+	opened map[string]sinks.Sink // by name
 }
 
 // Close ends the plugin and closes the sinks.
@@ -122,9 +127,12 @@ func (p *assembled) Close() error {
 	if p.supervisor != nil {
 		errs = append(errs, p.supervisor.Close())
 	}
-	for _, s := range p.sinks {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.opened {
 		errs = append(errs, s.Close())
 	}
+	p.opened = nil
 	return errors.Join(errs...)
 }
 
@@ -167,7 +175,10 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err != nil {
 		return p, err
 	}
-	p.streams = streams
+	p.streams, p.buffers = streams, map[string]int64{}
+	for _, s := range description.Streams {
+		p.buffers[s.Name] = s.Buffer
+	}
 	p.run = pipeline.Config{
 		Name: c.Name, SourceName: description.Name, SourceVer: description.Version, Version: buildVersion(),
 		Partitions: partitions, Streams: streamRules(description, configured), Lag: c.Lag, HostClock: c.Clock == config.ClockHost,
@@ -389,27 +400,82 @@ func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, strea
 		if err != nil {
 			return usageError(err)
 		}
-		c, err := h.sinkConfig(p.config, s, streams)
-		if err != nil {
-			return asUsage(err)
+		one := pipeline.Sink{Name: s.Name, Type: s.Type, Streams: s.Streams, OneRun: definition.OneRun}
+		one.Open = func(ctx context.Context) (sinks.Sink, error) { return h.openSink(ctx, p, s, definition, streams) }
+		if definition.Online != nil {
+			one.Probe = func(ctx context.Context) error { return h.probe(ctx, p, s, definition, streams) }
 		}
-		if err := h.checkPlace(ctx, p.config, c); err != nil {
-			return fmt.Errorf("sink %s: %w", s.Name, err)
+		if s.OnFailure == config.OnFailureDetach {
+			one.Patience = s.DetachAfter
 		}
-		sink, err := definition.Open(ctx, c)
-		if err != nil {
-			return sinkOpenError(s.Name, err)
-		}
-		p.sinks = append(p.sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: sink, Streams: s.Streams})
-		if err := h.register(ctx, p.config, s, sink); err != nil {
+		if one.Sink, err = one.Open(ctx); err != nil && !mayOpenLater(err, s) {
 			return err
 		}
+		if err != nil { // the pipeline tries again, before it begins or beside the others
+			info, _, known := knownSink(ctx, h.ledger, h.config, p.config, s)
+			if known != nil {
+				return known
+			}
+			one.Known, one.Sink = info.Identity, nil
+		}
+		p.run.Sinks = append(p.run.Sinks, one)
 	}
-	if len(p.sinks) == 0 {
+	if len(p.run.Sinks) == 0 {
 		return usageError(fmt.Errorf("pipeline %s: --sink and --stream leave none of its sinks", p.config.Name))
 	}
-	p.run.Sinks = p.sinks
+	p.run.FirstRun, p.run.FromSaid = sel.firstRun, sel.from != nil
 	return nil
+}
+
+// openSink opens a sink, in the place of the one of that name if there is one, and makes it known to the ledger.
+func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sinks.Definition, streams []sinks.Stream) (sinks.Sink, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if before := p.opened[s.Name]; before != nil {
+		delete(p.opened, s.Name)
+		if err := before.Close(); err != nil {
+			h.log.Warn("close", "pipeline", p.config.Name, "sink", s.Name, "error", err.Error())
+		}
+	}
+	c, err := h.sinkConfig(p.config, s, streams)
+	if err != nil {
+		return nil, asUsage(err)
+	}
+	if err := h.checkPlace(ctx, p.config, c); err != nil {
+		return nil, fmt.Errorf("sink %s: %w", s.Name, err)
+	}
+	sink, err := d.Open(ctx, c)
+	if err != nil {
+		return nil, sinkOpenError(s.Name, err)
+	}
+	if p.opened == nil {
+		p.opened = map[string]sinks.Sink{}
+	}
+	p.opened[s.Name] = sink
+	return sink, h.register(ctx, p.config, s, sink)
+}
+
+// probe asks whether a sink's target can be reached.
+func (h *host) probe(ctx context.Context, p *assembled, s config.Sink, d sinks.Definition, streams []sinks.Stream) error {
+	c, err := h.sinkConfig(p.config, s, streams)
+	if err != nil {
+		return err
+	}
+	_, err = d.Online(ctx, c)
+	return err
+}
+
+// mayOpenLater reports whether a sink that couldn't be opened is worth waiting for, or going on without.
+func mayOpenLater(err error, s config.Sink) bool {
+	var coded *exitError
+	kind := fault.KindOf(err)
+	switch {
+	case kind == fault.Config, errors.Is(err, sinks.ErrOwned), errors.As(err, &coded) && coded.code != exitFailed:
+		return false // a person has to do something
+	case s.OnFailure == config.OnFailureDetach:
+		return true
+	}
+	return kind == fault.Transient || kind == fault.Throttled
 }
 
 // takenBy returns those of the streams that a sink is given.

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluice-io/sluice/host/budget"
 	"github.com/sluice-io/sluice/host/control"
 	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/pipeline"
 )
 
 // live returns the run's pipelines as they are now.
@@ -69,7 +71,7 @@ func (r *running) budgetLine() string {
 func (r *running) snapshot() control.Snapshot {
 	out := control.Snapshot{PID: os.Getpid(), Version: buildVersion(), Started: r.started, At: time.Now().UTC()}
 	for _, l := range r.live() {
-		p := control.Pipeline{Name: l.name, State: "planning", Slices: []control.Slice{}}
+		p := control.Pipeline{Name: l.name, State: "planning", Slices: []control.Slice{}, Sinks: []control.Sink{}}
 		switch {
 		case l.ended:
 			p.State = "stopped"
@@ -85,7 +87,7 @@ func (r *running) snapshot() control.Snapshot {
 			p.Settle = settleOf(l.assembled.run.Streams)
 		}
 		if l.pipeline != nil && !l.ended {
-			p.Slices = r.slices(l)
+			p.Slices, p.Sinks = r.slices(l), r.sinks(l)
 		}
 		out.Pipelines = append(out.Pipelines, p)
 	}
@@ -111,6 +113,28 @@ func (r *running) slices(l liveRun) []control.Slice {
 	}
 	slices.SortFunc(out, func(a, b control.Slice) int { return a.From.Compare(b.From) })
 	return out
+}
+
+func (r *running) sinks(l liveRun) []control.Sink {
+	out := []control.Sink{}
+	for _, s := range l.pipeline.Snapshot().Sinks {
+		out = append(out, control.Sink{
+			Name: s.Name, State: s.State, Since: s.Since.UTC(), NextTry: s.NextTry.UTC(), Left: s.Left.Milliseconds(),
+			Error: r.app.log.redactor.Redact(s.Error),
+		})
+	}
+	return out
+}
+
+// downLine names the sinks that are down, for the progress line.
+func downLine(all []pipeline.SinkStatus) string {
+	var out []string
+	for _, s := range all {
+		if s.State != pipeline.SinkUp {
+			out = append(out, "sink "+s.Name+": "+s.Text())
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 func budgetOf(s budget.NamespaceStatus) control.Budget {

@@ -139,6 +139,8 @@ type describedStream struct {
 	Main        bool              `json:"main"`
 	PartitionBy string            `json:"partition_by,omitempty"`
 	Description string            `json:"description,omitempty"`
+	Granularity float64           `json:"granularity_seconds,omitempty"`
+	Buffer      int64             `json:"buffer_bytes,omitempty"` // what a read may hold beside what it has sent
 	Columns     []describedColumn `json:"columns"`
 }
 
@@ -165,7 +167,9 @@ func (a *app) describeSource(d supervisor.Description) error {
 		if s.Kind == supervisor.Snapshot {
 			kind = "snapshot"
 		}
-		out.Streams = append(out.Streams, describedStream{s.Name, kind, s.Main, s.PartitionBy, s.Description, columnsOf(s.Schema)})
+		out.Streams = append(out.Streams, describedStream{
+			s.Name, kind, s.Main, s.PartitionBy, s.Description, s.Granularity.Seconds(), s.Buffer, columnsOf(s.Schema),
+		})
 	}
 	for _, l := range d.Limits {
 		out.Limits = append(out.Limits, describedLimit{l.Namespace, l.Requests, l.Bytes, l.Window.Seconds()})
@@ -218,6 +222,9 @@ func (a *app) printStream(s describedStream) error {
 	title := fmt.Sprintf("\nstream %s (%s", s.Name, s.Kind)
 	if s.Main {
 		title += ", main"
+	}
+	if s.Granularity > 0 {
+		title += ", by " + shortDuration(time.Duration(s.Granularity*float64(time.Second)))
 	}
 	if s.PartitionBy != "" {
 		title += ", one partition for each " + s.PartitionBy

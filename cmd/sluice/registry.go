@@ -13,8 +13,11 @@ import (
 	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/kafka"
 	"github.com/sluice-io/sluice/sinks/object"
+	"github.com/sluice-io/sluice/sinks/postgres"
 	"github.com/sluice-io/sluice/sinks/stdout"
+	"github.com/sluice-io/sluice/sinks/syslog"
 )
 
 // version is set by the linker for releases.
@@ -38,7 +41,14 @@ func builtinSources() []plugins.Definition {
 
 // builtinSinks are the sinks inside this binary.
 func builtinSinks() []sinks.Definition {
-	return []sinks.Definition{file.Definition, object.Definition, stdout.Definition}
+	return []sinks.Definition{
+		file.Definition,
+		kafka.Definition,
+		object.Definition,
+		postgres.Definition,
+		stdout.Definition,
+		syslog.Definition,
+	}
 }
 
 // registry is what a config file may name.

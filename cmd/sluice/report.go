@@ -146,6 +146,12 @@ func (o *reporter) logEvent(e pipeline.Event) {
 		}
 	case pipeline.Retry:
 		l.Warn(fmt.Sprintf("%s: try again at %s: %s", where, e.Until.UTC().Format("15:04:05"), withHint(e)))
+	case pipeline.SinkIsDown:
+		l.Warn(fmt.Sprintf("%s: sink %s is down, next try %s: %s", where, strings.Join(e.Sinks, ", "), e.Until.UTC().Format("15:04:05"), withHint(e)))
+	case pipeline.SinkIsUp:
+		l.Info(fmt.Sprintf("%s: sink %s is back: %s", where, strings.Join(e.Sinks, ", "), e.Message))
+	case pipeline.SinkLost:
+		l.Error(fmt.Sprintf("%s: sink %s is given up for this run: %s", where, strings.Join(e.Sinks, ", "), withHint(e)))
 	case pipeline.Failed, pipeline.Quarantined, pipeline.Stopped:
 		l.Error(fmt.Sprintf("%s: %s: %s", where, strings.ReplaceAll(string(e.Kind), "_", " "), withHint(e)))
 	case pipeline.Ended:
@@ -198,12 +204,15 @@ func (o *reporter) progress(now time.Time, rate *meter) string {
 	rows, bytes := o.rows, o.size
 	o.mu.Unlock()
 	var moving, waiting int
-	var waits string
+	var waits, down string
 	for _, live := range o.run.live() {
 		if live.pipeline == nil {
 			continue
 		}
 		st := live.pipeline.Snapshot()
+		if down == "" {
+			down = downLine(st.Sinks)
+		}
 		for _, s := range st.Slices {
 			if s.State == "running" && s.WaitsFor == "" || strings.HasPrefix(s.WaitsFor, "sink") {
 				moving++
@@ -225,6 +234,9 @@ func (o *reporter) progress(now time.Time, rate *meter) string {
 	parts = append(parts, fmt.Sprintf("%d moving", moving))
 	if waiting > 0 {
 		parts = append(parts, fmt.Sprintf("%d waiting (%s)", waiting, waits))
+	}
+	if down != "" {
+		parts = append(parts, down)
 	}
 	if b := o.run.budgetLine(); b != "" {
 		parts = append(parts, b)

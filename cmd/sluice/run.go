@@ -41,6 +41,7 @@ func (a *app) runCommand() *cobra.Command {
 		RunE:    func(c *cobra.Command, args []string) error { return a.run(c.Context(), args, f) },
 	}
 	f.selectors.add(c)
+	c.Flags().BoolVar(&f.firstRun, "first-run", false, "send what is asked also to sinks that keep no account and of which the ledger knows nothing")
 	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
 	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
 	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")

@@ -16,6 +16,7 @@ type selectors struct {
 	last           config.Duration
 	streams, sinks []string
 	newSelection   bool
+	firstRun       bool
 }
 
 func (s *selectors) add(c *cobra.Command) {
@@ -34,7 +35,7 @@ func (s *selectors) addRange(c *cobra.Command) {
 }
 
 func (s *selectors) selection() (selection, error) {
-	sel := selection{streams: s.streams, sinks: s.sinks, last: time.Duration(s.last)}
+	sel := selection{streams: s.streams, sinks: s.sinks, last: time.Duration(s.last), firstRun: s.firstRun}
 	if s.newSelection {
 		return sel, usageError(fmt.Errorf("--new-selection (a second selection in one folder) comes with a later version; use another path"))
 	}

@@ -42,9 +42,10 @@ func (a *app) simCommand() *cobra.Command {
 	f := simFlags{}
 	c := &cobra.Command{
 		Use:   "sim",
-		Short: "Simulate the vendor's API on this machine",
-		Long: "sim serves the Rapid7 Log Search download API as documented, with seeded lines of its own, until SIGINT or SIGTERM.\n" +
-			"It prints its base URL, its key and its logs; each request is logged at --log-level debug.",
+		Short: "Simulate the vendors' APIs on this machine",
+		Long: "sim serves the APIs of Rapid7 Log Search (downloads, queries, usage, lists) and of NAVER Cloud ELSA as documented, with seeded\n" +
+			"lines of its own, until SIGINT or SIGTERM. It prints its base URL, its keys, logs and projects; each request is logged at\n" +
+			"--log-level debug.",
 		Example: "  sluice sim --listen 127.0.0.1:8514\n  sluice sim --bulk 1GiB --days 1\n  sluice sim --faults faults.json --requests 20 --window 1s",
 		Args:    exactArgs(0),
 		RunE:    func(c *cobra.Command, _ []string) error { return a.sim(c.Context(), f) },
@@ -166,6 +167,7 @@ func (f simFlags) addLogs(o *vendorsim.Options, start time.Time) (err error) {
 	default:
 		seed := vendorsim.SeedOptions{Seed: f.seed, Start: start, Days: f.days, Lines: f.lines}
 		o.Logs, o.Elsa.Projects = vendorsim.Seeded(seed), vendorsim.SeededProjects(seed)
+		vendorsim.SeededDirectory(o)
 	}
 	return nil
 }
@@ -196,6 +198,10 @@ type simStarted struct {
 	APIKey  string   `json:"api_key"`
 	PID     int      `json:"pid"`
 	Logs    []simLog `json:"logs"`
+	// Of the account's owner; empty without one.
+	OwnerKey   string `json:"owner_key,omitempty"`
+	OwnerKeyID string `json:"owner_key_id,omitempty"`
+	AccountID  string `json:"account_id,omitempty"`
 	// Of ELSA.
 	AccessKey string       `json:"access_key"`
 	SecretKey string       `json:"secret_key"`
@@ -212,6 +218,7 @@ func (a *app) printSim(base, key string, o vendorsim.Options) error {
 	if a.json {
 		line := simStarted{
 			V: 1, TS: stamp(time.Now()), Event: "sim_started", BaseURL: base, APIKey: key, PID: os.Getpid(),
+			OwnerKey: o.Owner.Key, OwnerKeyID: o.Owner.KeyID, AccountID: o.Owner.Account,
 			AccessKey: vendorsim.DemoAccessKey, SecretKey: vendorsim.DemoSecretKey, Projects: []simProject{},
 		}
 		for _, l := range o.Logs {
@@ -226,6 +233,12 @@ func (a *app) printSim(base, key string, o vendorsim.Options) error {
 	rows := [][]string{{"base_url", base}, {"api_key", key}}
 	for _, l := range o.Logs {
 		rows = append(rows, []string{"log", l.ID + "  " + l.Name})
+	}
+	for _, s := range o.Logsets {
+		rows = append(rows, []string{"logset", s.ID + "  " + s.Name})
+	}
+	if o.Owner.Account != "" {
+		rows = append(rows, []string{"account_id", o.Owner.Account}, []string{"owner_key_id", o.Owner.KeyID}, []string{"owner_key", o.Owner.Key})
 	}
 	for _, p := range o.Elsa.Projects {
 		rows = append(rows, []string{"project", fmt.Sprintf("%s:%d", p.Key, p.ID)})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/control"
+	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -190,6 +191,11 @@ func (a *app) printHost(c *config.Config, running bool, s control.Snapshot) {
 			text += ": " + p.Error
 		}
 		_ = a.printText(text + "\n")
+		for _, k := range p.Sinks {
+			if k.State != pipeline.SinkUp {
+				_ = a.printText("    " + sinkText(k) + "\n")
+			}
+		}
 		rows := [][]string{{"    SLICE", "FROM", "TO", "TRY", "ROWS", "BYTES", "LAST BYTE", "NEXT TRY", "WAITS FOR"}}
 		for _, x := range p.Slices {
 			rows = append(rows, sliceRow(x, s.At))
@@ -201,6 +207,15 @@ func (a *app) printHost(c *config.Config, running bool, s control.Snapshot) {
 	for _, b := range s.Budgets {
 		_ = a.printText("  " + budgetText(b) + "\n")
 	}
+}
+
+func sinkText(k control.Sink) string {
+	st := pipeline.SinkStatus{State: k.State, Since: k.Since, NextTry: k.NextTry}
+	text := "sink " + k.Name + ": " + st.Text() + ", lacks " + span(k.Left)
+	if k.Error != "" {
+		text += ": " + k.Error
+	}
+	return text
 }
 
 func sliceRow(s control.Slice, now time.Time) []string {

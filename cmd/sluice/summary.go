@@ -54,6 +54,17 @@ type pipelineSummary struct {
 	Hint        string            `json:"hint,omitempty"`
 	Gaps        []gapSummary      `json:"gaps,omitempty"`
 	Faults      []faultSummary    `json:"faults,omitempty"`
+	Sinks       []sinkSummary     `json:"sinks,omitempty"`
+}
+
+// sinkSummary is how a sink stood at the end; Missing is the log time that it lacks.
+type sinkSummary struct {
+	Name    string `json:"name"`
+	State   string `json:"state"` // "up", "opening", "down", "given up"
+	Since   string `json:"since,omitempty"`
+	Missing int64  `json:"missing"`
+	Error   string `json:"error,omitempty"`
+	Hint    string `json:"hint,omitempty"`
 }
 
 type gapSummary struct {
@@ -150,6 +161,13 @@ func (l *liveRun) summarise() pipelineSummary {
 			p.Gaps = append(p.Gaps, gapOf(part.Partition, g))
 		}
 	}
+	for _, k := range s.Sinks {
+		one := sinkSummary{Name: k.Name, State: k.State, Missing: k.Left.Milliseconds(), Error: k.Error, Hint: k.Hint}
+		if !k.Since.IsZero() {
+			one.Since = stamp(k.Since)
+		}
+		p.Sinks = append(p.Sinks, one)
+	}
 	for _, f := range s.Faults {
 		p.Faults = append(p.Faults, faultSummary{
 			gapOf(f.Slice.Partition, f.Slice.Range()), f.Slice.ID.String(), f.Kind.String(), f.Quarantined, f.Message, f.Hint,
@@ -238,6 +256,19 @@ func (t runSummary) print(w io.Writer, l *logging) {
 		sort.Strings(names)
 		for _, n := range names {
 			fmt.Fprintf(&b, "  %s: %d\n", strings.ReplaceAll(n, "_", " "), p.Counters[n])
+		}
+		for _, k := range p.Sinks {
+			if k.State == pipeline.SinkUp || k.Missing == 0 {
+				continue
+			}
+			fmt.Fprintf(&b, "  sink %s: %s", k.Name, k.State)
+			if k.Since != "" {
+				fmt.Fprintf(&b, " since %s", k.Since)
+			}
+			fmt.Fprintf(&b, ", lacks %s, which the next run sends: %s\n", span(k.Missing), k.Error)
+			if k.Hint != "" && !strings.Contains(k.Error, k.Hint) {
+				fmt.Fprintf(&b, "    %s\n", k.Hint)
+			}
 		}
 		for n, f := range p.Faults {
 			if n == 5 {

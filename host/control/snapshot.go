@@ -18,8 +18,19 @@ type Pipeline struct {
 	State  string  `json:"state"` // "planning", "running", "draining", "idle", "stopped"
 	Error  string  `json:"error,omitempty"`
 	Slices []Slice `json:"slices"` // in flight, in time order
+	Sinks  []Sink  `json:"sinks"`
 	// Settle says by stream how much longer than the lag its ranges are left alone, in milliseconds; nil: not known yet.
 	Settle map[string]int64 `json:"settle,omitzero"`
+}
+
+// Sink is how a sink of a pipeline stands.
+type Sink struct {
+	Name    string    `json:"name"`
+	State   string    `json:"state"`          // "up", "opening", "down", "given up": not tried again in this run
+	Since   time.Time `json:"since,omitzero"` // down since
+	NextTry time.Time `json:"next_try,omitzero"`
+	Left    int64     `json:"left"`            // milliseconds of log time that it lacks
+	Error   string    `json:"error,omitempty"` // of the last try
 }
 
 // Slice is a slice in flight or about to be tried again.

@@ -57,7 +57,7 @@ func (l *Ledger) LastRuns(ctx context.Context, pipeline string, n int) ([]Run, e
 type Totals struct {
 	Slices      uint64
 	Rows, Bytes uint64 // delivered
-	Dead        uint64 // records
+	Dead        uint64 // records that are dead letters still: what a later revision took of them isn't any more
 	Last        time.Time
 }
 
@@ -76,7 +76,7 @@ func (l *Ledger) Totals(ctx context.Context, sink string, p flow.Partition) (Tot
 			t.Last = timeOf(last)
 		}
 		return err
-	}, `SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0), coalesce(sum(dead_rows), 0), coalesce(max(at_ms), 0)
+	}, `SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0), max(0, coalesce(sum(dead_rows), 0) - coalesce(sum(CASE WHEN rev > 0 THEN rows + dead_rows ELSE 0 END), 0)), coalesce(max(at_ms), 0)
 		FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'committed'`, sinkID, partitionID)
 	return t, err
 }

@@ -99,6 +99,9 @@ func (l *Ledger) sinks(ctx context.Context, clause string, args ...any) ([]SinkI
 // anew afterwards.
 func (l *Ledger) Reset(ctx context.Context, sink string) error {
 	err := l.write(ctx, "reset sink "+sink, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM meta WHERE key = ?`, acceptedKey+sink); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `DELETE FROM sinks WHERE identity = ?`, sink) // its rows go with it
 		return err
 	})

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apache/arrow/go/v15/arrow"
+
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -114,28 +116,49 @@ func (o outcome) failAll(lacking []int, err error) outcome {
 func (r *run) lookup(ctx context.Context, w *work, out *outcome) []int {
 	var lacking []int
 	for _, i := range w.sinks.each() {
+		if w.probe&setOf(i) != 0 && !r.probe(ctx, i, out) {
+			continue
+		}
 		memory, ok := r.cfg.Sinks[i].Sink.(sinks.Memory)
 		if !ok {
 			lacking = append(lacking, i)
 			continue
 		}
-		receipt, err := memory.Lookup(ctx, w.slice)
+		var found sinks.Receipt
+		err := r.lend(ctx, i, "look up", func(ctx context.Context) error {
+			receipt, err := memory.Lookup(ctx, w.slice)
+			if err == nil {
+				found = receipt
+			}
+			return err
+		}, nil)
 		switch {
 		case errors.Is(err, sinks.ErrNotCommitted):
 			lacking = append(lacking, i)
 		case err != nil:
-			out.sinkFailed(i, fmt.Errorf("sink %s: look up: %w", r.cfg.Sinks[i].Name, err))
+			out.sinkFailed(i, fmt.Errorf("look up: %w", err))
 		default:
-			r.record(ctx, i, receipt, out, out.found)
+			r.record(ctx, i, found, out, out.found)
 		}
 	}
 	return lacking
 }
 
+// probe asks a sink that was down whether it can be reached: the vendor needn't be asked for what it can't take. Only an answer that
+// says so counts, others may be of the question.
+func (r *run) probe(ctx context.Context, i int, out *outcome) bool {
+	err := r.lend(ctx, i, "reach it", r.cfg.Sinks[i].Probe, nil)
+	if err == nil || fault.KindOf(err) != fault.Transient {
+		return true
+	}
+	out.sinkFailed(i, err)
+	return false
+}
+
 // record writes a receipt into the ledger, which follows the sink: a commit that can't be recorded is found again by the
 // next Lookup.
 func (r *run) record(ctx context.Context, i int, receipt sinks.Receipt, out *outcome, into map[int]sinks.Receipt) {
-	if err := r.cfg.Ledger.Record(context.WithoutCancel(ctx), r.cfg.Sinks[i].Identity(), receipt); err != nil {
+	if err := r.cfg.Ledger.Record(context.WithoutCancel(ctx), r.identity(i), receipt); err != nil {
 		out.failed[i] = fault.New(fault.Config, "ledger", "check the state folder's disk; the sink has the slice", err)
 		return
 	}
@@ -160,18 +183,36 @@ func (r *run) ripe(s flow.Slice, vendor time.Time) error {
 	return nil
 }
 
-// begin starts a transaction in each sink. A sink that can't begin has its error; the others go on.
+// begin starts a transaction in each sink, side by side. A sink that can't begin has its error; the others go on.
 func (r *run) begin(ctx context.Context, w *work, lacking []int, reader Reader) []*leg {
 	legs := make([]*leg, len(lacking))
+	var wg sync.WaitGroup
 	for n, i := range lacking {
 		l := &leg{index: i, sink: r.cfg.Sinks[i], stream: r.stream(w.slice.Partition)}
 		legs[n] = l
-		l.err = guard(l.sink.Name, "begin", func() (err error) {
-			l.txn, err = l.sink.Begin(ctx, w.slice, w.attempt, reader.Schema())
-			return err
-		})
+		if len(lacking) == 1 {
+			l.begin(ctx, r, w, reader.Schema())
+			continue
+		}
+		wg.Go(func() { l.begin(ctx, r, w, reader.Schema()) })
 	}
+	wg.Wait()
 	return legs
+}
+
+func (l *leg) begin(ctx context.Context, r *run, w *work, schema *arrow.Schema) {
+	var txn sinks.Txn // the call's own until it has come back
+	l.err = r.lend(ctx, l.index, "begin", func(ctx context.Context) (err error) {
+		txn, err = l.sink.Begin(ctx, w.slice, w.attempt, schema)
+		return err
+	}, func() {
+		if txn != nil {
+			_ = guard(l.sink.Name, "abort", txn.Abort)
+		}
+	})
+	if l.err == nil {
+		l.txn = txn
+	}
 }
 
 // pump moves items from the reader into the sinks until the manifest. Sinks append side by side; an item is released once,
@@ -201,7 +242,7 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 				read = read.Plus(sum)
 				w.state.wait(waitsForSink(alive), time.Time{})
 				r.step(StepAppend)
-				appendAll(ctx, w, alive, *item.Batch, sum, r.stage)
+				r.appendAll(ctx, w, alive, *item.Batch, sum)
 				w.state.moved(sum.Rows, sum.Bytes)
 			}
 			reader.Release(item)
@@ -248,29 +289,43 @@ func living(legs []*leg) []*leg {
 }
 
 // appendAll appends a batch to the sinks side by side and returns when all have.
-func appendAll(ctx context.Context, w *work, alive []*leg, b flow.Batch, sum flow.Sum, stage stager) {
+func (r *run) appendAll(ctx context.Context, w *work, alive []*leg, b flow.Batch, sum flow.Sum) {
 	if len(alive) == 1 {
-		alive[0].append(ctx, w, b, sum, stage)
+		alive[0].append(ctx, r, w, b, sum)
 		return
 	}
 	var wg sync.WaitGroup
 	for _, l := range alive {
-		wg.Go(func() { l.append(ctx, w, b, sum, stage) })
+		wg.Go(func() { l.append(ctx, r, w, b, sum) })
 	}
 	wg.Wait()
 }
 
 // append writes a batch to one sink; what the sink rejects goes to its dead letters.
-func (l *leg) append(ctx context.Context, w *work, b flow.Batch, sum flow.Sum, stage stager) {
+func (l *leg) append(ctx context.Context, r *run, w *work, b flow.Batch, sum flow.Sum) {
 	var rejected []sinks.Rejected
-	l.err = guard(l.sink.Name, "append", func() (err error) {
-		rejected, err = l.txn.Append(ctx, b)
+	txn := l.txn
+	release := func() {}
+	if r.cfg.Sinks[l.index].Patience > 0 { // the call may outlast the item
+		b.Records.Retain()
+		release = b.Records.Release
+	}
+	l.err = r.lend(ctx, l.index, "append", func(ctx context.Context) (err error) {
+		rejected, err = txn.Append(ctx, b)
 		return err
+	}, func() {
+		release()
+		_ = guard(l.sink.Name, "abort", txn.Abort)
 	})
+	if errors.Is(l.err, errNotBack) {
+		l.txn = nil
+		return
+	}
+	defer release()
 	if l.err != nil {
 		return
 	}
-	dead, err := l.addRejected(w, b, rejected, stage)
+	dead, err := l.addRejected(w, b, rejected, r.stage)
 	if err != nil {
 		l.err = err
 		return
@@ -283,22 +338,31 @@ func (l *leg) append(ctx context.Context, w *work, b flow.Batch, sum flow.Sum, s
 func (r *run) commit(ctx context.Context, w *work, legs []*leg, m flow.Manifest, out *outcome) {
 	w.state.wait("commit", time.Time{})
 	r.step(StepCommit)
-	receipts := make([]sinks.Receipt, len(legs))
-	var wg sync.WaitGroup
-	for n, l := range legs {
+	type done struct {
+		leg     *leg
+		receipt sinks.Receipt
+	}
+	ended := make(chan done, len(legs))
+	for _, l := range legs {
 		if l.err != nil {
+			ended <- done{leg: l}
 			continue
 		}
-		wg.Go(func() { receipts[n], l.err = r.commitLeg(ctx, w, l, m) })
+		go func() { // each sends once, and all are received
+			receipt, err := r.commitLeg(ctx, w, l, m)
+			l.err = err
+			ended <- done{l, receipt}
+		}()
 	}
-	wg.Wait()
-	for n, l := range legs {
+	for range legs { // as they end: one that takes long keeps no other's receipt from the ledger
+		d := <-ended
+		l, receipt := d.leg, d.receipt
 		if l.err != nil {
 			out.sinkFailed(l.index, l.err)
 			continue
 		}
 		r.step(StepRecord)
-		r.record(ctx, l.index, receipts[n], out, out.committed) // sink first, ledger second: see doc.go
+		r.record(ctx, l.index, receipt, out, out.committed) // sink first, ledger second: see doc.go
 		r.step(StepPublish)
 		if l.dead != nil {
 			if err := l.dead.publish(); err != nil {
@@ -325,11 +389,16 @@ func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (
 		account.DeadLetters = l.dead.name
 	}
 	var receipt sinks.Receipt
-	err := guard(l.sink.Name, "commit", func() (err error) {
-		receipt, err = l.txn.Commit(ctx, account)
-		return err
-	})
+	txn := l.txn
 	l.txn = nil
+	err := r.lend(ctx, l.index, "commit", func(ctx context.Context) (err error) {
+		receipt, err = txn.Commit(ctx, account)
+		return err
+	}, nil)
+	if errors.Is(err, errNotBack) { // it may be committed yet, and name the dead letters
+		l.keepDead()
+		return sinks.Receipt{}, fault.New(fault.InDoubt, "sink "+l.sink.Name, "", err)
+	}
 	if err != nil && (errors.Is(err, sinks.ErrInDoubt) || fault.KindOf(err) == fault.InDoubt) {
 		return r.resolve(ctx, w, l, err)
 	}
@@ -343,7 +412,11 @@ func (r *run) resolve(ctx context.Context, w *work, l *leg, doubt error) (sinks.
 	if !ok {
 		return sinks.Receipt{}, doubt
 	}
-	receipt, err := memory.Lookup(context.WithoutCancel(ctx), w.slice)
+	var receipt sinks.Receipt
+	err := r.lend(context.WithoutCancel(ctx), l.index, "look up", func(ctx context.Context) (err error) {
+		receipt, err = memory.Lookup(ctx, w.slice)
+		return err
+	}, nil)
 	switch {
 	case errors.Is(err, sinks.ErrNotCommitted):
 		return sinks.Receipt{}, fault.New(fault.Transient, "sink "+l.sink.Name, "", doubt)

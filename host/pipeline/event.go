@@ -44,4 +44,7 @@ const (
 	Healed      EventKind = "ledger_healed"
 	Draining    EventKind = "draining"
 	Ended       EventKind = "pipeline_ended"
+	SinkIsDown  EventKind = "sink_down"
+	SinkIsUp    EventKind = "sink_up"
+	SinkLost    EventKind = "sink_given_up" // not tried again in this run
 )

@@ -81,7 +81,7 @@ func (r *run) predict(ctx context.Context, p *partition, src Source) (PartitionF
 		return out, err
 	}
 	w := weightOf(hints)
-	for c, ok := p.next(); ok; c, ok = p.next() {
+	for c, ok := p.next(0, all, flow.Range{}); ok; c, ok = p.next(0, all, flow.Range{}) {
 		var planned []flow.Slice
 		var set sinkSet
 		if c.cut != nil {

@@ -10,35 +10,33 @@ import (
 	"github.com/sluice-io/sluice/sinks"
 )
 
-// heal brings the ledger up to what the sinks hold, for every sink with a memory and every partition. It only ever adds:
+// healSink brings the ledger up to what a sink with a memory holds, of every partition. It only ever adds:
 // a commit that the ledger holds and the sink lacks stops the pipeline, because then either the sink lost data or it is
 // another one.
-func (r *run) heal(ctx context.Context) error {
-	for i, s := range r.cfg.Sinks {
-		if _, ok := s.Sink.(sinks.Memory); !ok {
+func (r *run) healSink(ctx context.Context, s *Sink, asked flow.Range) error {
+	if _, ok := s.Sink.(sinks.Memory); !ok {
+		return nil
+	}
+	healed := 0
+	for _, p := range r.cfg.Partitions {
+		if !s.takes(p.Stream) {
 			continue
 		}
-		healed := 0
-		for _, p := range r.parts {
-			if p.takers&setOf(i) == 0 {
-				continue
-			}
-			n, err := r.healPartition(ctx, i, p.Partition.Partition)
-			if err != nil {
-				return err
-			}
-			healed += n
+		n, err := r.healPartition(ctx, s, p.Partition, asked)
+		if err != nil {
+			return err
 		}
-		if healed > 0 {
-			r.observe(Event{Kind: Healed, Sinks: []string{s.Name}, Message: fmt.Sprintf("%d commits that the sink holds and the ledger lacked", healed)})
-		}
+		healed += n
+	}
+	if healed > 0 {
+		r.observe(Event{Kind: Healed, Sinks: []string{s.Name}, Message: fmt.Sprintf("%d commits that the sink holds and the ledger lacked", healed)})
 	}
 	return nil
 }
 
 // healPartition records what one sink holds of a partition beyond the last entry that the ledger knows of each day.
-func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, error) {
-	s, l := r.cfg.Sinks[i], r.cfg.Ledger
+func (r *run) healPartition(ctx context.Context, s *Sink, p flow.Partition, asked flow.Range) (int, error) {
+	l := r.cfg.Ledger
 	memory := s.Sink.(sinks.Memory)
 	days, err := l.Days(ctx, s.Identity(), p)
 	if err != nil {
@@ -51,7 +49,7 @@ func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, 
 		dense  bool // every entry below it is known too
 	}
 	last := map[int64]*known{}
-	span := flow.Range{From: flow.Day(r.asked.From), To: flow.Day(r.asked.To).Add(24 * time.Hour)}
+	span := flow.Range{From: flow.Day(asked.From), To: flow.Day(asked.To).Add(24 * time.Hour)}
 	for _, day := range days {
 		number, id, err := l.LastEntry(ctx, s.Identity(), p, day)
 		if err != nil {
@@ -102,7 +100,7 @@ func (r *run) healPartition(ctx context.Context, i int, p flow.Partition) (int, 
 	return healed, nil
 }
 
-func lostEntry(s Sink, p flow.Partition, day time.Time, number uint64) error {
+func lostEntry(s *Sink, p flow.Partition, day time.Time, number uint64) error {
 	return fault.New(fault.Config, "sink "+s.Name,
 		"was the folder restored from a backup, or is another one mounted? `sluice ledger rebuild` takes the sink's word over the ledger's",
 		fmt.Errorf("the ledger holds commit %d of %s on %s and the sink's commit log lacks it", number, p, day.Format(time.DateOnly)))
@@ -165,17 +163,31 @@ func (r *run) know(ctx context.Context, p *partition) error {
 	}
 	p.cuts = nil
 	for _, i := range p.takers.each() {
-		s := r.cfg.Sinks[i]
-		if p.covered[i], err = r.cfg.Ledger.Coverage(ctx, s.Identity(), p.Partition.Partition); err != nil {
+		if r.cfg.Sinks[i].Sink == nil { // as far as it can be known: it isn't planned for before it is open
+			if p.covered[i], err = r.cfg.Ledger.Coverage(ctx, r.cfg.Sinks[i].Known, p.Partition.Partition); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := r.knowSink(ctx, p, i); err != nil {
 			return err
 		}
-		open, err := r.cfg.Ledger.Cuts(ctx, s.Identity(), p.Partition.Partition)
-		if err != nil {
-			return err
-		}
-		for _, c := range open {
-			p.addCut(c.Slice, setOf(i))
-		}
+	}
+	return nil
+}
+
+// knowSink reads what the ledger knows of a partition in one sink.
+func (r *run) knowSink(ctx context.Context, p *partition, i int) (err error) {
+	identity := r.identity(i)
+	if p.covered[i], err = r.cfg.Ledger.Coverage(ctx, identity, p.Partition.Partition); err != nil {
+		return err
+	}
+	open, err := r.cfg.Ledger.Cuts(ctx, identity, p.Partition.Partition)
+	if err != nil {
+		return err
+	}
+	for _, c := range open {
+		p.addCut(c.Slice, setOf(i))
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ type partition struct {
 type cut struct {
 	flow.Slice
 	sinks sinkSet
+	rest  sinkSet // of a candidate: those that keep the cut open, because they weren't asked
 }
 
 // work is a slice that a run has taken up, for the sinks that lack it.
@@ -38,9 +39,10 @@ type work struct {
 	slice    flow.Slice
 	part     *partition
 	sinks    sinkSet
-	attempt  uint32 // of this run; counts every try that was opened
-	failures int    // counts against Config.Attempts
-	refused  int    // of them, by the vendor for the key's sake
+	probe    sinkSet // of them, those that are down: they are asked first whether they are back
+	attempt  uint32  // of this run; counts every try that was opened
+	failures int     // counts against Config.Attempts
+	refused  int     // of them, by the vendor for the key's sake
 	running  bool
 	parked   bool // quarantined, failed or given up: not in this run again
 	next     time.Time
@@ -107,13 +109,22 @@ type candidate struct {
 	fresh *interval
 }
 
+// all is the set of every sink.
+const all = ^sinkSet(0)
+
 // next returns the earliest thing to start, or false. Slices of a partition start in time order; those that run or wait
-// for their next try occupy their range for their sinks.
-func (p *partition) next() (candidate, bool) {
+// for their next try occupy their range for their sinks. Nothing starts for the sinks of away, and what starts is for one of wanted
+// at least; what meets avoid is left out.
+func (p *partition) next(away, wanted sinkSet, avoid flow.Range) (candidate, bool) {
 	if p.stopped != nil {
 		return candidate{}, false
 	}
 	gaps, taken := p.lacks(), make([]flow.Ranges, len(p.covered))
+	for i := range gaps {
+		if away&setOf(i) != 0 {
+			gaps[i] = nil
+		}
+	}
 	take := func(set sinkSet, r flow.Range) {
 		for _, i := range set.each() {
 			gaps[i], taken[i] = gaps[i].Minus(flow.NewRanges(r)), taken[i].Add(r)
@@ -122,6 +133,9 @@ func (p *partition) next() (candidate, bool) {
 	for w := range p.work {
 		take(w.sinks, w.slice.Range())
 	}
+	if !avoid.Empty() {
+		take(p.takers, avoid)
+	}
 	var best *cut
 	for _, c := range p.cuts {
 		// Whole, also where the sinks that hold it open lack more than was asked: that is what makes a cut durable. A sink
@@ -129,17 +143,17 @@ func (p *partition) next() (candidate, bool) {
 		// meet: a sink that has part of one, or is about to, lacks only the rest, and would refuse the whole.
 		set := sinkSet(0)
 		for i := range gaps {
-			open := c.sinks&setOf(i) != 0 && !p.covered[i].Meets(c.Range()) && !taken[i].Meets(c.Range())
+			open := c.sinks&setOf(i)&^away != 0 && !p.covered[i].Meets(c.Range()) && !taken[i].Meets(c.Range())
 			if open || gaps[i].Covers(c.Range()) {
 				set |= setOf(i)
 			}
 		}
 		take(set, c.Range())
-		if set != 0 && (best == nil || c.From.Before(best.From)) {
-			best = &cut{Slice: c.Slice, sinks: set}
+		if set&wanted != 0 && (best == nil || c.From.Before(best.From)) {
+			best = &cut{Slice: c.Slice, sinks: set, rest: c.sinks & away}
 		}
 	}
-	fresh := intervals(gaps)
+	fresh := slices.DeleteFunc(intervals(gaps), func(x interval) bool { return x.sinks&wanted == 0 })
 	switch {
 	case best == nil && len(fresh) == 0:
 		return candidate{}, false
@@ -178,6 +192,9 @@ func (p *partition) take(ctx context.Context, c candidate, src Source, l *ledger
 	if c.cut != nil {
 		taken := *c.cut
 		p.cuts = slices.DeleteFunc(p.cuts, func(x cut) bool { return x.ID == taken.ID }) // the ledger still has it
+		if taken.rest != 0 {
+			p.addCut(taken.Slice, taken.rest)
+		}
 		return taken.Slice, taken.sinks, nil
 	}
 	planned, err := p.plan(ctx, c, src, l)

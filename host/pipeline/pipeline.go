@@ -44,10 +44,22 @@ type Reader interface {
 
 // Sink is one open sink of a pipeline.
 type Sink struct {
-	Name string
-	Type string
-	sinks.Sink
-	Streams []string // that it is given; nil: all
+	Name       string
+	Type       string
+	sinks.Sink          // nil: Open opens it
+	Streams    []string // that it is given; nil: all
+	// Open opens the sink, its secrets read anew, and closes the one that it returned before. It is called when Sink is nil and
+	// after the sink refused its credentials, while none of its transactions is open. Its error names the sink.
+	// nil: it can't be opened again.
+	Open func(ctx context.Context) (sinks.Sink, error)
+	// Known is the identity that the ledger is likely to know the sink by while it isn't open, for what people are shown.
+	Known string
+	// Patience makes the pipeline go on without the sink when it fails, or when one call of it takes longer. 0: the pipeline waits.
+	Patience time.Duration
+	// Probe asks whether a sink that was down can be reached, before the vendor is asked for what it lacks. nil: that shows then.
+	Probe func(ctx context.Context) error
+	// OneRun: the ledger's account of it lasts for one run.
+	OneRun bool
 }
 
 // takes reports whether the sink is given a stream.
@@ -69,6 +81,8 @@ type Config struct {
 	Last       time.Duration // instead of From: back from the vendor's now minus lag
 	Lag        time.Duration
 	HostClock  bool // trust this machine's clock
+	FirstRun   bool // sinks of which nothing is known may be sent all of what is asked
+	FromSaid   bool // From was said for this run: they may be sent what begins there
 	Window     int64
 	Parallel   int
 	Attempts   int           // tries of a slice before it is failed or quarantined
@@ -157,10 +171,10 @@ const minShare = 4 << 20
 // share is the credit of each running slice. Nothing is borrowed, so nothing starves.
 func (c *Config) share() int64 { return c.Window / int64(c.Parallel) }
 
-// Memory is the most that the pipeline holds at once, in bytes: the window, and for each running slice one largest record and
-// the buffers that the sinks of its stream declare. All of them may be of the stream whose sinks hold the most.
-func Memory(window int64, parallel int, largestRecord int64, streams []string, all []Sink) int64 {
-	return window + int64(parallel)*(largestRecord+Buffers(streams, all))
+// Memory is the most that the pipeline holds at once, in bytes: the window, and for each running slice one largest record, the
+// source's declared buffer and those that the sinks of its stream declare. All of them may be of the stream whose sinks hold the most.
+func Memory(window int64, parallel int, largestRecord, source int64, streams []string, all []Sink) int64 {
+	return window + int64(parallel)*(largestRecord+source+Buffers(streams, all))
 }
 
 // Buffers is the most that the sinks of one slice hold, in bytes.

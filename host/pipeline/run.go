@@ -50,13 +50,21 @@ type run struct {
 	obsMu  sync.Mutex
 	cancel map[*work]context.CancelFunc
 	starts int // failed starts of the plugin in a row
+
+	sinks   []sinkState
+	adrift  *adrift
+	opens   chan opened
+	pending int  // sinks that are being opened
+	idle    bool // nothing is left but what sinks lack that are down
 }
 
 func newRun(cfg Config) *run {
 	r := &run{
 		cfg: cfg, clock: &vendorClock{now: time.Now}, results: make(chan outcome, cfg.Parallel),
-		cancel: map[*work]context.CancelFunc{},
+		cancel: map[*work]context.CancelFunc{}, sinks: make([]sinkState, len(cfg.Sinks)), opens: make(chan opened, len(cfg.Sinks)),
+		adrift: newAdrift(len(cfg.Sinks)),
 	}
+	r.cfg.Sinks = slices.Clone(cfg.Sinks) // Open puts others in their place
 	for _, p := range cfg.Partitions {
 		part := &partition{Partition: p, covered: make([]flow.Ranges, len(cfg.Sinks)), work: map[*work]struct{}{}}
 		for i := range cfg.Sinks {
@@ -91,8 +99,13 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	r.workMu.Lock()
 	r.ask()
 	r.workMu.Unlock()
-	if err := r.heal(ctx); err != nil {
+	if err := r.openAll(ctx, drain); err != nil {
 		return err
+	}
+	for i := range r.sinks {
+		if err := r.mayBegin(ctx, i); err != nil {
+			return err
+		}
 	}
 	if err := r.sweepDead(ctx); err != nil {
 		return err
@@ -125,16 +138,8 @@ func (r *run) firstContact(ctx context.Context, drain <-chan struct{}) error {
 		}
 		wait := max(v.wait, r.cfg.backoff(failures))
 		r.observe(Event{Kind: Retry, Err: err, Message: err.Error(), Hint: fault.HintOf(err), Until: time.Now().Add(wait)})
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-drain:
-			timer.Stop()
-			r.summary.Stopped = true
-			return fault.New(fault.Canceled, "start", "", err)
-		case <-ctx.Done():
-			timer.Stop()
-			return fault.New(fault.Canceled, "start", "", ctx.Err())
+		if err := r.pause(ctx, drain, wait, err); err != nil {
+			return err
 		}
 	}
 }
@@ -174,6 +179,13 @@ func (r *run) startedMessage() string {
 
 func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Duration) error {
 	var graceOver <-chan time.Time
+	opening, cancelOpening := context.WithCancel(ctx)
+	defer func() {
+		cancelOpening()
+		for r.pending > 0 {
+			r.settleOpen(context.WithoutCancel(ctx), <-r.opens)
+		}
+	}()
 	draining := false
 	stop := func() {
 		draining, r.ending = true, true
@@ -184,12 +196,12 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 	for {
 		wake := time.Duration(-1)
 		if !draining && ctx.Err() == nil {
-			wake = r.start(ctx)
+			wake = r.start(ctx, opening)
 			if r.fatal != nil {
 				stop()
 			}
 		}
-		if r.running == 0 && (draining || ctx.Err() != nil || wake < 0) {
+		if r.running == 0 && (draining || ctx.Err() != nil || wake < 0 && r.pending == 0) {
 			break
 		}
 		var woken <-chan time.Time
@@ -204,6 +216,12 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 			if r.fatal != nil && !draining {
 				stop()
 			}
+		case o := <-r.opens:
+			r.settleOpen(ctx, o)
+			if r.fatal != nil && !draining {
+				stop()
+			}
+		case <-r.adrift.back:
 		case <-woken:
 		case <-drain:
 			r.observe(Event{Kind: Draining, Message: fmt.Sprintf("slices that move bytes may finish within %s", grace)})
@@ -225,7 +243,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 }
 
 // start fills the free places. It returns when to look again, negative if there is nothing to wait for but running slices.
-func (r *run) start(ctx context.Context) time.Duration {
+func (r *run) start(ctx, opening context.Context) time.Duration {
 	wake := time.Duration(-1)
 	sooner := func(d time.Duration) {
 		if d = max(d, 0); wake < 0 || d < wake {
@@ -233,12 +251,21 @@ func (r *run) start(ctx context.Context) time.Duration {
 		}
 	}
 	now := time.Now()
-	for r.running < r.cfg.Parallel && r.fatal == nil {
-		if w := r.due(now, sooner); w != nil {
-			r.launch(ctx, w)
-			continue
+	bySinks := time.Duration(-1) // when to look again for the sake of a sink that is down
+	back := func(d time.Duration) {
+		if d = max(d, 0); bySinks < 0 || d < bySinks {
+			bySinks = d
 		}
-		w, err := r.fresh(ctx, sooner)
+	}
+	r.bringUp(opening, now, back)
+	for r.running < r.cfg.Parallel && r.fatal == nil {
+		w, err := r.tries(ctx, now, back)
+		if w == nil && err == nil {
+			w = r.due(now, sooner)
+		}
+		if w == nil && err == nil {
+			w, err = r.fresh(ctx, sooner)
+		}
 		if err != nil {
 			r.fatal = err
 			return -1
@@ -246,10 +273,19 @@ func (r *run) start(ctx context.Context) time.Duration {
 		if w == nil {
 			break
 		}
+		if w.sinks&r.leaders() != 0 {
+			r.idle = false
+		}
 		r.launch(ctx, w)
 	}
 	if r.running == r.cfg.Parallel {
 		return -1 // nothing can start before a result anyway
+	}
+	if r.running == 0 && r.pending == 0 && wake < 0 && bySinks >= 0 && r.lastRound() {
+		return 0
+	}
+	if wake < 0 || bySinks >= 0 && bySinks < wake {
+		return bySinks
 	}
 	return wake
 }
@@ -257,9 +293,10 @@ func (r *run) start(ctx context.Context) time.Duration {
 // due returns the slice that has waited longest past its next try.
 func (r *run) due(now time.Time, sooner func(time.Duration)) *work {
 	var first *work
+	away := r.away()
 	for _, p := range r.parts {
 		for w := range p.work {
-			if w.running || w.parked || p.stopped != nil {
+			if w.running || w.parked || p.stopped != nil || !r.isReady(w, away) {
 				continue
 			}
 			if w.next.After(now) {
@@ -274,12 +311,37 @@ func (r *run) due(now time.Time, sooner func(time.Duration)) *work {
 	return first
 }
 
-// fresh takes up the next slice of the partitions in turn.
+// isReady reports whether every sink of a slice can be written to; those that may be left behind are. A slice without any is dropped.
+func (r *run) isReady(w *work, away sinkSet) bool {
+	if w.sinks&away == 0 {
+		return true
+	}
+	r.workMu.Lock()
+	defer r.workMu.Unlock()
+	if !r.leaveBehind(w, away) {
+		r.drop(w)
+		return false
+	}
+	return w.sinks&away == 0
+}
+
+// fresh takes up the next slice of the partitions in turn: before what only sinks lack that were left behind comes the rest.
 func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, error) {
+	away, leaders := r.away(), r.leaders()
+	if leaders != 0 {
+		if w, err := r.freshFor(ctx, away, leaders, flow.Range{}, sooner); w != nil || err != nil {
+			return w, err
+		}
+	}
+	return r.freshFor(ctx, away, all, flow.Range{}, sooner)
+}
+
+// freshFor takes up the next slice that partition.next gives.
+func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Range, sooner func(time.Duration)) (*work, error) {
 	horizon := r.clock.horizon(r.cfg.Lag)
 	for n := range r.parts {
 		p := r.parts[(r.turn+n)%len(r.parts)]
-		c, ok := p.next()
+		c, ok := p.next(away, wanted, avoid)
 		if !ok || r.mustWait(p, c) {
 			continue
 		}
@@ -355,7 +417,12 @@ func (r *run) mustWait(p *partition, c candidate) bool {
 func (r *run) launch(ctx context.Context, w *work) {
 	ctx, cancel := context.WithCancel(ctx)
 	r.workMu.Lock()
-	w.running, w.src = true, nil
+	w.running, w.src, w.probe = true, nil, 0
+	for _, i := range w.sinks.each() {
+		if !r.sinks[i].since.IsZero() && r.cfg.Sinks[i].Probe != nil {
+			w.probe |= setOf(i)
+		}
+	}
 	w.since = time.Now()
 	w.state.reset()
 	r.cancel[w] = cancel
@@ -391,7 +458,7 @@ func (r *run) endAll() {
 func (r *run) identities(indexes []int) []string {
 	out := make([]string, len(indexes))
 	for n, i := range indexes {
-		out[n] = r.cfg.Sinks[i].Identity()
+		out[n] = r.identity(i)
 	}
 	return out
 }

@@ -22,12 +22,16 @@ func (r *run) settle(ctx context.Context, out outcome) {
 		delete(r.cancel, w)
 	}
 	w.running = false
+	for _, i := range w.sinks.each() {
+		r.sinks[i].probing = false
+	}
 	r.take(w, out)
-	if len(out.failed) == 0 {
+	w.attempt++
+	r.detachFailed(ctx, w, out)
+	if w.sinks == 0 {
 		r.drop(w)
 		return
 	}
-	w.attempt++
 	groups, charged := r.judge(w, out), w.failures+1
 	for n, g := range groups {
 		target := w
@@ -50,6 +54,7 @@ func (r *run) take(w *work, out outcome) {
 		committed |= setOf(i)
 		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
 		r.summary.DeadLetters += receipt.Dead.Rows
+		r.markUp(i)
 	}
 	for i, receipt := range out.found { // committed by a run, or a try, that didn't come to tell
 		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
@@ -82,8 +87,26 @@ func (r *run) take(w *work, out outcome) {
 // group is the sinks of a slice that share a verdict.
 type group struct {
 	sinks   sinkSet
+	bySink  sinkSet // of them, by the sink's own error
 	verdict verdict
 	err     error
+}
+
+// detachFailed takes the sinks out of a slice that are left behind from here.
+func (r *run) detachFailed(ctx context.Context, w *work, out outcome) {
+	if r.ending {
+		return
+	}
+	for _, i := range (w.sinks & out.bySink).each() {
+		detached, err := r.sinkFailed(ctx, i, w, out.failed[i], r.cfg.decide(out.failed[i], w.failures+1))
+		if err != nil {
+			r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+		}
+		if detached {
+			w.sinks &^= setOf(i)
+			delete(out.failed, i)
+		}
+	}
 }
 
 func (r *run) judge(w *work, out outcome) []group {
@@ -99,12 +122,17 @@ func (r *run) judge(w *work, out outcome) []group {
 			// Nobody told this read to end, or only because its process was replaced: without a charge it could come back for ever.
 			v = r.cfg.decide(unasked(context.Background(), out.failed[i]), failures)
 		}
+		if out.bySink&setOf(i) != 0 {
+			v.fresh = false // another process of the source wouldn't help
+		}
 		at := slices.IndexFunc(groups, func(g group) bool { return g.verdict.action == v.action })
 		if at < 0 {
-			groups = append(groups, group{setOf(i), v, out.failed[i]})
+			groups = append(groups, group{setOf(i), out.bySink & setOf(i), v, out.failed[i]})
 			continue
 		}
 		groups[at].sinks |= setOf(i)
+		groups[at].bySink |= out.bySink & setOf(i)
+		groups[at].verdict.fresh = groups[at].verdict.fresh || v.fresh
 		groups[at].verdict.wait = max(groups[at].verdict.wait, v.wait)
 	}
 	if refused {
@@ -129,6 +157,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		w.next = time.Now().Add(g.verdict.wait)
 		w.state.wait("backoff", w.next)
 		event.Kind, event.Until = Retry, w.next
+		r.markAllDown(g, w.next)
 		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
 	case actWait:
 		if fault.KindOf(g.err) == fault.NotYet && w.slice.To.After(r.clock.Now()) {
@@ -139,6 +168,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		w.next = time.Now().Add(g.verdict.wait)
 		w.state.wait(g.err.Error(), w.next)
 		event.Kind, event.Until = Waiting, w.next
+		r.markAllDown(g, w.next)
 	case actSplit:
 		err = r.split(ctx, ids, w, g, event)
 		event.Kind = ""
@@ -185,6 +215,13 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 	}
 }
 
+// markAllDown notes of the sinks that a slice waits for that they are down until its next try.
+func (r *run) markAllDown(g group, next time.Time) {
+	for _, i := range g.bySink.each() {
+		r.markDown(i, g.err, time.Until(next))
+	}
+}
+
 func (r *run) fail(ctx context.Context, ids []string, w *work, state ledger.State, err error) error {
 	return r.cfg.Ledger.Fail(ctx, ids, w.slice, state, fault.KindOf(err), err.Error(), fault.HintOf(err))
 }
@@ -225,7 +262,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 // replan looks at the sinks that found the range covered and lets what is left be planned anew.
 func (r *run) replan(ctx context.Context, w *work, g group) error {
 	for _, i := range g.sinks.each() {
-		if _, err := r.healPartition(ctx, i, w.part.Partition.Partition); err != nil {
+		if _, err := r.healPartition(ctx, &r.cfg.Sinks[i], w.part.Partition.Partition, r.asked); err != nil {
 			return err
 		}
 		covered, err := r.cfg.Ledger.Coverage(ctx, r.cfg.Sinks[i].Identity(), w.part.Partition.Partition)

@@ -31,6 +31,7 @@ type Status struct {
 	AskedTime time.Duration // log time, summed over partitions
 	LeftTime  time.Duration // of it, what some sink lacks
 	Slices    []SliceStatus
+	Sinks     []SinkStatus
 }
 
 // Snapshot returns what the pipeline does now. Safe for concurrent use with Run, but not from Config.Observe.
@@ -40,6 +41,9 @@ func (p *Pipeline) Snapshot() Status {
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
 	st.Asked = r.asked
+	for i := range r.sinks {
+		st.Sinks = append(st.Sinks, r.sinkStatus(i))
+	}
 	for _, part := range r.parts {
 		st.AskedTime += part.asked.Duration()
 		var left flow.Ranges

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"time"
 
 	"github.com/sluice-io/sluice/sinks"
 )
@@ -43,6 +44,9 @@ func (r *run) leave() {
 	r.leaving.Go(func() { _ = src.Close() })
 }
 
+// leavesWithin is how long the end waits for calls of sinks that were left adrift.
+const leavesWithin = 5 * time.Second
+
 // close ends the plugin and waits for those that were left.
 func (r *run) close() {
 	r.srcMu.Lock()
@@ -51,6 +55,9 @@ func (r *run) close() {
 	}
 	r.srcMu.Unlock()
 	r.leaving.Wait()
+	if !r.adrift.wait(leavesWithin) {
+		r.cfg.Log.Warn("a sink's call doesn't come back: leaving it")
+	}
 }
 
 func isSerial(s sinks.Sink) bool {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
@@ -27,6 +28,18 @@ type Summary struct {
 	Counters    map[string]uint64
 	Err         error // of the pipeline as a whole
 	Partitions  []PartitionSummary
+	Sinks       []SinkSummary
+}
+
+// SinkSummary is how a sink stood when the run ended: Left is what it lacks of what was asked.
+type SinkSummary struct {
+	SinkStatus
+	Hint string
+}
+
+// failed reports whether the sink was down and so lacks something.
+func (s *SinkSummary) failed() bool {
+	return s.Left > 0 && (s.State == SinkDown || s.State == SinkGivenUp)
 }
 
 // PartitionSummary is one partition's part of the Summary.
@@ -76,6 +89,13 @@ func (r *run) finish(err error) {
 			Partition: p.Partition.Partition, Name: p.Name, Missing: missing, Unavailable: gone, Covered: covered,
 		})
 	}
+	for i := range r.sinks {
+		one := SinkSummary{SinkStatus: r.sinkStatus(i)}
+		if one.State != SinkUp {
+			one.Hint = fault.HintOf(r.sinks[i].err)
+		}
+		s.Sinks = append(s.Sinks, one)
+	}
 	r.observe(Event{Kind: Ended, Err: err, Hint: fault.HintOf(err)})
 }
 
@@ -92,7 +112,8 @@ func (s *Summary) AllNotFound() bool {
 
 // Failed reports whether the run must end with exit code 1.
 func (s *Summary) Failed() bool {
-	return s.Err != nil && fault.KindOf(s.Err) != fault.Canceled || len(s.Faults) > 0 || s.TooManyDead
+	return s.Err != nil && fault.KindOf(s.Err) != fault.Canceled || len(s.Faults) > 0 || s.TooManyDead ||
+		slices.ContainsFunc(s.Sinks, func(k SinkSummary) bool { return k.failed() })
 }
 
 // Complete reports whether everything that was asked is covered or unavailable.

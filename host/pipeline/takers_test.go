@@ -94,7 +94,7 @@ func TestMemoryOfStreams(t *testing.T) {
 		{Sink: sizedSink{size: 7}, Streams: []string{"b"}},
 		{Sink: sizedSink{size: 5}},
 	}
-	if got, want := Memory(1000, 3, 100, []string{"a", "b"}, all), int64(1000+3*(100+15)); got != want {
+	if got, want := Memory(1000, 3, 100, 0, []string{"a", "b"}, all), int64(1000+3*(100+15)); got != want {
 		t.Errorf("got %d, want %d: no slice is of two streams", got, want)
 	}
 	if got, want := Buffers([]string{"b"}, all), int64(12); got != want {

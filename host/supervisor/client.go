@@ -36,6 +36,7 @@ const (
 	maxPlanned    = 1 << 20
 	maxDiscovered = 1 << 20
 	maxSettle     = 366 * day
+	maxBuffer     = 1 << 40 // bytes: no machine of today has more to hold
 )
 
 const day = 24 * time.Hour
@@ -79,6 +80,8 @@ type Stream struct {
 	DigestColumns []string // empty: the text body is hashed
 	// Granularity is what slices begin and end at multiples of, since the Unix epoch; 0: a millisecond.
 	Granularity time.Duration
+	// Buffer is how many bytes a read may hold beside the messages that it has sent and one longest record.
+	Buffer int64
 }
 
 // sum counts and hashes the records of a batch.
@@ -310,6 +313,10 @@ func describedStream(m *v1.StreamDescription) (Stream, error) {
 			return s, fmt.Errorf("granularity %s doesn't divide a day in whole milliseconds", s.Granularity)
 		}
 	}
+	if m.GetBuffer() > maxBuffer {
+		return s, fmt.Errorf("a buffer of %d bytes, more than %d", m.GetBuffer(), uint64(maxBuffer))
+	}
+	s.Buffer = int64(m.GetBuffer())
 	var err error
 	if s.Schema, err = wire.DecodeSchema(m.GetSchema()); err != nil {
 		return s, fmt.Errorf("schema: %w", err)

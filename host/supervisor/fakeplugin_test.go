@@ -161,7 +161,7 @@ func (f *fakePlugin) Describe(context.Context, *v1.DescribeRequest) (*v1.Describ
 		Name: "fake", Version: "1.2.3", ProtocolVersions: []uint32{wire.ProtocolVersion}, Features: wire.Features(),
 		Kind:         v1.PluginKind_PLUGIN_KIND_SOURCE,
 		ConfigSchema: []byte(`{"type":"object","properties":{"api_key":{"type":"string","x-sluice-secret":true},"tls":{"properties":{"pin":{"x-sluice-secret":true}}}}}`),
-		Streams:      []*v1.StreamDescription{{Name: "events", Kind: v1.StreamKind_STREAM_KIND_TIME, Schema: schema, PartitionBy: "log_id", Granularity: durationpb.New(time.Hour)}},
+		Streams:      []*v1.StreamDescription{{Name: "events", Kind: v1.StreamKind_STREAM_KIND_TIME, Schema: schema, PartitionBy: "log_id", Granularity: durationpb.New(time.Hour), Buffer: 3 << 20}},
 		Limits:       []*v1.Limit{{Namespace: "download", Requests: 150, Window: durationpb.New(15 * time.Minute)}},
 	}
 	switch f.mode {
@@ -175,6 +175,8 @@ func (f *fakePlugin) Describe(context.Context, *v1.DescribeRequest) (*v1.Describ
 		d.Streams = nil
 	case "badschema":
 		d.Streams[0].Schema = []byte("no schema")
+	case "badbuffer":
+		d.Streams[0].Buffer = 1 << 63
 	case "badgranularity":
 		d.Streams[0].Granularity = durationpb.New(7 * time.Hour)
 	case "badconfig":

@@ -25,7 +25,7 @@ type sdkSource struct{}
 func sdkDefinition() plugins.Definition {
 	return plugins.Definition{
 		Name: "sdk", Version: "1.0.0", Config: plugins.Schema(`{"type":"object"}`),
-		Streams: []plugins.Stream{{Name: "events", Kind: plugins.Time, Schema: fakeSchema, PartitionBy: "log_id", Main: true, Granularity: time.Minute}},
+		Streams: []plugins.Stream{{Name: "events", Kind: plugins.Time, Schema: fakeSchema, PartitionBy: "log_id", Main: true, Granularity: time.Minute, Buffer: 7}},
 		Open: func(context.Context, plugins.Config) (plugins.Source, error) {
 			return &sdkSource{}, nil
 		},
@@ -86,8 +86,8 @@ func startSDK(tb testing.TB, s *Supervisor, path string) *Plugin {
 	if got := c.Settle["events"]; got != time.Hour {
 		tb.Fatalf("events settle in %s, want 1h", got)
 	}
-	if s, _ := p.description.Stream("events"); s.Granularity != time.Minute {
-		tb.Fatalf("granularity %s, want 1m", s.Granularity)
+	if s, _ := p.description.Stream("events"); s.Granularity != time.Minute || s.Buffer != 7 {
+		tb.Fatalf("granularity %s, buffer %d; want 1m and 7", s.Granularity, s.Buffer)
 	}
 	return p
 }

@@ -168,6 +168,7 @@ func TestStartFails(t *testing.T) {
 		{"a sink", fakeSpec(t, "sink"), fault.Config, []string{"is no source"}, "source"},
 		{"no streams", fakeSpec(t, "nostreams"), fault.Config, []string{"0 streams"}, "update"},
 		{"broken schema", fakeSpec(t, "badschema"), fault.Config, []string{`stream "events": schema`}, "update"},
+		{"an absurd buffer", fakeSpec(t, "badbuffer"), fault.Config, []string{"a buffer of 9223372036854775808 bytes"}, "update"},
 		{"broken granularity", fakeSpec(t, "badgranularity"), fault.Config, []string{"granularity 7h0m0s"}, "update"},
 		{"broken config schema", fakeSpec(t, "badconfig"), fault.Config, []string{"config schema"}, "update"},
 		{"stream twice", fakeSpec(t, "twice"), fault.Config, []string{"same name"}, "update"},
@@ -266,6 +267,9 @@ func TestDescribeConfigureCalls(t *testing.T) {
 	}
 	if got := d.Streams[0].Granularity; got != time.Hour {
 		t.Errorf("granularity = %s, want 1h", got)
+	}
+	if got := d.Streams[0].Buffer; got != 3<<20 {
+		t.Errorf("buffer = %d, want 3 MiB", got)
 	}
 	if got := got.Settle["events"]; got != 24*time.Hour {
 		t.Errorf("settles in %s, want 24h", got)

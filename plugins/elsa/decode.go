@@ -343,6 +343,9 @@ func (e *entryDecoder) take(ctx context.Context, raw []byte) error {
 	if len(raw) > e.record {
 		return e.dead(ctx, fmt.Sprintf("longer than %d bytes", e.record), bytes.NewReader(raw), uint64(len(raw)))
 	}
+	if r.members > maxMembers {
+		return e.dead(ctx, fmt.Sprintf("more than %d fields", maxMembers), bytes.NewReader(raw), uint64(len(raw)))
+	}
 	if len(raw) > e.record/8 && r.weight() > min(rawFactor*e.record, weightMax) {
 		return e.dead(ctx, "too large for a batch", bytes.NewReader(raw), uint64(len(raw)))
 	}

@@ -166,7 +166,13 @@ func TestOddEntries(t *testing.T) {
 		{"absolute name", []string{"/etc/passwd", row}, nil, "leads out"},
 		{"name up", []string{"a/../../b", row}, nil, "leads out"},
 		{"Windows name", []string{`..\b`, row}, nil, "leads out"},
+		{"Windows name in the middle", []string{`a\..\..\b`, row}, nil, "leads out"},
+		{"Windows root", []string{`\b`, row}, nil, "leads out"},
 		{"drive", []string{`C:b`, row}, nil, "leads out"},
+		{"a name of nothing", []string{"a\x00b", row}, nil, "leads out"},
+
+		{"a name with a time", []string{"2026-11-01T00:00:00.json", row}, []string{"a"}, ""},
+		{"a folder of Windows", []string{`logs\1.json`, row}, []string{"a"}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,6 +189,22 @@ func TestOddEntries(t *testing.T) {
 				t.Errorf("bodies (-want +got):\n%.1000s", diff)
 			}
 		})
+	}
+}
+
+// TestManyFields of one name each get a number, in time that grows as they do; a record with too many goes to the dead letters whole.
+func TestManyFields(t *testing.T) {
+	record := func(fields int) string { return `{"body":"a"` + strings.Repeat(`,"x":1`, fields-1) + "}" }
+	out, _, err := decodeArchive(t, pack(t, "a", record(maxMembers)+record(maxMembers+1)), plainOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.dead) != 1 || len(out.rows) != 1 || out.rows[0]["body"] != "a" {
+		t.Fatalf("%d dead letters, %d rows", len(out.dead), len(out.rows))
+	}
+	attributes, _ := out.rows[0]["attributes"].(map[string]any)
+	if last := fmt.Sprintf("x#%d", maxMembers-1); len(attributes) != maxMembers-1 || attributes["x"] != "1" || attributes["x#2"] != "1" || attributes[last] != "1" {
+		t.Errorf("%d attributes", len(attributes))
 	}
 }
 

@@ -69,15 +69,15 @@ func parseRefusal(text string) (refusal, bool) {
 	var body struct {
 		Error struct {
 			Code    json.RawMessage `json:"errorCode"`
-			Message string          `json:"message"`
-			Details string          `json:"details"`
+			Message json.RawMessage `json:"message"`
+			Details json.RawMessage `json:"details"`
 		} `json:"error"`
 	}
 	if json.Unmarshal([]byte(text), &body) == nil && len(body.Error.Code) > 0 {
 		if code, err := strconv.Atoi(strings.Trim(string(body.Error.Code), `" `)); err == nil {
-			message := body.Error.Message
-			if body.Error.Details != "" {
-				message += " (" + body.Error.Details + ")"
+			message := plainText(body.Error.Message)
+			if details := plainText(body.Error.Details); details != "" {
+				message += " (" + details + ")"
 			}
 			return refusal{code, message}, true
 		}
@@ -90,11 +90,20 @@ func parseRefusal(text string) (refusal, bool) {
 	if err != nil {
 		return refusal{}, false
 	}
-	r := refusal{code: code}
+	r := refusal{code: code, message: text} // of an unknown form all is shown
 	if m := messagePattern.FindStringSubmatch(text); m != nil {
 		r.message = m[1]
 	}
 	return r, true
+}
+
+// plainText is a text's content, and the JSON of anything else but null.
+func plainText(raw json.RawMessage) string {
+	var s string
+	if len(raw) == 0 || json.Unmarshal(raw, &s) == nil { // null, too
+		return s
+	}
+	return string(raw)
 }
 
 // printable makes a vendor's text fit for a line.

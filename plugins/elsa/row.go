@@ -36,19 +36,23 @@ type row struct {
 	attributes   []attribute
 	seen         uint32 // documented fields that were met
 	names        map[string]struct{}
-	replaced     uint64 // values with bytes that aren't UTF-8, beside the body
-	untimed      bool   // logTime is there and isn't understood
-	nestedErrors bool   // a member "error" holds an object
+	numbers      map[string]int // of names that were taken: the last number that was given
+	replaced     uint64         // values with bytes that aren't UTF-8, beside the body
+	untimed      bool           // logTime is there and isn't understood
+	nestedErrors bool           // a member "error" holds an object
 	members      int
 	documented   int
 }
 
 func (r *row) reset() {
-	attributes, names := r.attributes[:0], r.names
+	attributes, names, numbers := r.attributes[:0], r.names, r.numbers
 	if len(names) > 0 {
 		clear(names)
 	}
-	*r = row{attributes: attributes, names: names}
+	if len(numbers) > 0 {
+		clear(numbers)
+	}
+	*r = row{attributes: attributes, names: names, numbers: numbers}
 }
 
 // fieldOf returns the number of a documented field, from 0, and -1 for others.
@@ -76,10 +80,15 @@ func fieldOf(name []byte) int {
 	return -1
 }
 
+// maxMembers is how many fields a record may have: each costs many times its text while a batch is made.
+const maxMembers = 10_000
+
 // set takes one member of a record. The first of each name fills its column; what has no column, or doesn't fit it, is an
-// attribute, so that nothing is dropped.
+// attribute, so that nothing is dropped. A record of more than maxMembers is no row: its members beyond them aren't kept.
 func (r *row) set(name []byte, v value) {
-	r.members++
+	if r.members++; r.members > maxMembers {
+		return
+	}
 	field := fieldOf(name)
 	if field < 0 || r.seen&(1<<field) != 0 {
 		if field >= 0 {
@@ -121,13 +130,7 @@ func (r *row) set(name []byte, v value) {
 func (r *row) attribute(name []byte, v value, taken bool) {
 	name = r.clean(name)
 	if taken || r.has(name) {
-		for n := 2; ; n++ {
-			other := strconv.AppendInt(append(bytes.Clone(name), '#'), int64(n), 10)
-			if !r.has(other) {
-				name = other
-				break
-			}
-		}
+		name = r.another(name)
 	}
 	a := attribute{name: name}
 	if v.form != formNull {
@@ -138,6 +141,19 @@ func (r *row) attribute(name []byte, v value, taken bool) {
 	r.attributes = append(r.attributes, a)
 	if len(r.names) > 0 {
 		r.names[string(name)] = struct{}{}
+	}
+}
+
+// another returns NAME#2, or the next number that is free.
+func (r *row) another(name []byte) []byte {
+	if r.numbers == nil {
+		r.numbers = map[string]int{}
+	}
+	for n := max(2, r.numbers[string(name)]+1); ; n++ {
+		if other := strconv.AppendInt(append(bytes.Clone(name), '#'), int64(n), 10); !r.has(other) {
+			r.numbers[string(name)] = n
+			return other
+		}
 	}
 }
 

@@ -117,8 +117,13 @@ func streams() []plugins.Stream {
 	return []plugins.Stream{{
 		Name: streamEvents, Kind: plugins.Time, Schema: eventSchema(), PartitionBy: "log_id", Main: true,
 		Description: "The logs of a project, selected by their logTime and in its order.",
+		Buffer:      readBuffer,
 	}}
 }
+
+// readBuffer is what a read holds beside what it has sent: packed rows and their index, both as they grow, windows on the text and the
+// spool, and the batch that is being filled.
+const readBuffer = 2*sortMemory + 2*int64(rowRefBytes)*maxCount + 4*feedBlock + 4<<20
 
 // severities are the numbers that the OpenTelemetry log data model gives to names of levels.
 var severities = map[string]int32{

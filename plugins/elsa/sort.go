@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"unsafe"
 
 	"github.com/sluice-io/sluice/proto/fault"
 )
@@ -44,6 +45,8 @@ type rowRef struct {
 	offset int64
 	size   int
 }
+
+const rowRefBytes = int(unsafe.Sizeof(rowRef{}))
 
 func newSorter(memory int, create func() (*os.File, error)) *sorter {
 	return &sorter{memory: memory, create: create, sorted: true}

@@ -312,6 +312,8 @@ func TestFaults(t *testing.T) {
 		{"500", vendorsim.Fault{Status: 500}, fault.Transient, "Unexpected", "", 0},
 		{"xml", vendorsim.Fault{Status: 401, Body: "<Error><errorCode>210</errorCode><message>Permission Denied</message></Error>"}, fault.Auth, "Permission Denied", "sub account", 0},
 		{"json with 200", vendorsim.Fault{Status: 200, Body: `{"error":{"errorCode":"210","message":"Permission Denied"}}`}, fault.Auth, "200 with its error 210", "sub account", 0},
+		{"details of any form", vendorsim.Fault{Status: 200, Body: `{"error":{"errorCode":"100","message":"Bad Request","details":{"field":"to"}}}`}, fault.Config, `Bad Request ({"field":"to"})`, "include_fields", 0},
+		{"an error of another form", vendorsim.Fault{Status: 200, Body: `{"errorCode":"900","errorMessage":"out of order"}`}, fault.Transient, "out of order", "", 0},
 		{"number with 200", vendorsim.Fault{Status: 200, Body: `{"error":{"errorCode":420,"message":"Rate Limited"}}`}, fault.Throttled, "error 420", "budget", 0},
 		{"xml with 200", vendorsim.Fault{Status: 200, Body: "<Error><errorCode>300</errorCode><message>Not Found Exception</message></Error>"}, fault.NotFound, "Not Found Exception", "project_id", 0},
 		{"other text with 200", vendorsim.Fault{Status: 200, Body: "gone fishing"}, fault.Corrupt, "gone fishing", "", 0},

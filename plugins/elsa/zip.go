@@ -151,9 +151,12 @@ func checkEntry(f *zip.File) error {
 	return nil
 }
 
-// local says whether a name stays inside of a folder on every system.
+// local says whether a name stays inside of a folder on every system. Times with colons do, drives don't; a backslash divides folders, as
+// on the system that may have packed them.
 func local(name string) bool {
-	return !strings.ContainsAny(name, "\\:\x00") && filepath.IsLocal(strings.TrimSuffix(name, "/")) && !strings.HasPrefix(name, "/")
+	name = strings.TrimSuffix(strings.ReplaceAll(name, "\\", "/"), "/")
+	isDrive := len(name) > 1 && name[1] == ':' && (name[0]|0x20 >= 'a' && name[0]|0x20 <= 'z')
+	return !isDrive && !strings.ContainsRune(name, 0) && !strings.HasPrefix(name, "/") && filepath.IsLocal(name)
 }
 
 // shown is an entry's name for people: quoted, and not too long.

@@ -164,21 +164,33 @@ func (c *client) next(ctx context.Context, logID, self string, w waiting) (*rest
 	return r.Do(ctx, rest.Request{Op: "poll the query of log " + logID, Path: t.path, Limit: c.poll, Waiting: w})
 }
 
-// get returns the JSON of a small answer.
-func (c *client) get(ctx context.Context, op, path string, limit plugins.Limit, w waiting) (body []byte, date time.Time, err error) {
+// get asks for what the API key may see; the caller closes the answer.
+func (c *client) get(ctx context.Context, op, path string, limit plugins.Limit, w waiting) (*rest.Answer, error) {
 	answer, err := c.rest.Do(ctx, rest.Request{Op: op, Path: path, Limit: limit, Waiting: w})
 	if err != nil {
-		return nil, time.Time{}, c.explain(err, "")
+		return nil, c.explain(err, "")
 	}
-	defer answer.Close()
-	body, err = readAll(answer, op, maxListing)
-	return body, answer.Date, err
+	return answer, nil
 }
 
+// labelOf asks for a label.
+func (c *client) labelOf(ctx context.Context, id string, w waiting) ([]byte, error) {
+	op := "look up label " + id
+	answer, err := c.get(ctx, op, "/management/labels/"+id, c.management, w)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	return readAll(answer, op, maxObject)
+}
+
+// maxObject is how long an answer of one object may be, in bytes; a guard, not a limit of the vendor's.
+const maxObject = 16 << 20
+
 // getOwner is get for what only the account's owner may see: it is signed instead of keyed.
-func (c *client) getOwner(ctx context.Context, op, path string, w waiting) (body []byte, date time.Time, err error) {
+func (c *client) getOwner(ctx context.Context, op, path string, w waiting) (*rest.Answer, error) {
 	if c.owner == nil {
-		return nil, time.Time{}, fault.Errorf(fault.Config, op, "only the account's owner may see this").
+		return nil, fault.Errorf(fault.Config, op, "only the account's owner may see this").
 			WithHint("give owner_key, owner_key_id and account_id")
 	}
 	var proof string
@@ -186,15 +198,8 @@ func (c *client) getOwner(ctx context.Context, op, path string, w waiting) (body
 		Op: op, Path: path, Limit: c.management, Waiting: w,
 		Sign: func(r *http.Request) { proof = c.settings.signOwner(r, c.now()) },
 	})
-	if err != nil {
-		return nil, time.Time{}, c.explainOwner(err, proof)
-	}
-	defer answer.Close()
-	body, err = readAll(answer, op, maxListing)
-	return body, answer.Date, err
+	return answer, c.explainOwner(err, proof)
 }
-
-const maxListing = 256 << 20 // bytes; a guard, not a limit of the vendor's
 
 // errLarge is an answer beyond a limit of ours.
 var errLarge = errors.New("the answer is too large")

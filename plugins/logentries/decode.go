@@ -1,6 +1,7 @@
 package logentries
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -67,9 +68,11 @@ func (p *page) field(s *scanner, key string) error {
 		}
 		return err
 	case "statistics", "partial":
-		if s.peek() == '{' {
+		text, err := s.raw()
+		if len(text) > 0 && text[0] == '{' && len(bytes.TrimSpace(text[1:len(text)-1])) > 0 { // an empty one says nothing
 			p.statistic = key
 		}
+		return err
 	}
 	return s.skip()
 }

@@ -91,6 +91,9 @@ func TestDecodePage(t *testing.T) {
 	if e.at != 3 || string(e.logID) != "l" || len(e.more) != 1 || e.more[0] != (field{"kvp_info", `[{"key":{"text":"k"}}]`}) {
 		t.Errorf("event %+v", e)
 	}
+	if p := decodeText(t, `{"statistics":{ },"partial":{}}`); p.statistic != "" {
+		t.Errorf("an empty object counts as a statistic: %+v", p)
+	}
 	if p := decodeText(t, `{"partial":{"stats":{}}}`); p.statistic != "partial" {
 		t.Errorf("a statistic went by: %+v", p)
 	}
@@ -212,7 +215,11 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add([]byte(`[{"id":"u","email":"e"}]`), 3)
 	f.Fuzz(func(t *testing.T, data []byte, which int) {
 		kind := &snapshots[uint(which)%uint(len(snapshots))]
-		items, err := kind.items(data)
+		var items []item
+		err := kind.each(bytes.NewReader(data), func(it item) error {
+			items = append(items, it)
+			return nil
+		})
 		if err != nil {
 			return
 		}

@@ -3,6 +3,7 @@ package logentries
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/proto/fault"
 )
 
@@ -22,12 +24,16 @@ type directory struct {
 	logs []listedLog
 	sets []listedSet
 
-	mu     sync.Mutex
-	labels map[string]string // names by ID; an ID without a name stands for itself
+	mu       sync.Mutex
+	labels   map[string]string // names by ID; an ID without a name stands for itself
+	nameless time.Time         // until then logs have no names: they couldn't be had
 }
 
-// fresh is how long names are believed.
-const fresh = 15 * time.Minute
+const (
+	fresh       = 15 * time.Minute // how long names are believed
+	namesAgain  = 10 * time.Minute // before names that couldn't be had are asked for again
+	nameTimeout = 30 * time.Second // how long a log waits for its name
+)
 
 type listedLog struct {
 	ID         string       `json:"id"`
@@ -63,35 +69,43 @@ func (d *directory) list(ctx context.Context, sets bool) ([]listedLog, []listedS
 	}
 	defer func() { d.busy <- struct{}{} }()
 	if d.read.IsZero() || d.client.now().Sub(d.read) > fresh {
-		var answer struct {
-			Logs []listedLog `json:"logs"`
-		}
-		if err := d.get(ctx, "list logs", "/management/logs", &answer); err != nil {
+		logs, err := listOf[listedLog](ctx, d.client, "list logs", "/management/logs", "logs")
+		if err != nil {
 			return nil, nil, err
 		}
-		d.logs, d.sets, d.read = answer.Logs, nil, d.client.now()
+		d.logs, d.sets, d.read = logs, nil, d.client.now()
+		d.setNameless(time.Time{})
 	}
 	if sets && d.sets == nil {
-		var answer struct {
-			Sets []listedSet `json:"logsets"`
-		}
-		if err := d.get(ctx, "list log sets", "/management/logsets", &answer); err != nil {
+		sets, err := listOf[listedSet](ctx, d.client, "list log sets", "/management/logsets", "logsets")
+		if err != nil {
 			return nil, nil, err
 		}
-		d.sets = append([]listedSet{}, answer.Sets...)
+		d.sets = sets
 	}
 	return d.logs, d.sets, nil
 }
 
-func (d *directory) get(ctx context.Context, op, path string, to any) error {
-	body, _, err := d.client.get(ctx, op, path, d.client.management, nil)
+// listOf asks for a list, which isn't nil without an error.
+func listOf[T any](ctx context.Context, c *client, op, path, key string) ([]T, error) {
+	answer, err := c.get(ctx, op, path, c.management, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := json.Unmarshal(body, to); err != nil {
-		return fault.Errorf(fault.Corrupt, op, "the answer isn't the documented JSON").WithHint("check base_url")
+	defer answer.Close()
+	list := []T{}
+	err = rapid7.Each(answer, key, func(element json.RawMessage) error {
+		var one T
+		if json.Unmarshal(element, &one) != nil {
+			return rapid7.ErrNoList
+		}
+		list = append(list, one)
+		return nil
+	})
+	if errors.Is(err, rapid7.ErrNoList) {
+		err = fault.New(fault.Corrupt, op, "check base_url", err)
 	}
-	return nil
+	return list, err
 }
 
 // chosen resolves the settings' logs and log sets to log IDs, each once, in the settings' order.
@@ -201,14 +215,23 @@ func findSet(sets []listedSet, name string) (listedSet, error) {
 	return listedSet{}, fmt.Errorf("no log set is called %q", name)
 }
 
-// logName returns what a log is called, "" if that can't be found out: a name is no reason to lose events.
+// logName returns what a log is called, "" if that can't be found out: a name is no reason to lose events, nor to wait long for them.
 func (d *directory) logName(ctx context.Context, id string) (string, error) {
-	logs, _, err := d.list(ctx, false)
+	d.mu.Lock()
+	nameless := d.client.now().Before(d.nameless)
+	d.mu.Unlock()
+	if nameless {
+		return "", nil
+	}
+	limited, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	logs, _, err := d.list(limited, false)
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		d.client.log.WarnContext(ctx, "log names aren't known", "log", id, "error", err.Error())
+		d.setNameless(d.client.now().Add(namesAgain))
+		d.client.log.WarnContext(ctx, "the logs' names can't be had: log_name stays empty", "error", err.Error())
 		return "", nil
 	}
 	for _, l := range logs {
@@ -217,6 +240,12 @@ func (d *directory) logName(ctx context.Context, id string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+func (d *directory) setNameless(until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.nameless = until
 }
 
 // label returns what a label is called. One that the vendor doesn't tell keeps its ID; only an end of ctx and what may pass
@@ -230,7 +259,7 @@ func (d *directory) label(ctx context.Context, id string, w waiting) (string, er
 	}
 	name = id
 	if uuid.MatchString(strings.ToLower(id)) {
-		body, _, err := d.client.get(ctx, "look up label "+id, "/management/labels/"+id, d.client.management, w)
+		body, err := d.client.labelOf(ctx, id, w)
 		var answer struct {
 			Label listedName `json:"label"`
 		}

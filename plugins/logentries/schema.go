@@ -91,14 +91,23 @@ func constants(mem memory.Allocator, schema *arrow.Schema, s flow.Slice, observe
 	return b.NewRecord()
 }
 
+// What a read holds beside what it has sent, in bytes: of events one page that is being emitted, one that waits, and one that is being
+// read and grows; of snapshots one object; of both the batch that is being filled.
+const (
+	eventBuffer    = 4*pageBytes + 4<<20
+	snapshotBuffer = 5 << 20
+)
+
 func streams() []plugins.Stream {
 	out := []plugins.Stream{{
 		Name: streamEvents, Kind: plugins.Time, Schema: eventSchema(), PartitionBy: flow.ColLogID, Main: true,
 		Description: "The events of a log with the time at which the vendor received each.",
+		Buffer:      eventBuffer,
 	}}
 	for _, s := range snapshots {
 		out = append(out, plugins.Stream{
 			Name: s.stream, Kind: plugins.Snapshot, Schema: s.schema(), DigestColumns: s.digest(), Description: s.description,
+			Buffer: snapshotBuffer,
 		})
 	}
 	return append(out, rapid7.UsageStream())

@@ -2,21 +2,21 @@ package logentries
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/plugins/rapid7"
+	"github.com/sluice-io/sluice/plugins/rest"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -131,41 +131,33 @@ func (s *snapshot) digest() (names []string) {
 	return names
 }
 
-// readSnapshot reads what is now. That the slice's day is today's is checked by the vendor's time in the opening.
+// readSnapshot reads what is now, an object at a time. That the slice's day is today's is checked by the vendor's time in the
+// opening.
 func (s *source) readSnapshot(ctx context.Context, kind *snapshot, out plugins.Emitter) error {
-	body, date, err := s.ask(ctx, kind, out.Waiting)
+	answer, err := s.ask(ctx, kind, out.Waiting)
 	if err != nil {
 		return err
 	}
-	items, err := kind.items(body)
-	if err != nil {
-		return fault.New(fault.Corrupt, kind.op, "check base_url", err)
-	}
+	defer answer.Close()
 	if opener, ok := out.(plugins.Opener); ok {
-		if err := opener.Open(ctx, plugins.Opening{VendorTime: date}); err != nil {
+		if err := opener.Open(ctx, plugins.Opening{VendorTime: answer.Date}); err != nil {
 			return err
 		}
 	}
-	if date.IsZero() {
-		date = s.client.now()
+	w := newSnapshotWriter(kind, s.mem, s.limits, out)
+	defer w.builder.Release()
+	if w.at = answer.Date; w.at.IsZero() {
+		w.at = s.client.now()
 	}
-	for len(items) > 0 {
-		n := rowsWithin(items, s.limits.FrameTarget)
-		r, err := s.snapshotRecord(kind, items[:n], date)
-		if err != nil {
-			return fault.New(fault.Corrupt, kind.op, "check base_url", err)
-		}
-		err = out.Batch(ctx, r)
-		r.Release()
-		if err != nil {
-			return err
-		}
-		items = items[n:]
+	if err := kind.each(answer, func(it item) error { return w.add(ctx, it) }); errors.Is(err, rapid7.ErrNoList) {
+		return fault.New(fault.Corrupt, kind.op, "check base_url", err)
+	} else if err != nil {
+		return err
 	}
-	return nil
+	return w.flush(ctx)
 }
 
-func (s *source) ask(ctx context.Context, kind *snapshot, w waiting) ([]byte, time.Time, error) {
+func (s *source) ask(ctx context.Context, kind *snapshot, w waiting) (*rest.Answer, error) {
 	switch {
 	case kind.owner:
 		return s.client.getOwner(ctx, kind.op, "/management/accounts/"+s.client.settings.AccountID+kind.path, w)
@@ -182,44 +174,54 @@ type item struct {
 	record string
 }
 
-// items reads an answer: a list of objects under a key, or bare. What isn't known stays in record.
-func (s *snapshot) items(body []byte) ([]item, error) {
-	var answer any
-	if err := unmarshal(body, &answer); err != nil {
-		return nil, errors.New("the answer isn't the documented JSON")
-	}
-	if object, ok := answer.(map[string]any); ok {
-		if inner, ok := object[s.key]; ok {
-			answer = inner
+// each calls use with the objects of an answer: a list under a key, or bare; or with single the one object, which may stand under the
+// key. What isn't known stays in record. What isn't such an answer is an error that wraps rapid7.ErrNoList.
+func (s *snapshot) each(r io.Reader, use func(item) error) error {
+	n := 0
+	one := func(element json.RawMessage) error {
+		it, err := s.item(element)
+		if err != nil {
+			return fmt.Errorf("%w: %s[%d]: %w", rapid7.ErrNoList, s.key, n, err)
 		}
+		n++
+		return use(it)
 	}
-	list, ok := answer.([]any)
-	if s.single && !ok {
-		list, ok = []any{answer}, true
+	if !s.single {
+		return rapid7.Each(r, s.key, one)
 	}
-	if !ok {
-		return nil, fmt.Errorf("the answer holds no list %q", s.key)
+	body, err := readAll(r, s.op, maxObject)
+	if err != nil {
+		return err
 	}
-	items := make([]item, 0, len(list))
-	for i, v := range list {
-		object, _ := v.(map[string]any)
-		id, _ := textOf(object["id"])
-		if id == "" {
-			return nil, fmt.Errorf("%s[%d]: an object without id", s.key, i)
-		}
-		for _, key := range s.secret {
-			delete(object, key)
-		}
-		var record bytes.Buffer
-		enc := json.NewEncoder(&record)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(object); err != nil {
-			return nil, fmt.Errorf("%s[%d]: %w", s.key, i, err)
-		}
-		items = append(items, item{id: id, object: object, record: strings.TrimSuffix(record.String(), "\n")})
+	var around map[string]json.RawMessage
+	if err := unmarshal(body, &around); err != nil {
+		return fmt.Errorf("%w: %w", rapid7.ErrNoList, err)
 	}
-	slices.SortFunc(items, func(a, b item) int { return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.record, b.record)) })
-	return items, nil
+	if inner, ok := around[s.key]; ok {
+		body = inner
+	}
+	return one(body)
+}
+
+func (s *snapshot) item(element json.RawMessage) (item, error) {
+	var object map[string]any
+	if err := unmarshal(element, &object); err != nil {
+		return item{}, errors.New("no object")
+	}
+	id, _ := textOf(object["id"])
+	if id == "" {
+		return item{}, errors.New("an object without id")
+	}
+	for _, key := range s.secret {
+		delete(object, key)
+	}
+	var record bytes.Buffer
+	enc := json.NewEncoder(&record)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(object); err != nil {
+		return item{}, err
+	}
+	return item{id: id, object: object, record: strings.TrimSuffix(record.String(), "\n")}, nil
 }
 
 func unmarshal(body []byte, to any) error {
@@ -248,40 +250,65 @@ func textOf(v any) (string, bool) {
 	return string(b), err == nil
 }
 
-// rowsWithin returns how many items, at least one, make a batch of about target bytes.
-func rowsWithin(items []item, target int64) int {
-	if target <= 0 {
-		target = frameTarget
-	}
-	var size int64
-	for i := range items {
-		if size += 2 * int64(len(items[i].record)); size > target {
-			return max(1, i)
-		}
-	}
-	return len(items)
+// snapshotWriter makes batches of objects.
+type snapshotWriter struct {
+	kind    *snapshot
+	out     plugins.Emitter
+	builder *array.RecordBuilder
+	at      time.Time
+	target  int
+	record  int
+	rows    int // of the batch so far
+	bytes   int
 }
 
-func (s *source) snapshotRecord(kind *snapshot, items []item, at time.Time) (arrow.Record, error) {
-	b := array.NewRecordBuilder(s.mem, kind.schema())
-	defer b.Release()
-	last := b.Schema().NumFields() - 1
-	for _, it := range items {
-		b.Field(0).(*array.TimestampBuilder).Append(arrow.Timestamp(at.UnixNano()))
-		b.Field(1).(*array.StringBuilder).Append(it.id)
-		for i, c := range kind.columns {
-			switch b := b.Field(2 + i).(type) {
-			case *array.StringBuilder:
-				c.appendText(b, it.object)
-			case *array.ListBuilder:
-				if err := c.appendList(b, it.object); err != nil {
-					return nil, fmt.Errorf("%s %s: %w", kind.stream, it.id, err)
-				}
+func newSnapshotWriter(kind *snapshot, mem memory.Allocator, limits plugins.Limits, out plugins.Emitter) *snapshotWriter {
+	w := &snapshotWriter{kind: kind, out: out, builder: array.NewRecordBuilder(mem, kind.schema()), target: frameTarget, record: recordMax}
+	if limits.FrameTarget > 0 {
+		w.target = int(min(limits.FrameTarget, recordLimit))
+	}
+	if limits.RecordMax > 0 {
+		w.record = int(min(limits.RecordMax, recordLimit))
+	}
+	return w
+}
+
+func (w *snapshotWriter) add(ctx context.Context, it item) error {
+	if len(it.record) > w.record {
+		if err := w.flush(ctx); err != nil {
+			return err
+		}
+		return w.out.Dead(ctx, fmt.Sprintf("longer than %d bytes", w.record), strings.NewReader(it.record))
+	}
+	last := w.builder.Schema().NumFields() - 1
+	w.builder.Field(0).(*array.TimestampBuilder).Append(arrow.Timestamp(w.at.UnixNano()))
+	w.builder.Field(1).(*array.StringBuilder).Append(it.id)
+	for i, c := range w.kind.columns {
+		switch b := w.builder.Field(2 + i).(type) {
+		case *array.StringBuilder:
+			c.appendText(b, it.object)
+		case *array.ListBuilder:
+			if err := c.appendList(b, it.object); err != nil {
+				return fmt.Errorf("%w: %s %s: %w", rapid7.ErrNoList, w.kind.stream, it.id, err)
 			}
 		}
-		b.Field(last).(*array.StringBuilder).Append(it.record)
 	}
-	return b.NewRecord(), nil
+	w.builder.Field(last).(*array.StringBuilder).Append(it.record)
+	w.rows++
+	if w.bytes += 2 * len(it.record); w.bytes >= w.target { // the columns repeat parts of it
+		return w.flush(ctx)
+	}
+	return nil
+}
+
+func (w *snapshotWriter) flush(ctx context.Context) error {
+	if w.rows == 0 {
+		return nil
+	}
+	w.rows, w.bytes = 0, 0
+	r := w.builder.NewRecord()
+	defer r.Release()
+	return w.out.Batch(ctx, r)
 }
 
 func (c snapshotColumn) appendText(b *array.StringBuilder, object map[string]any) {

@@ -9,6 +9,7 @@ package logentries
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -144,7 +145,17 @@ func (s *source) Check(ctx context.Context) (string, error) {
 		summary += "; not among them (internal logs aren't listed): " + strings.Join(missing, ", ")
 	}
 	if settings.OwnerKey != "" {
-		if _, _, err := s.ask(ctx, snapshotOf(streamAccount), nil); err != nil {
+		account := snapshotOf(streamAccount)
+		answer, err := s.ask(ctx, account, nil)
+		if err != nil {
+			return "", err
+		}
+		err = account.each(answer, func(item) error { return nil })
+		answer.Close()
+		if errors.Is(err, rapid7.ErrNoList) {
+			err = fault.New(fault.Corrupt, account.op, "check base_url", err)
+		}
+		if err != nil {
 			return "", err
 		}
 		summary += "; the owner key is valid for account " + settings.AccountID

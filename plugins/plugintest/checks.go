@@ -26,6 +26,8 @@ const (
 	abandoned = "ignores the end of its context"
 )
 
+const mostBuffer = 1 << 40 // bytes
+
 func checkDescribe(_ context.Context, s *subject) error {
 	d := s.description
 	var errs []error
@@ -51,6 +53,9 @@ func checkDescribe(_ context.Context, s *subject) error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("stream %q: %w", st.GetName(), err))
 			continue
+		}
+		if st.GetBuffer() > mostBuffer {
+			errs = append(errs, fmt.Errorf("stream %q: a buffer of %d bytes, more than the host believes", st.GetName(), st.GetBuffer()))
 		}
 		if _, _, isLog := flow.BodyColumns(arrowSchema); !isLog && len(st.GetDigestColumns()) == 0 {
 			errs = append(errs, fmt.Errorf("stream %q: neither a text body nor digest columns", st.GetName()))

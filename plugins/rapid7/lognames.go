@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -39,7 +38,6 @@ const (
 	namesFresh   = time.Hour
 	namesAgain   = 10 * time.Minute
 	namesTimeout = 30 * time.Second
-	maxListing   = 256 << 20 // bytes; a guard, not a limit of the vendor's
 )
 
 // get returns the names, nil if they can't be had. Its only error is that of ctx.
@@ -78,22 +76,20 @@ func (n *LogNames) ask(ctx context.Context, waiting func(time.Time, string) erro
 	if answer.Status != http.StatusOK {
 		return nil, fault.Errorf(fault.Corrupt, op, "the vendor answers %d where 200 was expected", answer.Status)
 	}
-	body, err := io.ReadAll(io.LimitReader(answer, maxListing))
-	if err != nil {
-		return nil, err
-	}
-	var list struct {
-		Logs []struct {
+	names := map[string]string{}
+	err = Each(answer, "logs", func(element json.RawMessage) error {
+		var l struct {
 			ID   string `json:"id"`
 			Name string `json:"name"`
-		} `json:"logs"`
-	}
-	if err := json.Unmarshal(body, &list); err != nil {
-		return nil, fault.New(fault.Corrupt, op, "check base_url", errors.New("the answer isn't the documented JSON"))
-	}
-	names := make(map[string]string, len(list.Logs))
-	for _, l := range list.Logs {
+		}
+		if json.Unmarshal(element, &l) != nil {
+			return ErrNoList
+		}
 		names[strings.ToLower(l.ID)] = l.Name
+		return nil
+	})
+	if errors.Is(err, ErrNoList) {
+		err = fault.New(fault.Corrupt, op, "check base_url", err)
 	}
-	return names, nil
+	return names, err
 }

@@ -42,7 +42,7 @@ const UsageSettle = 24 * time.Hour
 
 const (
 	day            = 24 * time.Hour
-	maxUsageAnswer = 64 << 20 // bytes; a guard, not a limit of the vendor's
+	maxUsageAnswer = 16 << 20 // bytes, some 200,000 figures; a guard, not a limit of the vendor's
 )
 
 // Usage reads the stream of UsageStream, a day a slice. Its fields are set before the first call and not changed; its

@@ -37,10 +37,13 @@ var usageSchema = arrow.NewSchema([]arrow.Field{
 func UsageStream() plugins.Stream {
 	return plugins.Stream{
 		Name: StreamUsage, Kind: plugins.Time, Schema: usageSchema, Granularity: day,
-		DigestColumns: []string{colDay, flow.ColLogID, colBytes},
-		Description:   "Bytes that each log received on each UTC day; a log that received none is absent.",
+		DigestColumns: []string{colDay, flow.ColLogID, colBytes}, Buffer: usageBuffer,
+		Description: "Bytes that each log received on each UTC day; a log that received none is absent.",
 	}
 }
+
+// usageBuffer is what a read holds beside what it has sent: an answer and what is made of it, which takes some four times its bytes.
+const usageBuffer = 5 * maxUsageAnswer
 
 // batchRows bounds a batch, which the SDK cuts into frames.
 const batchRows = 8192

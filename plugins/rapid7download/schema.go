@@ -82,5 +82,9 @@ func streams() []plugins.Stream {
 	return []plugins.Stream{{
 		Name: streamEvents, Kind: plugins.Time, Schema: eventSchema(), PartitionBy: flow.ColLogID, Main: true,
 		Description: "The lines of a log as they were sent to the vendor, selected by the time the vendor received them.",
+		Buffer:      readBuffer,
 	}}
 }
+
+// readBuffer is what a read holds beside what it has sent: the blocks of bytes read ahead, and the batch that is being filled.
+const readBuffer = blockCount*blockSize + frameMax

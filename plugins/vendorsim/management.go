@@ -69,9 +69,12 @@ type logsetDetail struct {
 	LogsInfo    []logsetInfo   `json:"logs_info"`
 }
 
+// TokenOf returns the token by which one could write to a log: a secret, which nobody who reads logs should keep.
+func TokenOf(id string) string { return "70ce7000" + strings.TrimLeft(id, "0123456789abcdefABCDEF") }
+
 func (s *Sim) infoOf(l *logContent) logInfo {
 	info := logInfo{
-		ID: l.ID, Name: l.Name, Tokens: []string{}, Structures: []string{}, SourceType: "token",
+		ID: l.ID, Name: l.Name, Tokens: []string{TokenOf(l.ID)}, Structures: []string{}, SourceType: "token",
 		RetentionPeriod: "default", UserData: map[string]any{}, Links: []logLink{}, LogsetsInfo: []logsetInfo{},
 	}
 	for _, set := range s.opts.Logsets {

@@ -39,6 +39,29 @@ func Seeded(o SeedOptions) []Log {
 	}
 }
 
+// What SeededDirectory makes. The owner's key opens nothing but a simulator.
+const (
+	SeedLogsetID = "5e75e75e-0000-4000-8000-000000000001"
+	SeedAccount  = "acc00001-0000-4000-8000-000000000001"
+	DemoOwnerID  = "0e5f0001-0000-4000-8000-000000000001"
+	DemoOwnerKey = "0e5f0001-0000-4000-8000-00000000000f"
+)
+
+// SeededDirectory adds what an account holds beside the logs of Seeded: a log set of two of them, a saved query, and an account with
+// two users.
+func SeededDirectory(o *Options) {
+	lastHour := "last 1 hour"
+	o.Logsets = []Logset{{ID: SeedLogsetID, Name: "front", Description: "what users see", Logs: []string{SeedWebID, SeedAppID}}}
+	o.SavedQueries = []SavedQuery{{
+		ID: "5afed000-0000-4000-8000-000000000001", Name: "errors", Logs: []string{SeedAppID},
+		LEQL: SavedLEQL{Statement: "where(ERROR)", During: SavedDuring{TimeRange: &lastHour}},
+	}}
+	o.Owner = Owner{Account: SeedAccount, Name: "Simulated", KeyID: DemoOwnerID, Key: DemoOwnerKey, Users: []User{
+		{ID: "0e5f0001-0000-4000-8000-0000000000a1", Email: "ann@example.com", FirstName: "Ann", LastName: "Archer", LoginName: "ann"},
+		{ID: "0e5f0001-0000-4000-8000-0000000000b2", Email: "bob@example.com", FirstName: "Bob", LastName: "Baker", LoginName: "bob"},
+	}}
+}
+
 func (o SeedOptions) withDefaults() SeedOptions {
 	o.Days = cmp.Or(o.Days, 7)
 	o.Lines = cmp.Or(o.Lines, 20_000)

@@ -277,7 +277,10 @@ type StreamDescription struct {
 	// The digest hashes the text body (log streams), else these columns in canonical form.
 	DigestColumns []string `protobuf:"bytes,7,rep,name=digest_columns,json=digestColumns,proto3" json:"digest_columns,omitempty"`
 	// Slices begin and end at multiples of this since the Unix epoch; absent: a millisecond.
-	Granularity   *durationpb.Duration `protobuf:"bytes,8,opt,name=granularity,proto3" json:"granularity,omitempty"`
+	Granularity *durationpb.Duration `protobuf:"bytes,8,opt,name=granularity,proto3" json:"granularity,omitempty"`
+	// Bytes that a read of the stream may hold beside the messages it has sent and one longest record: what it reads ahead,
+	// sorts, or has yet to put in a batch. 0: not said. The host adds it to the memory that a slice at work may take.
+	Buffer        uint64 `protobuf:"varint,9,opt,name=buffer,proto3" json:"buffer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +369,13 @@ func (x *StreamDescription) GetGranularity() *durationpb.Duration {
 		return x.Granularity
 	}
 	return nil
+}
+
+func (x *StreamDescription) GetBuffer() uint64 {
+	if x != nil {
+		return x.Buffer
+	}
+	return 0
 }
 
 // Limit is what the vendor allows per key in a window of time.
@@ -1383,7 +1393,7 @@ const file_sluice_v1_plugin_proto_rawDesc = "" +
 	"\x04kind\x18\x05 \x01(\x0e2\x15.sluice.v1.PluginKindR\x04kind\x12#\n" +
 	"\rconfig_schema\x18\x06 \x01(\fR\fconfigSchema\x126\n" +
 	"\astreams\x18\a \x03(\v2\x1c.sluice.v1.StreamDescriptionR\astreams\x12(\n" +
-	"\x06limits\x18\b \x03(\v2\x10.sluice.v1.LimitR\x06limits\"\xa7\x02\n" +
+	"\x06limits\x18\b \x03(\v2\x10.sluice.v1.LimitR\x06limits\"\xbf\x02\n" +
 	"\x11StreamDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x15.sluice.v1.StreamKindR\x04kind\x12\x16\n" +
@@ -1392,7 +1402,8 @@ const file_sluice_v1_plugin_proto_rawDesc = "" +
 	"\x04main\x18\x05 \x01(\bR\x04main\x12 \n" +
 	"\vdescription\x18\x06 \x01(\tR\vdescription\x12%\n" +
 	"\x0edigest_columns\x18\a \x03(\tR\rdigestColumns\x12;\n" +
-	"\vgranularity\x18\b \x01(\v2\x19.google.protobuf.DurationR\vgranularity\"\x8a\x01\n" +
+	"\vgranularity\x18\b \x01(\v2\x19.google.protobuf.DurationR\vgranularity\x12\x16\n" +
+	"\x06buffer\x18\t \x01(\x04R\x06buffer\"\x8a\x01\n" +
 	"\x05Limit\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1a\n" +
 	"\brequests\x18\x02 \x01(\x04R\brequests\x12\x14\n" +

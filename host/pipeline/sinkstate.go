@@ -1,0 +1,492 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+// sinkState is how one sink of a run stands. It belongs to the loop; workMu guards what Snapshot sees.
+type sinkState struct {
+	identity string    // kept from when it was open
+	ready    bool      // open, and the ledger has what it holds
+	refused  bool      // for the credentials' sake, after they were read again
+	opening  bool      // bringUp is under way
+	reopen   bool      // its secrets are to be read again
+	since    time.Time // down since; zero: up
+	next     time.Time // of the next try while it is down
+	err      error     // of the last try
+	fails    int       // tries that failed in a row
+	last     int       // of them, since nothing else was left to do
+	lost     bool      // not tried again in this run
+	probing  bool      // a try is under way
+	hangs    time.Time // since when a call of it that doesn\'t come back is waited for
+	failed   flow.Slice
+	tries    map[flow.SliceID]int // failures of a slice while the sink took others
+}
+
+// SinkStatus is how a sink of a running pipeline stands.
+type SinkStatus struct {
+	Name    string
+	State   string    // "up", "opening", "down", "given up": not tried again in this run
+	Since   time.Time // down since; zero: up
+	NextTry time.Time // zero: not waiting for one
+	Error   string    // of the last try
+	Left    time.Duration
+}
+
+// The states of a sink.
+const (
+	SinkUp      = "up"
+	SinkOpening = "opening"
+	SinkDown    = "down"
+	SinkGivenUp = "given up"
+)
+
+// Text says a state in a few words: "down since 14:02:11, next try 14:04:11".
+func (s SinkStatus) Text() string {
+	text := s.State
+	if !s.Since.IsZero() {
+		text += " since " + s.Since.UTC().Format("15:04:05")
+	}
+	if s.State == SinkDown && !s.NextTry.IsZero() {
+		text += ", next try " + s.NextTry.UTC().Format("15:04:05")
+	}
+	return text
+}
+
+func (r *run) sinkStatus(i int) SinkStatus {
+	st := &r.sinks[i]
+	s := SinkStatus{Name: r.cfg.Sinks[i].Name, State: SinkUp, Since: st.since}
+	switch {
+	case st.lost:
+		s.State = SinkGivenUp
+	case !st.since.IsZero():
+		s.State, s.NextTry = SinkDown, st.next
+	case st.opening || !st.ready:
+		s.State = SinkOpening
+	}
+	if st.err != nil && s.State != SinkUp {
+		s.Error = st.err.Error()
+	}
+	for _, p := range r.parts {
+		s.Left += p.lacks()[i].Duration()
+	}
+	return s
+}
+
+// detaches reports whether the others go on without a sink.
+func (r *run) detaches(i int) bool { return r.cfg.Sinks[i].Patience > 0 }
+
+// away returns the sinks that nothing may start for but a try whether they are back.
+func (r *run) away() sinkSet {
+	var set sinkSet
+	for i := range r.sinks {
+		st := &r.sinks[i]
+		if !st.ready || st.reopen || st.lost || r.detaches(i) && (!st.since.IsZero() || r.adrift.of(i) > 0) {
+			set |= setOf(i)
+		}
+	}
+	return set
+}
+
+// leaders returns the sinks whose work goes first: what only a detached sink lacks can wait.
+func (r *run) leaders() sinkSet {
+	var set sinkSet
+	for i := range r.sinks {
+		if !r.detaches(i) {
+			set |= setOf(i)
+		}
+	}
+	return set
+}
+
+// sinkFailed notes that a sink failed a slice. It returns true if the sink is left behind: then the slice is none of the
+// verdict's any more, and its range stays open for the sink.
+func (r *run) sinkFailed(ctx context.Context, i int, w *work, err error, v verdict) (detached bool, fatal error) {
+	st := &r.sinks[i]
+	if fault.KindOf(err) == fault.Auth {
+		if r.cfg.Sinks[i].Open != nil && !st.refused {
+			st.reopen = true // a secret may have been rotated
+			v.action = actRetry
+		} else if r.detaches(i) {
+			v.action = actStopPipeline
+		}
+	}
+	switch v.action {
+	case actRetry, actWait, actStopPipeline, actStopPartition, actDrop:
+	case actQuarantine:
+		if fault.KindOf(err) == fault.Oversize {
+			return false, nil
+		}
+	default: // of the slice, not of the sink
+		return false, nil
+	}
+	if !r.detaches(i) {
+		return false, nil
+	}
+	if st.lost { // another slice was told before
+		w.part.addCut(w.slice, setOf(i))
+		return true, r.fail(ctx, r.identities([]int{i}), w, ledger.Failed, err)
+	}
+	if st.since.IsZero() {
+		if st.tries == nil {
+			st.tries = map[flow.SliceID]int{}
+		}
+		st.tries[w.slice.ID]++
+		if st.tries[w.slice.ID] >= r.cfg.Attempts { // it takes others, and never this one
+			return false, nil
+		}
+	}
+	wait := max(fault.RetryAfterOf(err), r.cfg.backoff(st.fails+1))
+	r.markDown(i, err, wait)
+	st.failed = w.slice
+	if v.action == actStopPipeline || v.action == actStopPartition || v.action == actDrop || r.exhausted(st) {
+		r.giveUpSink(i)
+	}
+	w.part.addCut(w.slice, setOf(i))
+	return true, r.fail(ctx, r.identities([]int{i}), w, ledger.Failed, err)
+}
+
+// exhausted reports whether a sink that is down has had its tries after everything else was done.
+func (r *run) exhausted(st *sinkState) bool {
+	if !r.idle {
+		return false
+	}
+	st.last++
+	return st.last >= r.cfg.Attempts
+}
+
+func (r *run) giveUpSink(i int) {
+	st := &r.sinks[i]
+	if st.lost {
+		return
+	}
+	st.lost, st.next = true, time.Time{}
+	r.observe(Event{
+		Kind: SinkLost, Sinks: []string{r.cfg.Sinks[i].Name}, Err: st.err, Message: st.err.Error(), Hint: fault.HintOf(st.err),
+	})
+}
+
+// markDown notes that a sink doesn't take what it is given, and when it is tried again.
+func (r *run) markDown(i int, err error, wait time.Duration) {
+	st := &r.sinks[i]
+	now := time.Now()
+	if st.since.IsZero() {
+		st.since = now
+	}
+	st.err, st.next = err, now.Add(wait)
+	st.fails++
+	if st.fails > 1 && !r.detaches(i) {
+		return // the slices tell of their tries
+	}
+	r.observe(Event{
+		Kind: SinkIsDown, Sinks: []string{r.cfg.Sinks[i].Name}, Until: st.next, Err: err, Message: err.Error(), Hint: fault.HintOf(err),
+	})
+}
+
+// markUp notes that a sink took a slice.
+func (r *run) markUp(i int) {
+	st := &r.sinks[i]
+	if st.since.IsZero() || st.lost { // lost for one slice's sake, and this one was under way
+		return
+	}
+	st.refused = false
+	down := time.Since(st.since).Round(time.Second)
+	st.since, st.next, st.err, st.fails, st.last, st.failed = time.Time{}, time.Time{}, nil, 0, 0, flow.Slice{}
+	r.observe(Event{Kind: SinkIsUp, Sinks: []string{r.cfg.Sinks[i].Name}, Message: fmt.Sprintf("it was down for %s", down)})
+}
+
+// leaveBehind takes the sinks that are away out of a slice that is about to be tried again. It reports whether any is left.
+func (r *run) leaveBehind(w *work, away sinkSet) bool {
+	for _, i := range (w.sinks & away).each() {
+		if r.detaches(i) {
+			w.sinks &^= setOf(i)
+			w.part.addCut(w.slice, setOf(i))
+		}
+	}
+	return w.sinks != 0
+}
+
+// tries takes up a slice for a sink that is down and due for a try, for it alone: the others don't wait for how it goes.
+func (r *run) tries(ctx context.Context, now time.Time, sooner func(time.Duration)) (*work, error) {
+	for i := range r.sinks {
+		st := &r.sinks[i]
+		if !r.detaches(i) || st.lost || !st.ready || st.reopen || st.probing || !r.isLacking(i) {
+			continue
+		}
+		if r.adrift.of(i) > 0 {
+			r.awaitCall(i, now, sooner)
+			continue
+		}
+		if st.hangs = (time.Time{}); st.since.IsZero() {
+			continue
+		}
+		if st.next.After(now) {
+			sooner(st.next.Sub(now))
+			continue
+		}
+		others := ^setOf(i)
+		w, err := r.freshFor(ctx, others, setOf(i), st.avoid(), sooner)
+		if w == nil && err == nil {
+			w, err = r.freshFor(ctx, others, setOf(i), flow.Range{}, sooner)
+		}
+		if w != nil {
+			r.workMu.Lock()
+			st.probing = true
+			r.workMu.Unlock()
+		}
+		if w != nil || err != nil {
+			return w, err
+		}
+	}
+	return nil, nil
+}
+
+// awaitCall waits for a call of a sink that was left adrift. When nothing else is left to do it is waited for once more as long as any
+// call.
+func (r *run) awaitCall(i int, now time.Time, sooner func(time.Duration)) {
+	st, patience := &r.sinks[i], r.cfg.Sinks[i].Patience
+	if st.hangs.IsZero() || !r.idle {
+		st.hangs = now
+	}
+	left := patience - now.Sub(st.hangs)
+	if left > 0 {
+		sooner(left)
+		return
+	}
+	r.workMu.Lock()
+	defer r.workMu.Unlock()
+	if st.err == nil {
+		st.since, st.err = st.hangs, errTookTooLong("a call", patience, errNotBack)
+	}
+	r.giveUpSink(i)
+}
+
+// avoid is a slice that every other try leaves out, so that one which the sink never takes doesn't make it seem to be down.
+func (st *sinkState) avoid() flow.Range {
+	if st.fails%2 == 0 {
+		return st.failed.Range()
+	}
+	return flow.Range{}
+}
+
+func (r *run) isLacking(i int) bool {
+	return slices.ContainsFunc(r.parts, func(p *partition) bool { return p.stopped == nil && len(p.lacks()[i]) > 0 })
+}
+
+// lastRound begins when nothing is left but what sinks lack that are down: each is tried at once, and then as often as a slice is.
+func (r *run) lastRound() bool {
+	if r.idle {
+		return false
+	}
+	r.workMu.Lock()
+	defer r.workMu.Unlock()
+	r.idle = true
+	waits := false
+	for i := range r.sinks {
+		st := &r.sinks[i]
+		if r.detaches(i) && !st.lost && !st.since.IsZero() && !st.probing && !st.opening {
+			st.fails, st.last, st.next, waits = 0, 0, time.Now(), true
+		}
+		waits = waits || r.adrift.of(i) > 0
+	}
+	return waits
+}
+
+// opened is what became of bringUp.
+type opened struct {
+	sink int
+	open Sink
+	err  error
+}
+
+// bringUp starts to open the sinks that are due for it, each in a goroutine of its own.
+func (r *run) bringUp(ctx context.Context, now time.Time, sooner func(time.Duration)) {
+	for i := range r.sinks {
+		st := &r.sinks[i]
+		if st.ready && !st.reopen || st.opening || st.lost {
+			continue
+		}
+		if st.next.After(now) {
+			sooner(st.next.Sub(now))
+			continue
+		}
+		if r.isBusy(i) || r.adrift.of(i) > 0 {
+			continue // what ends wakes the loop
+		}
+		r.workMu.Lock()
+		st.opening = true
+		r.workMu.Unlock()
+		r.pending++
+		sink, again, asked := r.cfg.Sinks[i], st.reopen || r.cfg.Sinks[i].Sink == nil, r.asked
+		go func() { // the loop takes every result before it ends
+			err := r.open(ctx, &sink, again, asked)
+			r.opens <- opened{i, sink, err}
+		}()
+	}
+}
+
+// open opens a sink, if it is to be, and brings the ledger up to what it holds.
+func (r *run) open(ctx context.Context, s *Sink, again bool, asked flow.Range) error {
+	if again {
+		if s.Open == nil {
+			return fault.Errorf(fault.Bug, "sink "+s.Name, "it can't be opened again")
+		}
+		fresh, err := s.Open(ctx)
+		if err != nil {
+			s.Sink = nil // the one before is closed
+			return err
+		}
+		s.Sink = fresh
+	}
+	return r.healSink(ctx, s, asked)
+}
+
+func (r *run) isBusy(i int) bool {
+	for w := range r.cancel {
+		if w.sinks&setOf(i) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// settleOpen takes the outcome of bringUp.
+func (r *run) settleOpen(ctx context.Context, o opened) {
+	r.workMu.Lock()
+	defer r.workMu.Unlock()
+	r.pending--
+	st := &r.sinks[o.sink]
+	st.opening = false
+	before := r.cfg.Sinks[o.sink].Sink
+	r.cfg.Sinks[o.sink].Sink = o.open.Sink
+	err := o.err
+	if err == nil && st.ready && before != nil && before.Identity() != o.open.Identity() {
+		err = fault.Errorf(fault.Config, "sink "+o.open.Name, "it was %s and is %s after it was opened again", before.Identity(), o.open.Identity())
+	}
+	if err == nil {
+		err = r.adopt(ctx, o.sink)
+	}
+	if err == nil {
+		st.refused = st.reopen
+		st.ready, st.reopen, st.identity = true, false, o.open.Identity()
+		if !st.since.IsZero() {
+			st.next = time.Now() // whether it takes anything shows with the next slice
+		}
+		return
+	}
+	if r.ending {
+		return
+	}
+	wait := max(fault.RetryAfterOf(err), r.cfg.backoff(st.fails+1))
+	r.markDown(o.sink, err, wait)
+	final := isFinal(err) || st.reopen && fault.KindOf(err) == fault.Auth
+	switch {
+	case r.detaches(o.sink):
+		if final || r.exhausted(st) {
+			r.giveUpSink(o.sink)
+		}
+	case final || st.fails >= r.cfg.Attempts:
+		if r.fatal == nil {
+			r.fatal = err
+		}
+	}
+}
+
+// adopt reads what the ledger knows of a sink that was opened while the run was going on.
+func (r *run) adopt(ctx context.Context, i int) error {
+	if err := r.mayBegin(ctx, i); err != nil {
+		return err
+	}
+	for _, p := range r.parts {
+		if p.takers&setOf(i) == 0 {
+			continue
+		}
+		p.cuts = slices.DeleteFunc(p.cuts, func(c cut) bool { return c.sinks == setOf(i) })
+		for n := range p.cuts {
+			p.cuts[n].sinks &^= setOf(i)
+		}
+		if err := r.knowSink(ctx, p, i); err != nil {
+			return err
+		}
+		if err := r.recordMissed(ctx, p); err != nil {
+			return err
+		}
+		if err := r.giveUpCuts(ctx, p); err != nil {
+			return err
+		}
+	}
+	return r.sweepDead(ctx)
+}
+
+// openAll opens and heals the sinks before anything is planned. Those that the pipeline waits for are tried again like the vendor's
+// first answer; the others are left to the loop.
+func (r *run) openAll(ctx context.Context, drain <-chan struct{}) error {
+	for i := range r.sinks {
+		st := &r.sinks[i]
+		for {
+			s := &r.cfg.Sinks[i]
+			err := r.open(ctx, s, s.Sink == nil, r.asked)
+			if err == nil {
+				r.workMu.Lock()
+				st.ready, st.since, st.next, st.err, st.fails, st.identity = true, time.Time{}, time.Time{}, nil, 0, s.Identity()
+				r.workMu.Unlock()
+				break
+			}
+			if isFinal(err) || ctx.Err() != nil {
+				return err
+			}
+			r.workMu.Lock()
+			wait := max(fault.RetryAfterOf(err), r.cfg.backoff(st.fails+1))
+			r.markDown(i, err, wait)
+			over := st.fails >= r.cfg.Attempts
+			r.workMu.Unlock()
+			if r.detaches(i) {
+				break
+			}
+			if kind := fault.KindOf(err); over || kind != fault.Transient && kind != fault.Throttled {
+				return err
+			}
+			if err := r.pause(ctx, drain, wait, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isFinal reports whether an error of opening a sink is one that only a person can mend.
+func isFinal(err error) bool {
+	return fault.KindOf(err) == fault.Config || errors.Is(err, sinks.ErrOwned)
+}
+
+// identity is what the ledger knows a sink by, also while it is being opened again. Empty: it was never open.
+func (r *run) identity(i int) string {
+	if s := r.cfg.Sinks[i].Sink; s != nil {
+		return s.Identity()
+	}
+	return r.sinks[i].identity
+}
+
+// pause waits before the next try; the error says that the run was told to stop.
+func (r *run) pause(ctx context.Context, drain <-chan struct{}, wait time.Duration, why error) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-drain:
+		r.summary.Stopped = true
+		return fault.New(fault.Canceled, "start", "", why)
+	case <-ctx.Done():
+		return fault.New(fault.Canceled, "start", "", ctx.Err())
+	}
+}

@@ -1,0 +1,79 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/sluice-io/sluice/proto/fault"
+)
+
+// explain says what an error of the cluster asks for. Errors that have a kind keep it.
+func explain(op string, err error) error {
+	var known *fault.Error
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	kind, hint := classify(err)
+	return fault.New(kind, op, hint, err)
+}
+
+func classify(err error) (fault.Kind, string) {
+	is := func(all ...error) bool {
+		for _, e := range all {
+			if errors.Is(err, e) {
+				return true
+			}
+		}
+		return false
+	}
+	var unknownCA x509.UnknownAuthorityError
+	var hostname x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var verify *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var dial *net.OpError
+	var firstRead *kgo.ErrFirstReadEOF
+	switch {
+	case is(kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState):
+		return fault.Auth, "check sasl: mechanism, username and password"
+	case is(kerr.TopicAuthorizationFailed):
+		return fault.Auth, "give the user the rights Write and Describe on the topic, and Read too on the marker topic (kafka-acls.sh)"
+	case is(kerr.TransactionalIDAuthorizationFailed):
+		return fault.Auth, "give the user the rights Write and Describe on transactional IDs that begin with transactional_id_prefix (kafka-acls.sh --resource-pattern-type prefixed)"
+	case is(kerr.ClusterAuthorizationFailed):
+		return fault.Auth, "give the user the right IdempotentWrite on the cluster (kafka-acls.sh), and Create for create_topics"
+	case is(kerr.InvalidReplicationFactor, kerr.InvalidPartitions, kerr.InvalidTopicException, kerr.PolicyViolation, kerr.InvalidConfig):
+		return fault.Config, "check topic and create_topics against what the cluster allows"
+	case is(kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidTxnState):
+		return fault.Transient, "the transaction was ended by the broker: it took longer than transaction.max.timeout.ms (a smaller flow.slice helps), or another sluice writes to the same topic"
+	case errors.As(err, &unknownCA), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify):
+		return fault.Config, "check tls: ca_file and server_name must fit the brokers' certificates"
+	case errors.As(err, &record):
+		return fault.Config, "the brokers don't speak TLS there: use their TLS port, or take tls away"
+	case errors.As(err, &alert):
+		return fault.Config, "the broker refused the TLS connection: check tls.cert_file and tls.key_file"
+	case errors.As(err, &firstRead), errors.Is(err, io.EOF):
+		return fault.Transient, "the broker closed the connection: is it a port for TLS (tls) or SASL (sasl)?"
+	case errors.As(err, &dial):
+		return fault.Transient, "does a broker listen there, and may this machine connect to it? check brokers, and the cluster's advertised.listeners"
+	}
+	return fault.Transient, ""
+}
+
+// missingTopic says that a topic isn't there and how to get it.
+func missingTopic(topic string, marker bool) error {
+	hint := fmt.Sprintf("make it (kafka-topics.sh --create --topic %s ...), or set `create_topics: {}`", topic)
+	if marker {
+		hint = fmt.Sprintf("make it (kafka-topics.sh --create --topic %s --config cleanup.policy=compact ...), or set `create_topics: {}`", topic)
+	}
+	return fault.New(fault.Config, "find the topic", hint, fmt.Errorf("topic %s: %w", topic, kerr.UnknownTopicOrPartition))
+}

@@ -1,0 +1,325 @@
+// Package syslog is the sink that sends records as syslog messages (RFC 5424) over TCP or TLS. It is at least once: the protocol has no
+// acknowledgement, so a slice counts as delivered when the receiver has read every byte of its connection and closed its own end; what the
+// receiver then holds in memory alone is out of reach. A slice that fails half way is sent again from its beginning, and every message
+// carries the same ID each time.
+package syslog
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/columns"
+	"github.com/sluice-io/sluice/sinks/recordid"
+)
+
+// Definition is the syslog sink's.
+var Definition = sinks.Definition{
+	Type:    "syslog",
+	Promise: "at least once up to the receiver's socket",
+	Config:  []byte(schema),
+	Open: func(_ context.Context, c sinks.Config) (sinks.Sink, error) {
+		return Open(c)
+	},
+	Check: func(_ context.Context, c sinks.Config) error {
+		_, err := parse(c)
+		return err
+	},
+	Online: online,
+	Buffer: func(c sinks.Config) (int64, error) {
+		s, err := parse(c)
+		return s.buffer(), err
+	},
+}
+
+// blockSize is how much is encoded before it is sent.
+const blockSize = 256 << 10
+
+// buffer is the most that a transaction holds: a block, the message that goes beyond it, room to grow, and the IDs' counters.
+func (s settings) buffer() int64 { return 2*blockSize + 4*int64(s.MaxMessage) + recordid.Memory }
+
+// Sink sends.
+type Sink struct {
+	config   sinks.Config
+	settings settings
+	tls      *tls.Config // nil: plain TCP
+	id       string
+
+	mu     sync.Mutex
+	links  map[*link]struct{}
+	closed bool
+}
+
+var (
+	_ sinks.Sink  = (*Sink)(nil)
+	_ sinks.Sizer = (*Sink)(nil)
+)
+
+// Open returns a sink; it connects when records come.
+func Open(c sinks.Config) (*Sink, error) {
+	s, err := parse(c)
+	if err != nil {
+		return nil, err
+	}
+	k := &Sink{config: c, settings: s, links: map[*link]struct{}{}}
+	if k.tls, err = s.secured(c.Base); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte("syslog " + s.Address))
+	k.id = hex.EncodeToString(sum[:16])
+	return k, nil
+}
+
+// secured returns what TLS connects with, nil for plain TCP.
+func (s settings) secured(base string) (*tls.Config, error) {
+	if !s.TLS.On(false) {
+		return nil, nil
+	}
+	return s.TLS.Config(base)
+}
+
+// online connects and shakes hands, and sends nothing.
+func online(ctx context.Context, c sinks.Config) (string, error) {
+	k, err := Open(c)
+	if err != nil {
+		return "", err
+	}
+	l, err := dial(ctx, k.settings.Address, time.Duration(k.settings.Timeout), k.tls)
+	if err != nil {
+		return "", err
+	}
+	defer l.close()
+	if t, ok := l.conn.(*tls.Conn); ok {
+		return fmt.Sprintf("%s takes connections with %s; syslog has no login and no answer, so that it keeps messages can't be proved",
+			k.settings.Address, tls.VersionName(t.ConnectionState().Version)), nil
+	}
+	return k.settings.Address + " takes connections over plain TCP; syslog has no login and no answer, so that it keeps messages can't be proved", nil
+}
+
+// Identity implements sinks.Sink: the receiver's address.
+func (k *Sink) Identity() string { return k.id }
+
+// Buffer implements sinks.Sizer.
+func (k *Sink) Buffer() int64 { return k.settings.buffer() }
+
+// Close implements sinks.Sink: the connections of open transactions end.
+func (k *Sink) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	for l := range k.links {
+		l.close()
+	}
+	clear(k.links)
+	return nil
+}
+
+// Begin implements sinks.Sink. The connection is made with the first record.
+func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Schema) (sinks.Txn, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	reader, err := columns.New(schema)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", s.Stream, err)
+	}
+	enc, err := newEncoder(&k.settings, k.config, s)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink is closed")
+	}
+	return &txn{sink: k, slice: s, reader: reader, enc: enc, ids: recordid.New(s, digest(k.config, s.Stream))}, nil
+}
+
+// digest returns a stream's digest columns.
+func digest(c sinks.Config, stream string) []string {
+	for _, s := range c.Streams {
+		if s.Name == stream {
+			return s.DigestColumns
+		}
+	}
+	return nil
+}
+
+type txn struct {
+	sink      *Sink
+	slice     flow.Slice
+	reader    *columns.Reader
+	enc       *encoder
+	ids       *recordid.Sequence
+	texts     []string // IDs of the batch's records
+	link      *link
+	block     []byte
+	message   []byte
+	rows      uint64
+	dead      bool
+	broken    error
+	confirmed bool
+}
+
+// Append implements sinks.Txn: the batch is handed to the system when it returns.
+func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
+	if t.dead {
+		return nil, sinks.ErrDead
+	}
+	if t.broken != nil {
+		return nil, t.broken
+	}
+	rejected, err := t.append(ctx, b)
+	if err != nil {
+		t.broken = fmt.Errorf("slice %s: %w", t.slice, err)
+		return nil, t.broken
+	}
+	return rejected, nil
+}
+
+func (t *txn) append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	rows, err := t.reader.Bind(b.Records)
+	if err != nil {
+		return nil, err
+	}
+	if t.texts, err = t.ids.Append(t.texts[:0], b.Records); err != nil {
+		return nil, err
+	}
+	var rejected []sinks.Rejected
+	for row, id := range t.texts {
+		if t.message, err = t.enc.append(t.message[:0], rows, row, id); err != nil {
+			return nil, err
+		}
+		if reason := t.sink.settings.refuse(t.message); reason != "" {
+			rejected = append(rejected, sinks.Rejected{Row: row, Reason: reason})
+			if int64(cap(t.message)) > int64(t.sink.settings.MaxMessage) {
+				t.message = nil // one large record must not be remembered by its buffer
+			}
+			continue
+		}
+		t.rows++
+		t.block = t.sink.settings.frame(t.block, t.message)
+		if len(t.block) >= blockSize {
+			if err := t.send(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rejected, t.send(ctx)
+}
+
+// refuse returns why a message can't be sent, empty if it can.
+func (s *settings) refuse(message []byte) string {
+	if int64(len(message)) > int64(s.MaxMessage) {
+		return fmt.Sprintf("the syslog message has %d bytes, max_message is %d", len(message), s.MaxMessage)
+	}
+	if s.Framing == "lf" {
+		for _, c := range message {
+			if c == '\n' {
+				return "the record holds a line feed, which ends a message when framing is lf"
+			}
+		}
+	}
+	return ""
+}
+
+// frame appends a message with what tells it from the next.
+func (s *settings) frame(dst, message []byte) []byte {
+	if s.Framing == "lf" {
+		return append(append(dst, message...), '\n')
+	}
+	dst = append(strconv.AppendInt(dst, int64(len(message)), 10), ' ')
+	return append(dst, message...)
+}
+
+// send sends the block.
+func (t *txn) send(ctx context.Context) error {
+	if len(t.block) == 0 {
+		return nil
+	}
+	k := t.sink
+	if t.link == nil {
+		l, err := dial(ctx, k.settings.Address, time.Duration(k.settings.Timeout), k.tls)
+		if err != nil {
+			return err
+		}
+		if !k.keep(l) {
+			l.abort()
+			return sinks.ErrDead
+		}
+		t.link = l
+	}
+	err := t.link.write(ctx, t.block)
+	t.block = t.block[:0]
+	return err
+}
+
+// keep notes an open link for Close; false: the sink is closed.
+func (k *Sink) keep(l *link) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.closed {
+		k.links[l] = struct{}{}
+	}
+	return !k.closed
+}
+
+// Commit implements sinks.Txn. It ends the connection and waits until the receiver has read everything, as far as that can be known.
+func (t *txn) Commit(ctx context.Context, a sinks.Account) (sinks.Receipt, error) {
+	if t.dead {
+		return sinks.Receipt{}, sinks.ErrDead
+	}
+	defer t.end()
+	switch err := errors.Join(ctx.Err(), t.broken); {
+	case err != nil:
+		return sinks.Receipt{}, err
+	case !a.Balanced() || a.Delivered.Rows != t.rows:
+		return sinks.Receipt{}, fault.Errorf(fault.Bug, "commit", "slice %s: %d rows were sent, delivered are %d of %d", t.slice, t.rows, a.Delivered.Rows, a.Read.Rows)
+	}
+	if t.link != nil {
+		if err := t.link.finish(ctx, t.sink.settings.Confirm == "close"); err != nil {
+			return sinks.Receipt{}, fmt.Errorf("slice %s: %w", t.slice, err)
+		}
+		t.confirmed = true
+	}
+	return sinks.Receipt{
+		Slice: t.slice, Delivered: a.Delivered, Dead: a.Dead, DeadLetters: a.DeadLetters, At: time.Now().UTC().Truncate(time.Millisecond),
+	}, nil
+}
+
+// Abort implements sinks.Txn. What was sent stays sent.
+func (t *txn) Abort() error {
+	t.end()
+	return nil
+}
+
+// end ends the transaction and its connection.
+func (t *txn) end() {
+	t.dead = true
+	if t.link == nil {
+		return
+	}
+	if t.confirmed {
+		t.link.close()
+	} else {
+		t.link.abort()
+	}
+	t.sink.mu.Lock()
+	delete(t.sink.links, t.link)
+	t.sink.mu.Unlock()
+	t.link = nil
+}
