@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/object/store"
+	"github.com/sluice-io/sluice/sinks/partfile"
 	"github.com/sluice-io/sluice/sinks/parts"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/setting"
@@ -44,9 +45,8 @@ type settings struct {
 	TLS         secure.Settings `json:"tls"`
 	Layout      string          `json:"layout"`
 	PartSize    setting.Size    `json:"part_size"`
-	Format      string          `json:"format"`
-	Compression string          `json:"compression"`
 	Upload      upload          `json:"upload"`
+	content
 }
 
 // credentials are keys of any provider; without them the provider's own chain is asked.
@@ -102,14 +102,7 @@ const schema = `{
     },
     "tls": ` + secure.Schema + `,
     ` + parts.LayoutProperties + `,
-    "format": {
-      "type": "string", "enum": [` + formatEnum + `], "default": "ndjson",
-      "description": "` + formatDoc + `"
-    },
-    "compression": {
-      "type": "string", "enum": [` + compressionEnum + `],
-      "description": "` + compressionDoc + `"
-    },
+    ` + contentProperties + `,
     "upload": {
       "type": "object", "additionalProperties": false,
       "description": "How objects that are larger than one piece are sent: a transaction holds concurrency + 1 pieces at most.",
@@ -123,14 +116,14 @@ const schema = `{
 
 func defaults() settings {
 	d := parts.Defaults()
-	return settings{Layout: d.Layout, PartSize: d.PartSize, Format: "ndjson", Upload: upload{PartSize: 8 << 20, Concurrency: 2}}
+	return settings{Layout: d.Layout, PartSize: d.PartSize, content: contentDefaults(), Upload: upload{PartSize: 8 << 20, Concurrency: 2}}
 }
 
 // place is settings in the shape in which they are used.
 type place struct {
 	settings
 	at     store.Place
-	format format
+	format partfile.Format
 }
 
 // parse reads settings and reports everything that is wrong with them.
@@ -150,7 +143,7 @@ func parse(c sinks.Config) (place, error) {
 	}
 	p.at.Bucket = p.Bucket
 	errs = append(errs, p.connection(c))
-	if p.format, err = newFormat(p.Format, p.Compression); err != nil {
+	if p.format, err = p.newFormat(); err != nil {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
