@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,6 +120,9 @@ func defaults() settings {
 	return settings{Layout: d.Layout, PartSize: d.PartSize, content: contentDefaults(), Upload: upload{PartSize: 8 << 20, Concurrency: 2}}
 }
 
+// bucketName is what all providers take, and the most that one does.
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
+
 // place is settings in the shape in which they are used.
 type place struct {
 	settings
@@ -136,6 +140,8 @@ func parse(c sinks.Config) (place, error) {
 	p.Provider = cmp.Or(p.Provider, onS3)
 	if p.Bucket == "" {
 		errs = append(errs, errors.New("bucket: a bucket is needed, or url: s3://BUCKET/PREFIX"))
+	} else if !bucketName.MatchString(p.Bucket) {
+		errs = append(errs, fmt.Errorf("bucket: %q isn't the name of a bucket: 3 to 63 lower-case letters, digits, points, hyphens", p.Bucket))
 	}
 	var err error
 	if p.at.Prefix, err = prefix(c, p.Prefix); err != nil {
@@ -167,9 +173,6 @@ func (p *place) fromURL() error {
 		return fmt.Errorf("url: %q begins with none of s3://, gs:// and azblob://", whole)
 	}
 	p.Bucket, p.Prefix, _ = strings.Cut(rest, "/")
-	if strings.ContainsAny(p.Bucket, "@{}:") {
-		return errors.New("url: a bucket stands behind ://, without a user, a port or a placeholder")
-	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return fmt.Errorf("url: %w", err)

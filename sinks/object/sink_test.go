@@ -39,7 +39,7 @@ func config(t testing.TB, settings map[string]any) sinks.Config {
 // inMemory opens a sink on a bucket in memory. Parts and pieces are small, so that slices have several.
 func inMemory(t testing.TB, b *sinktest.Bucket, step sinktest.RemoteStep) (*parts.Sink, error) {
 	t.Helper()
-	return open(context.Background(), config(t, map[string]any{"bucket": "b", "part_size": 4096}), seam{
+	return open(context.Background(), config(t, map[string]any{"bucket": "lake", "part_size": 4096}), seam{
 		connect: func(place, sinks.Config) (commitlog.Store, error) { return sinktest.Stepped(b, step), nil },
 		piece:   1500,
 	})
