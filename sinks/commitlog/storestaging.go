@@ -97,7 +97,7 @@ func (s *StoreStaging) announce(prefix string) error {
 	if err != nil {
 		return err
 	}
-	return s.note(s.log.store.PutAbsent(s.ctx, intentKey(s.nonce), append(b, '\n')))
+	return s.note(ours(s.log.store.PutAbsent(s.ctx, intentKey(s.nonce), append(b, '\n'))))
 }
 
 // note remembers that a request's outcome isn't known.

@@ -68,7 +68,8 @@ type upload struct {
 const (
 	minPiece    = 5 << 20 // S3's
 	maxPiece    = 1 << 30
-	maxPieces   = 10_000 // of one object
+	maxPieces   = 10_000    // of one object
+	pieceUnit   = 256 << 10 // Google's: pieces are rounded down to it
 	maxAtOnce   = 64
 	minPartSize = 1 << 10
 )
@@ -148,6 +149,7 @@ func parse(c sinks.Config) (place, error) {
 		errs = append(errs, fmt.Errorf("prefix: %w", err))
 	}
 	p.at.Bucket = p.Bucket
+	p.Upload.PartSize -= p.Upload.PartSize % pieceUnit
 	errs = append(errs, p.connection(c))
 	if p.format, err = p.newFormat(); err != nil {
 		errs = append(errs, err)

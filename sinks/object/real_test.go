@@ -40,7 +40,7 @@ func client(t testing.TB, c sinks.Config) commitlog.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := p.connect(c)
+	s, err := p.connect(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,8 +61,8 @@ func TestS3(t *testing.T) {
 			s := client(t, c)
 			return sinktest.Remote{
 				Open: func(step sinktest.RemoteStep) (sinks.Sink, error) {
-					return open(context.Background(), c, seam{connect: func(p place, c sinks.Config) (commitlog.Store, error) {
-						s, err := p.connect(c)
+					return open(context.Background(), c, seam{connect: func(ctx context.Context, p place, c sinks.Config) (commitlog.Store, error) {
+						s, err := p.connect(ctx, c)
 						return closing(s, step), err
 					}})
 				},
@@ -71,6 +71,7 @@ func TestS3(t *testing.T) {
 			}
 		})
 	})
+	t.Run("store", func(t *testing.T) { sinktest.RunStore(t, client(t, config(t, at(server, "store")))) })
 	t.Run("large object", func(t *testing.T) { largeObject(t, server) })
 	t.Run("unfinished uploads", func(t *testing.T) { unfinishedUploads(t, server) })
 	t.Run("wrong settings", func(t *testing.T) { wrongSettings(t, server) })

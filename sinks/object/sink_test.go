@@ -40,8 +40,10 @@ func config(t testing.TB, settings map[string]any) sinks.Config {
 func inMemory(t testing.TB, b *sinktest.Bucket, step sinktest.RemoteStep) (*parts.Sink, error) {
 	t.Helper()
 	return open(context.Background(), config(t, map[string]any{"bucket": "lake", "part_size": 4096}), seam{
-		connect: func(place, sinks.Config) (commitlog.Store, error) { return sinktest.Stepped(b, step), nil },
-		piece:   1500,
+		connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) {
+			return sinktest.Stepped(b, step), nil
+		},
+		piece: 1500,
 	})
 }
 
