@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/opensearch"
 	"github.com/sluice-io/sluice/sinks/postgres"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
@@ -209,6 +210,7 @@ func generated(t *testing.T, doc, name, want string) {
 var sinkTypes = []sinks.Definition{
 	file.Definition,
 	kafka.Definition,
+	opensearch.Definition,
 	postgres.Definition,
 	stdout.Definition,
 	syslog.Definition,

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/opensearch"
 	"github.com/sluice-io/sluice/sinks/postgres"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
@@ -43,6 +44,7 @@ func builtinSinks() []sinks.Definition {
 	return []sinks.Definition{
 		file.Definition,
 		kafka.Definition,
+		opensearch.Definition,
 		postgres.Definition,
 		stdout.Definition,
 		syslog.Definition,
