@@ -111,6 +111,12 @@ func (b *bulk) try(ctx context.Context, items []item) (left []item, rejected []s
 		return items, nil, err
 	}
 	a, err := b.client.send(ctx, q)
+	for range b.client.urls[1:] { // a node that is down is no reason to wait while others are up
+		if err == nil || fault.KindOf(err) != fault.Transient || ctx.Err() != nil {
+			break
+		}
+		a, err = b.client.send(ctx, q)
+	}
 	if err != nil {
 		return items, nil, err
 	}
