@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
 	"github.com/sluice-io/sluice/sinks/object"
+	"github.com/sluice-io/sluice/sinks/opensearch"
 	"github.com/sluice-io/sluice/sinks/otlp"
 	"github.com/sluice-io/sluice/sinks/parquet"
 	"github.com/sluice-io/sluice/sinks/postgres"
@@ -49,6 +50,7 @@ func builtinSinks() []sinks.Definition {
 		file.Definition,
 		kafka.Definition,
 		object.Definition,
+		opensearch.Definition,
 		otlp.Definition,
 		parquet.Definition,
 		postgres.Definition,
