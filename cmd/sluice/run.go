@@ -181,7 +181,7 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 }
 
 func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipeline, sel selection, drain <-chan struct{}, out *reporter) {
-	p, err := r.host.assemble(ctx, c, sel, true)
+	p, err := r.begin(ctx, c, sel, drain, out)
 	if err != nil {
 		r.ended(live, nil, err)
 		out.pipelineFailed(c.Name, err)

@@ -89,6 +89,19 @@ func (c *Config) decide(err error, failures int) verdict {
 	}
 }
 
+// Again says whether what failed before anything could be read may pass, how long to wait before it is tried again, and whether that
+// counts against the attempts. failures counts those that did, this one included.
+func (c *Config) Again(err error, failures int) (wait time.Duration, charged, again bool) {
+	v := c.decide(err, failures)
+	switch {
+	case v.action == actWait:
+		return v.wait, false, true
+	case v.action == actRetry && fault.KindOf(err) == fault.Transient:
+		return v.wait, true, true
+	}
+	return 0, false, false
+}
+
 // unasked makes a Canceled that nobody asked for, ctx least of all, an error that is tried again and charged: a source whose
 // own stop leaks out could come back for ever.
 func unasked(ctx context.Context, err error) error {
