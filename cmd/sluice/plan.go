@@ -283,7 +283,7 @@ func (a *app) printForecast(c *config.Pipeline, f pipeline.Forecast, b planBudge
 }
 
 func (l planLine) conclusion(b planBudget, known bool, bytes uint64, least time.Duration) string {
-	text := fmt.Sprintf("at least %d requests", l.Requests)
+	text := "at least " + counted(uint64(l.Requests), "request")
 	if known {
 		text += ", about " + size(bytes)
 	} else {

@@ -12,8 +12,12 @@ import (
 	"github.com/sluice-io/sluice/plugins/rapid7download"
 	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/arrowfile"
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/otlp"
+	"github.com/sluice-io/sluice/sinks/parquet"
+	"github.com/sluice-io/sluice/sinks/postgres"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
 )
@@ -40,8 +44,12 @@ func builtinSources() []plugins.Definition {
 // builtinSinks are the sinks inside this binary.
 func builtinSinks() []sinks.Definition {
 	return []sinks.Definition{
+		arrowfile.Definition,
 		file.Definition,
 		kafka.Definition,
+		otlp.Definition,
+		parquet.Definition,
+		postgres.Definition,
 		stdout.Definition,
 		syslog.Definition,
 	}
