@@ -114,7 +114,7 @@ func TestRetryDead(t *testing.T) {
 		if err := errors.Join(err, l.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if totals.Dead != 0 || totals.Rows != 50 {
+		if totals.DeadNow() != 0 || totals.Rows != 50 {
 			t.Errorf("got %+v", totals)
 		}
 		if err := os.RemoveAll(filepath.Join(b.dir, "state")); err != nil {
