@@ -137,6 +137,6 @@ var mutants = []mutant{
 	{
 		name: "kafka: takes a commit in doubt for one that failed",
 		file: "sinks/kafka/txn.go", old: "only a fence and the markers tell.\n\t\tk.drop(t.lane)", new: "only a fence and the markers tell.",
-		pkg: "./sinks/kafka", test: "^TestConformance$/^lost_answer_of_each_step$",
+		pkg: "./sinks/kafka", test: "^TestNoRaceConformance$/^lost_answer_of_each_step$",
 	},
 }
