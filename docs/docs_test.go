@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/object"
 	"github.com/sluice-io/sluice/sinks/otlp"
 	"github.com/sluice-io/sluice/sinks/postgres"
 	"github.com/sluice-io/sluice/sinks/stdout"
@@ -210,6 +211,7 @@ func generated(t *testing.T, doc, name, want string) {
 var sinkTypes = []sinks.Definition{
 	file.Definition,
 	kafka.Definition,
+	object.Definition,
 	otlp.Definition,
 	postgres.Definition,
 	stdout.Definition,
