@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
 	"github.com/sluice-io/sluice/sinks/opensearch"
+	"github.com/sluice-io/sluice/sinks/otlp"
 	"github.com/sluice-io/sluice/sinks/postgres"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
@@ -211,6 +212,7 @@ var sinkTypes = []sinks.Definition{
 	file.Definition,
 	kafka.Definition,
 	opensearch.Definition,
+	otlp.Definition,
 	postgres.Definition,
 	stdout.Definition,
 	syslog.Definition,

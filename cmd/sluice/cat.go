@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks/file"
 )
 
@@ -42,7 +43,7 @@ func (a *app) cat(names []string) error {
 			return nil
 		}
 		if err != nil {
-			return failedError(fmt.Errorf("cat: %w", err))
+			return failedError(err)
 		}
 	}
 	return nil
@@ -50,6 +51,9 @@ func (a *app) cat(names []string) error {
 
 func (a *app) catOne(name string) error {
 	if name != "-" {
+		if st, err := os.Stat(name); err == nil && st.IsDir() {
+			return fault.New(fault.Config, "cat", "name files in it, such as with find "+name+" -type f", fmt.Errorf("%s is a folder", name))
+		}
 		return file.Cat(a.stdout, name)
 	}
 	if err := catStream(a.stdout, a.stdin); err != nil {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +25,10 @@ import (
 )
 
 // load finds and reads the config file and prints its warnings.
-func (a *app) load() (*config.Config, error) {
+func (a *app) load() (*config.Config, error) { return a.loadBy(registry()) }
+
+// loadBy is load with another view of what a file may hold.
+func (a *app) loadBy(reg config.Registry) (*config.Config, error) {
 	cwd, err := os.Getwd()
 	if err != nil {
 		return nil, usageError(err)
@@ -32,7 +37,7 @@ func (a *app) load() (*config.Config, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
-	c, err := config.Load(path, registry())
+	c, err := config.Load(path, reg)
 	if err != nil {
 		return nil, usageError(err)
 	}
@@ -323,9 +328,12 @@ func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Descripti
 			return nil, nil, usageError(fmt.Errorf("pipeline %s: source %s has no stream %q", c.Name, d.Name, name))
 		}
 		streams = append(streams, sinks.Stream{Name: s.Name, Selection: id, Schema: s.Schema, PartitionBy: s.PartitionBy, DigestColumns: s.DigestColumns})
-		keys, ok := configured.Partitions[name]
-		if !ok {
+		keys := configured.Partitions[name]
+		switch {
+		case s.PartitionBy == "":
 			keys = []supervisor.PartitionKey{{}}
+		case len(keys) == 0:
+			return nil, nil, usageError(nothingNamed(c, s, d.ConfigSchema))
 		}
 		for _, k := range keys {
 			partitions = append(partitions, pipeline.Partition{
@@ -337,6 +345,19 @@ func (h *host) streams(c *config.Pipeline, sel selection, d supervisor.Descripti
 		return nil, nil, usageError(fmt.Errorf("pipeline %s: --stream leaves nothing of its streams %v", c.Name, c.Streams))
 	}
 	return streams, partitions, nil
+}
+
+// nothingNamed is the error of a stream that is read piece by piece and has no pieces.
+func nothingNamed(c *config.Pipeline, s supervisor.Stream, schema []byte) error {
+	hint := "or choose other streams; `sluice discover` lists what there is"
+	var known settingSchema
+	if json.Unmarshal(schema, &known) == nil {
+		keys := slices.DeleteFunc([]string{"logs", "logsets", "projects"}, func(key string) bool { return !known.has(key) })
+		if len(keys) > 0 {
+			hint = "give " + strings.Join(keys, " or ") + " in the source's config, " + hint
+		}
+	}
+	return fault.New(fault.Config, "", hint, fmt.Errorf("pipeline %s: nothing is named that the stream %s could be read of", c.Name, s.Name))
 }
 
 // streamRules says of each stream which ranges of it may be asked for.
@@ -452,7 +473,10 @@ func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sink
 		p.opened = map[string]sinks.Sink{}
 	}
 	p.opened[s.Name] = sink
-	return sink, h.register(ctx, p.config, s, sink)
+	if err := h.register(ctx, p.config, s, sink); err != nil {
+		return sink, err
+	}
+	return sink, h.keepDeadline(ctx, sink)
 }
 
 // probe asks whether a sink's target can be reached.

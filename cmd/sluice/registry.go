@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
 	"github.com/sluice-io/sluice/sinks/opensearch"
+	"github.com/sluice-io/sluice/sinks/otlp"
 	"github.com/sluice-io/sluice/sinks/postgres"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
@@ -45,6 +46,7 @@ func builtinSinks() []sinks.Definition {
 		file.Definition,
 		kafka.Definition,
 		opensearch.Definition,
+		otlp.Definition,
 		postgres.Definition,
 		stdout.Definition,
 		syslog.Definition,

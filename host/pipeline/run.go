@@ -55,6 +55,7 @@ type run struct {
 	adrift  *adrift
 	opens   chan opened
 	pending int  // sinks that are being opened
+	tried   bool // what started last was a try whether a sink is back
 	idle    bool // nothing is left but what sinks lack that are down
 }
 
@@ -259,13 +260,24 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 	}
 	r.bringUp(opening, now, back)
 	for r.running < r.cfg.Parallel && r.fatal == nil {
-		w, err := r.tries(ctx, now, back)
+		var w *work
+		var err error
+		try := false
+		if !r.tried { // else it is the others' turn
+			w, err = r.tries(ctx, now, back)
+			try = w != nil
+		}
 		if w == nil && err == nil {
 			w = r.due(now, sooner)
 		}
 		if w == nil && err == nil {
 			w, err = r.fresh(ctx, sooner)
 		}
+		if w == nil && err == nil && r.tried {
+			w, err = r.tries(ctx, now, back)
+			try = w != nil
+		}
+		r.tried = try
 		if err != nil {
 			r.fatal = err
 			return -1
@@ -350,7 +362,7 @@ func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Ran
 			return nil, r.startFailed(ctx, nil, err, sooner)
 		}
 		cuts := slices.Clone(p.cuts)
-		s, set, err := p.take(ctx, c, src, r.cfg.Ledger)
+		s, set, err := r.takeUp(ctx, p, c, src)
 		if err != nil {
 			return nil, r.startFailed(ctx, src, err, sooner)
 		}

@@ -123,6 +123,9 @@ func (c *client) check(ctx context.Context) (string, error) {
 	if err := json.Unmarshal(body, &list); err != nil {
 		return "", fault.New(fault.Corrupt, op, "check base_url", errors.New("the answer isn't the documented JSON"))
 	}
+	if list.Logs == nil {
+		return "", fault.New(fault.Corrupt, op, "check base_url", errors.New("the answer holds no list of logs"))
+	}
 	var missing []string
 	for _, id := range c.settings.Logs {
 		if !slices.ContainsFunc(list.Logs, func(l listedLog) bool { return strings.EqualFold(l.ID, id) }) {

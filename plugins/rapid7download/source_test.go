@@ -481,6 +481,12 @@ func TestNowAndCheck(t *testing.T) {
 	if _, err := wrong.Check(t.Context()); fault.KindOf(err) != fault.NotFound || !strings.Contains(fault.HintOf(err), "api_key") {
 		t.Errorf("check with a wrong key = %v, hint %q", err, fault.HintOf(err))
 	}
+	if err := sim.AddFault(vendorsim.Rule{Path: "/management/", Fault: vendorsim.Fault{Status: 200, Body: "{}"}}); err != nil {
+		t.Fatal(err)
+	}
+	if summary, err := s.Check(t.Context()); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("check of an answer without logs = %q, %v", summary, err)
+	}
 	_, silent := newSim(t, func(o *vendorsim.Options) { o.NoDate = true })
 	s = newSource(t, budget, simSettings(silent))
 	if _, err := s.Now(t.Context()); fault.KindOf(err) != fault.Config || !strings.Contains(fault.HintOf(err), "clock: host") {

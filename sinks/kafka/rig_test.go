@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 var shared struct {
 	once   sync.Once
 	broker *realkafka.Broker
+	life   *life
 	end    func()
 }
 
@@ -146,9 +147,9 @@ func (r rig) remote(stride int) sinktest.Remote {
 func broker(t *testing.T) *realkafka.Broker {
 	t.Helper()
 	shared.once.Do(func() {
-		life := newLife()
-		shared.end = life.end
-		shared.broker = realkafka.Start(life.of(t), realkafka.Options{Secure: true})
+		shared.life = &life{}
+		shared.end = shared.life.end
+		shared.broker = realkafka.Start(shared.life.of(t), realkafka.Options{Secure: true})
 	})
 	if shared.broker == nil {
 		t.Fatal("the broker didn't start: see the first test that uses it")
@@ -162,8 +163,6 @@ type life struct {
 	mu       sync.Mutex
 	cleanups []func()
 }
-
-func newLife() *life { return &life{} }
 
 func (l *life) of(t testing.TB) testing.TB {
 	l.TB = t

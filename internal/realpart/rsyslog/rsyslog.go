@@ -36,7 +36,7 @@ func Start(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{dir: t.TempDir(), part: realpart.Installed(t, "rsyslog")}
 	s.CAFile = filepath.Join(s.dir, "ca.pem")
-	if err := certificates(s.dir); err != nil {
+	if err := realpart.Certificates(s.dir); err != nil {
 		t.Fatal(err)
 	}
 	var err error

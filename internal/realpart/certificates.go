@@ -1,4 +1,4 @@
-package rsyslog
+package realpart
 
 import (
 	"crypto/ecdsa"
@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// certificates writes ca.pem and, signed by it, cert.pem and key.pem for localhost.
-func certificates(dir string) error {
+// Certificates writes ca.pem and, signed by it, cert.pem and key.pem for localhost and 127.0.0.1 into a folder; they are good for a day.
+func Certificates(dir string) error {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
