@@ -10,9 +10,11 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks/encode"
 	"github.com/sluice-io/sluice/sinks/ipcfile"
 	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/opensearch"
 	"github.com/sluice-io/sluice/sinks/parquetfile"
 	"github.com/sluice-io/sluice/sinks/postgres"
 )
@@ -128,6 +130,20 @@ func ipcType(t *testing.T, schema *arrow.Schema) string {
 func refused(err error) bool {
 	var e *fault.Error
 	return errors.As(err, &e) && e.Kind == fault.Config
+}
+
+// TestFields holds the table of ECS names of docs/types.md.
+func TestFields(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| column | field |\n|---|---|\n")
+	for _, name := range []string{
+		flow.ColTimestamp, flow.ColObservedTimestamp, flow.ColReceivedFrom, flow.ColReceivedTo, flow.ColSeverityText, flow.ColSeverityNumber, flow.ColBody,
+		flow.ColBodyRaw, flow.ColSource, flow.ColLogID, flow.ColLogName, flow.ColAttributes, "host",
+	} {
+		b.WriteString("| `" + name + "` | `" + opensearch.Field("elsa", name) + "` |\n")
+	}
+	b.WriteString("| another, such as `log_type` of the source `elsa` | `" + opensearch.Field("elsa", "log_type") + "` |\n")
+	generated(t, "docs/types.md", "fields", b.String())
 }
 
 // written is a value as a format writes it, as a cell of a table.

@@ -169,7 +169,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	}()
 	plugin, configured, settings, err := h.startPlugin(ctx, p)
 	if err != nil {
-		return p, asUsage(err)
+		return p, &startError{asUsage(err)}
 	}
 	p.first = plugin
 	description, err := plugin.Describe(ctx)
@@ -210,6 +210,11 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	}
 	return p, err
 }
+
+// startError is why a source's process couldn't be started and configured: of assemble's errors the one that may pass.
+type startError struct{ error }
+
+func (e *startError) Unwrap() error { return e.error }
 
 // asUsage gives an error of kind Config, which only a person can mend in the file, the exit code of a wrong file.
 func asUsage(err error) error {

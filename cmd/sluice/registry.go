@@ -15,6 +15,8 @@ import (
 	"github.com/sluice-io/sluice/sinks/arrowfile"
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/object"
+	"github.com/sluice-io/sluice/sinks/opensearch"
 	"github.com/sluice-io/sluice/sinks/otlp"
 	"github.com/sluice-io/sluice/sinks/parquet"
 	"github.com/sluice-io/sluice/sinks/postgres"
@@ -47,6 +49,8 @@ func builtinSinks() []sinks.Definition {
 		arrowfile.Definition,
 		file.Definition,
 		kafka.Definition,
+		object.Definition,
+		opensearch.Definition,
 		otlp.Definition,
 		parquet.Definition,
 		postgres.Definition,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -630,5 +631,36 @@ func TestASinkWhoseReaderHasGoneStopsTheRun(t *testing.T) {
 	s, err := b.run(span(0, 100))
 	if !errors.Is(err, gone) || !s.Stopped || len(s.Faults) != 0 {
 		t.Errorf("Run = %v, stopped %v, faults %v: want a stop that charges no slice", err, s.Stopped, s.Faults)
+	}
+}
+
+func TestRetryStart(t *testing.T) {
+	const attempts = 3
+	vendor := func(kind fault.Kind) *fault.Error { return fault.Errorf(kind, "list logs", "no") }
+	for _, tt := range []struct {
+		name     string
+		err      error
+		failures int
+		again    bool
+		exactly  time.Duration
+	}{
+		{"a moment's trouble", vendor(fault.Transient), 1, true, 0},
+		{"it stays", vendor(fault.Transient), attempts, false, 0},
+		{"wrapped", fmt.Errorf("plugin x: %w", vendor(fault.Transient)), 2, true, 0},
+		{"a cut answer", io.ErrUnexpectedEOF, 1, true, 0},
+		{"a wait that the vendor names", vendor(fault.Throttled).After(7 * time.Second), attempts + 5, true, 7 * time.Second},
+		{"the file is wrong", vendor(fault.Config), 1, false, 0},
+		{"the key is wrong", vendor(fault.Auth), 1, false, 0},
+		{"it isn't there", vendor(fault.NotFound), 1, false, 0},
+		{"a crash", vendor(fault.Crash), 1, false, 0},
+		{"the end", context.Canceled, 1, false, 0},
+		{"nobody knows", errors.New("?"), 1, false, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wait, again := RetryStart(tt.err, tt.failures, attempts, time.Minute)
+			if again != tt.again || again && wait <= 0 || tt.exactly > 0 && wait != tt.exactly {
+				t.Errorf("again %t after %s, want %t after %s", again, wait, tt.again, tt.exactly)
+			}
+		})
 	}
 }

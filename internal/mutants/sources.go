@@ -86,6 +86,16 @@ var sourceMutants = []mutant{
 		pkg: "./plugins/elsa", test: "^TestWhatCountsAsCut$",
 	},
 	{
+		name: "elsa: a cut answer is cut in halves, whatever times it saw",
+		file: "plugins/elsa/source.go", old: "plugins.SplitTruncated(slice, d.order.evidence(slice))", new: "plugins.SplitTruncated(slice, nil)",
+		pkg: "./plugins/elsa", test: "^TestReachedCountIsTruncated$",
+	},
+	{
+		name: "elsa: what is asked isn't held against the documented ranges",
+		file: "plugins/elsa/client.go", old: "if err := body.check(); err != nil {", new: "if err := body.check(); false {",
+		pkg: "./plugins/elsa", test: "^TestBodyIsCheckedBeforeItIsSent$",
+	},
+	{
 		name: "elsa: a checksum isn't looked at",
 		file: "plugins/elsa/zip.go", old: "e.crc.Sum32() != e.file.CRC32", new: "e.crc.Sum32() != e.crc.Sum32()",
 		pkg: "./plugins/elsa", test: "^TestArchiveLimits$",
@@ -174,6 +184,16 @@ var sourceMutants = []mutant{
 		file: "plugins/logentries/poll.go", old: "\tselect {\n\tcase n.ready <- struct{}{}:\n\tdefault: // the last one hasn't been passed on: it is replaced\n\t}\n",
 		new: "\tn.ready <- struct{}{}\n",
 		pkg: "./plugins/logentries", test: "^TestSlowSinkDoesNotStopPolling$",
+	},
+	{
+		name: "query: a slice that is too dense is cut in halves",
+		file: "plugins/logentries/poll.go", old: "n := int(min(estimate/(capShare*float64(p.rowCap))+1, maxPieces))", new: "n := 2",
+		pkg: "./plugins/logentries", test: "^TestDenseSliceIsCutEarly$",
+	},
+	{
+		name: "query: a link is polled too rarely",
+		file: "plugins/logentries/poll.go", old: "most: 6 * time.Second", new: "most: 30 * time.Second",
+		pkg: "./plugins/logentries", test: "^TestPaceKeepsLinksAlive$",
 	},
 	{
 		name: "query: per_page is left to the vendor",
@@ -286,6 +306,11 @@ var sourceMutants = []mutant{
 		name: "discovery: check --online takes a wrong owner key",
 		file: "plugins/logentries/source.go", old: "\tif settings.OwnerKey != \"\" {", new: "\tif settings.OwnerKey == \"\" {",
 		pkg: "./cmd/sluice", test: "^TestScripts$/^sources$",
+	},
+	{
+		name: "discovery: a moment's trouble of the vendor at the start ends the run",
+		file: "host/pipeline/retry.go", old: "return v.wait, v.action == actRetry || v.action == actWait", new: "return v.wait, false",
+		pkg: "./cmd/sluice", test: "^TestAVendorInTroubleAtTheStart$",
 	},
 	{
 		name: "budget: each pipeline has its own",

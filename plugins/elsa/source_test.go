@@ -240,14 +240,58 @@ func TestLimitMayBeTheCap(t *testing.T) {
 	}
 }
 
+// Nothing is sent that lies outside of the documented ranges, whatever the settings let through.
+func TestBodyIsCheckedBeforeItIsSent(t *testing.T) {
+	good := downloadBody{ProjectKey: strings.Repeat("p", 53), ProjectID: 1, From: 5, To: 5, Format: formatCSV, IncludeFields: []string{"body"}, Limit: 1000, Count: 200_000}
+	if err := good.check(); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*downloadBody){
+		"projectKey":       func(b *downloadBody) { b.ProjectKey += "p" },
+		"projectId: 0":     func(b *downloadBody) { b.ProjectID = 0 },
+		"from 5, to 4":     func(b *downloadBody) { b.To = 4 },
+		"from -1":          func(b *downloadBody) { b.From = -1 },
+		`format: "json"`:   func(b *downloadBody) { b.Format = "json" },
+		"limit: 0":         func(b *downloadBody) { b.Limit = 0 },
+		"limit: 1001":      func(b *downloadBody) { b.Limit = 1001 },
+		"count: 0":         func(b *downloadBody) { b.Count = 0 },
+		"count: 200001":    func(b *downloadBody) { b.Count = 200_001 },
+		"includeFields[1]": func(b *downloadBody) { b.IncludeFields = []string{"body", "“logType”"} },
+	} {
+		bad := good
+		change(&bad)
+		if err := bad.check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	sim, base := newSim(t, nil)
+	s := at(newSource(t, simSettings(base)), sim)
+	s.client.settings.Count = 0
+	if _, err := read(t, s, sliceOf(vendorsim.SeedProject, firstDay, firstDay.AddDate(0, 0, 1))); fault.KindOf(err) != fault.Config {
+		t.Errorf("a count of 0: %v", err)
+	}
+	if n := len(sim.Requests()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
 // A vendor that doesn't know our `count`, or not a high one, cuts by its documented default.
 func TestWhatCountsAsCut(t *testing.T) {
 	for _, tt := range []struct {
 		count, rows uint64
 		want        bool
 	}{
-		{maxCount, 0, false}, {maxCount, 1001, false}, {maxCount, 99_999, false}, {maxCount, 100_000, true}, {maxCount, 100_001, false},
-		{maxCount, 199_999, false}, {maxCount, 200_000, true}, {maxCount, 200_001, true}, {5000, 4999, false}, {5000, 5000, true}, {5000, 5001, true},
+		{maxCount, 0, false},
+		{maxCount, 1001, false},
+		{maxCount, 99_999, false},
+		{maxCount, 100_000, true},
+		{maxCount, 100_001, false},
+		{maxCount, 199_999, false},
+		{maxCount, 200_000, true},
+		{maxCount, 200_001, true},
+		{5000, 4999, false},
+		{5000, 5000, true},
+		{5000, 5001, true},
 	} {
 		s := newSource(t, simSettings("http://127.0.0.1:1", "count", tt.count))
 		if got := s.capped(tt.rows); got != tt.want {

@@ -215,6 +215,14 @@ func TestDenseSliceIsCutEarly(t *testing.T) {
 	}
 }
 
+// A link that isn't asked for 20 s is dead.
+func TestPaceKeepsLinksAlive(t *testing.T) {
+	p := defaultPace()
+	if p.first <= 0 || p.most < p.first || p.most > vendorsim.DefaultLinkTTL/2 {
+		t.Errorf("first after %v, then at most %v: want some room to %v", p.first, p.most, vendorsim.DefaultLinkTTL)
+	}
+}
+
 // A sink that takes its time doesn't let a link expire: the query that runs meanwhile is polled, and then waits for nothing.
 func TestSlowSinkDoesNotStopPolling(t *testing.T) {
 	sim, base := newSim(t, func(o *vendorsim.Options) {

@@ -517,3 +517,18 @@ func TestOwnerSignsEachAttempt(t *testing.T) {
 		t.Errorf("dates %q, proofs %q; now is %s", dates, proofs, now)
 	}
 }
+
+// TestSlowListIsNoHang bounds what the configuration of a source waits for: another try may find the vendor quicker.
+func TestSlowListIsNoHang(t *testing.T) {
+	hold := make(chan struct{})
+	defer close(hold)
+	sim, base := newSim(t, nil)
+	if err := sim.AddFault(vendorsim.Rule{Path: "/management/", Fault: vendorsim.Fault{Hold: hold}}); err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(t, nil, simSettings(base, "logs", []string{"web"}))
+	s.patience = 20 * time.Millisecond
+	if _, err := s.Partitions(t.Context(), streamEvents); fault.KindOf(err) != fault.Transient || !strings.Contains(err.Error(), "takes too long") {
+		t.Errorf("error = %v", err)
+	}
+}

@@ -218,12 +218,12 @@ func TestTooLarge(t *testing.T) {
 // A record larger than Kafka's usual million bytes is no trouble where the topic takes it.
 func TestLargeRecord(t *testing.T) {
 	r := newRig(broker(t).Address)
-	large := "8000000"
+	large := "4000000"
 	if _, err := admin(t, r.address).CreateTopic(begun(t), 1, 1, map[string]*string{"max.message.bytes": &large}, r.topic); err != nil {
 		t.Fatal(err)
 	}
 	s := sinktest.Hours("one", 0, 1)
-	bodies := []string{strings.Repeat("x", 7_000_000), "y", strings.Repeat("z", 3_000_000)}
+	bodies := []string{strings.Repeat("x", 3_500_000), "y", strings.Repeat("z", 1_500_000)}
 	if _, err := sinktest.Write(begun(t), opened(t, r.config(nil)), s, bodies); err != nil {
 		t.Fatal(err)
 	}
@@ -505,6 +505,7 @@ func TestSecurity(t *testing.T) {
 		}
 	}
 	user := secured(b, "scram-sha-512", realkafka.Password)
+	user["transactional_id_prefix"] = r.topic // rights outlive a test
 	refused(fault.Auth, secured(b, "scram-sha-256", "wrong-password"), "SASL_AUTHENTICATION_FAILED")
 	refused(fault.Auth, secured(b, "plain", realkafka.Password), "SASL")
 	untrusted := secured(b, "scram-sha-256", realkafka.Password)
@@ -530,7 +531,7 @@ func TestSecurity(t *testing.T) {
 	grant(kadm.NewACLs().Topics(r.markers).ResourcePatternType(kadm.ACLPatternLiteral).Operations(kadm.OpRead))
 	_, err = online(user)
 	contains(t, err, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED")
-	grant(kadm.NewACLs().TransactionalIDs("sluice-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpDescribe, kadm.OpWrite))
+	grant(kadm.NewACLs().TransactionalIDs(r.topic+"-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpDescribe, kadm.OpWrite))
 	said, err := online(user)
 	if err != nil || !strings.Contains(said, "may not be asked") || !strings.Contains(said, "transactions of up to 15m") {
 		t.Errorf("%q, %v", said, err)

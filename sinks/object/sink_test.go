@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -38,9 +39,11 @@ func config(t testing.TB, settings map[string]any) sinks.Config {
 // inMemory opens a sink on a bucket in memory. Parts and pieces are small, so that slices have several.
 func inMemory(t testing.TB, b *sinktest.Bucket, step sinktest.RemoteStep) (*parts.Sink, error) {
 	t.Helper()
-	return open(context.Background(), config(t, map[string]any{"bucket": "b", "part_size": 4096}), seam{
-		connect: func(place, sinks.Config) (commitlog.Store, error) { return sinktest.Stepped(b, step), nil },
-		piece:   1500,
+	return open(context.Background(), config(t, map[string]any{"bucket": "lake", "part_size": 4096}), seam{
+		connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) {
+			return sinktest.Stepped(b, step), nil
+		},
+		piece: 1500,
 	})
 }
 
@@ -128,4 +131,15 @@ func visible(s commitlog.Store) (bodies []string, err error) {
 // data returns the keys that a plain glob finds.
 func data(b *sinktest.Bucket) []string {
 	return slices.DeleteFunc(b.Keys(), func(key string) bool { return strings.HasPrefix(key, "_") })
+}
+
+// waitFor polls until holds does.
+func waitFor(t *testing.T, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !holds(); {
+		if time.Now().After(deadline) {
+			t.Fatal("it didn't come to pass within a minute")
+		}
+		<-time.After(time.Millisecond)
+	}
 }

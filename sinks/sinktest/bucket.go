@@ -191,6 +191,7 @@ type stepped struct {
 }
 
 func (s stepped) PutAbsent(ctx context.Context, key string, b []byte) error {
+	ctx = context.WithoutCancel(ctx) // a step may be held back, and a request that is on its way can't be recalled
 	return s.step("put "+key, func() error { return s.Store.PutAbsent(ctx, key, b) })
 }
 
@@ -224,6 +225,7 @@ func (u steppedUpload) Put(ctx context.Context, n int, b []byte) error {
 }
 
 func (u steppedUpload) Complete(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	return u.step("complete "+u.key, func() error { return u.Upload.Complete(ctx) })
 }
 
