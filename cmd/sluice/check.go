@@ -290,13 +290,15 @@ func (l *looker) checkSink(ctx context.Context, p *assembled, s config.Sink, onl
 			return out, err
 		}
 	}
-	if d.Deadline != nil {
-		deadline, err := d.Deadline(c)
-		if err != nil {
-			return out, err
-		}
-		out.Deadline = deadline.Seconds()
+	info, _, err := knownSink(ctx, l.ledger, l.config, p.config, s)
+	if err != nil {
+		return out, err
 	}
+	deadline, err := l.deadlineOf(ctx, d, c, info.Identity)
+	if err != nil {
+		return out, err
+	}
+	out.Deadline = deadline.Seconds()
 	if online && d.Online != nil {
 		if out.Online, err = d.Online(ctx, c); err != nil {
 			return out, vendorFailed(err)
@@ -401,7 +403,5 @@ func (a *app) printChecked(c *config.Pipeline, p checkedPipeline) {
 	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + source's buffer %s + sinks' buffers %s)",
 		size(uint64(p.Memory)), size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.Buffer)), size(uint64(p.buffers)))})
 	rows = append(rows, p.Vendor.rows()...)
-	if err := a.printTable(rows); err != nil {
-		a.log.logger.Error("print", "error", err.Error())
-	}
+	_ = a.printTable(rows) // execute tells what stdout gave
 }

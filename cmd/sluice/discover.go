@@ -52,7 +52,11 @@ func (a *app) discover(ctx context.Context, names, kinds []string) error {
 			return usageError(fmt.Errorf("--kind %q: want one of %s", k, strings.Join(known, ", ")))
 		}
 	}
-	c, err := a.load()
+	reg, err := discoverRegistry()
+	if err != nil {
+		return failedError(err)
+	}
+	c, err := a.loadBy(reg)
 	if err != nil {
 		return err
 	}
@@ -126,6 +130,32 @@ func discoverer(source string, settings json.RawMessage) (string, json.RawMessag
 	})
 	own, err := json.Marshal(all)
 	return logentries.Name, own, err
+}
+
+// discoverRegistry is the registry for files whose logs may be wrong still, or missing: discover is how to find the right ones.
+func discoverRegistry() (config.Registry, error) {
+	reg := registry()
+	for name, t := range reg.Sources {
+		var schema map[string]any
+		if err := json.Unmarshal(t.Schema, &schema); err != nil {
+			return reg, fmt.Errorf("schema of %s: %w", name, err)
+		}
+		properties, _ := schema["properties"].(map[string]any)
+		required, _ := schema["required"].([]any)
+		for _, key := range []string{"logs", "logsets"} {
+			if _, ok := properties[key]; ok {
+				properties[key] = true
+				required = slices.DeleteFunc(required, func(v any) bool { return v == key })
+			}
+		}
+		schema["required"] = required
+		var err error
+		if t.Schema, err = json.Marshal(schema); err != nil {
+			return reg, fmt.Errorf("schema of %s: %w", name, err)
+		}
+		reg.Sources[name] = t
+	}
+	return reg, nil
 }
 
 // foundLine is a line of `discover --json`.

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -52,6 +54,10 @@ func TestKilledHostAtEveryStep(t *testing.T) {
 	}
 }
 
+// answeredDownloads is how many downloads TestTenRestarts lets a run have: enough for some commits, and ten times as many aren't enough
+// for all.
+const answeredDownloads = 6
+
 // TestTenRestarts ends the host ten times at any moment, then lets it finish.
 func TestTenRestarts(t *testing.T) {
 	t.Parallel()
@@ -64,6 +70,13 @@ func TestTenRestarts(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(uint64(seed), 1))
 	t.Logf("seed %d", seed)
 	for n := range 10 {
+		// However fast the machine is, no run comes to its end: of each, the vendor answers a few downloads only.
+		var asked atomic.Int64
+		beyond := func(*http.Request) bool { return asked.Add(1) > answeredDownloads }
+		err := r.sim.SetFaults(vendorsim.Script{Rules: []vendorsim.Rule{{When: beyond, Fault: vendorsim.Fault{Hold: make(chan struct{})}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		c := r.prepare("run").start()
 		if n%2 == 0 { // in the middle of the work, the other times at any moment of start and planning too
 			before := len(commits(t, raw))
@@ -80,6 +93,9 @@ func TestTenRestarts(t *testing.T) {
 		for _, pid := range plugins {
 			mustEnd(t, pid, 2*time.Second)
 		}
+	}
+	if err := r.sim.SetFaults(vendorsim.Script{}); err != nil {
+		t.Fatal(err)
 	}
 	r.run(0, "run")
 	r.mustHold(raw, "raw", seedStart, seedEnd)

@@ -307,11 +307,15 @@ func (r *rig) deadLetters() (out [][]byte) {
 		}
 		err := fileLines(path, "raw", func(_ string, line []byte) {
 			var letter struct {
-				Record []byte `json:"record"`
+				Text   string `json:"record"`
+				Record []byte `json:"record_base64"`
 				Bytes  int64  `json:"bytes"`
 			}
 			if err := json.Unmarshal(line, &letter); err != nil {
 				r.t.Fatal(err)
+			}
+			if letter.Record == nil {
+				letter.Record = []byte(letter.Text)
 			}
 			if letter.Bytes != int64(len(letter.Record)) {
 				r.t.Errorf("a dead letter of %d bytes says %d", len(letter.Record), letter.Bytes)

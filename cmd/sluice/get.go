@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/supervisor"
+	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/plugins/logentries"
 	"github.com/sluice-io/sluice/proto/fault"
 )
@@ -115,63 +116,90 @@ func (a *app) get(ctx context.Context, source, dir string, f getFlags) error {
 
 var logID = regexp.MustCompile(`^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$`)
 
-// needsNames says whether logs must be looked up first: logentries takes names itself.
+// needsNames says whether logs must be looked up first: they have names, or none is given where some are needed.
 func (g *getter) needsNames() bool {
-	if g.source.Name == logentries.Name || !g.schema.has("logs") {
+	if !g.schema.has("logs") {
 		return false
 	}
-	named := slices.ContainsFunc(g.logs, func(l string) bool { return !logID.MatchString(l) })
-	return named || len(g.logs) == 0 && g.schema.requires("logs")
+	if slices.ContainsFunc(slices.Concat(g.logs, g.flags.logsets), func(l string) bool { return !logID.MatchString(l) }) {
+		return true
+	}
+	return len(g.logs) == 0 && len(g.flags.logsets) == 0 && g.readsLogs() && !g.isSet("logs", "logsets")
 }
 
-// resolve replaces names by IDs.
+// readsLogs says whether the source is asked for what it reads log by log.
+func (g *getter) readsLogs() bool {
+	return g.schema.requires("logs") || slices.ContainsFunc(g.source.Streams, func(s plugins.Stream) bool {
+		asked := slices.Contains(g.flags.asked.streams, s.Name) || len(g.flags.asked.streams) == 0 && s.Main
+		return asked && s.PartitionBy != ""
+	})
+}
+
+// resolve looks up what is called by a name. logentries takes names itself, which are kept; for the others IDs take their place.
 func (g *getter) resolve(ctx context.Context, h *host) error {
-	var logs []supervisor.Found
+	found := map[string][]supervisor.Found{}
 	err := h.discover(ctx, &h.config.Pipelines[0], func(f supervisor.Found) error {
-		if f.Kind == "log" {
-			logs = append(logs, f)
-		}
+		found[f.Kind] = append(found[f.Kind], f)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("look up the logs: %w", err)
 	}
-	if len(g.logs) == 0 {
-		return usageError(fmt.Errorf("--log is missing; %s", theySee(logs)))
+	if len(g.logs) == 0 && len(g.flags.logsets) == 0 {
+		return usageError(fmt.Errorf("--log is missing; %s", theySee("log", found)))
 	}
 	for i, name := range g.logs {
-		if logID.MatchString(name) {
-			continue
+		id, err := idOf("log", name, found)
+		if err != nil {
+			return usageError(err)
 		}
-		var ids []string
-		for _, l := range logs {
-			if l.Name == name {
-				ids = append(ids, l.ID)
-			}
+		if g.source.Name != logentries.Name {
+			g.logs[i] = id
 		}
-		switch len(ids) {
-		case 1:
-			g.logs[i] = ids[0]
-		case 0:
-			return usageError(fmt.Errorf("no log is called %q; %s", name, theySee(logs)))
-		default:
-			return usageError(fmt.Errorf("%d logs are called %q, give the ID of one: %s", len(ids), name, strings.Join(ids, ", ")))
+	}
+	for _, name := range g.flags.logsets {
+		if _, err := idOf("logset", name, found); err != nil {
+			return usageError(err)
 		}
 	}
 	return nil
 }
 
+// idOf returns the ID of what has a name.
+func idOf(kind, name string, found map[string][]supervisor.Found) (string, error) {
+	if logID.MatchString(name) {
+		return name, nil
+	}
+	var ids []string
+	for _, f := range found[kind] {
+		if f.Name == name {
+			ids = append(ids, f.ID)
+		}
+	}
+	switch len(ids) {
+	case 1:
+		return ids[0], nil
+	case 0:
+		return "", fmt.Errorf("no %s is called %q; %s", kinds[kind], name, theySee(kind, found))
+	}
+	return "", fmt.Errorf("%d %ss are called %q, give the ID of one: %s", len(ids), kinds[kind], name, strings.Join(ids, ", "))
+}
+
+// kinds are what people call the kinds of what is found.
+var kinds = map[string]string{"log": "log", "logset": "log set"}
+
 // mostListed is how many logs an error names.
 const mostListed = 50
 
-func theySee(logs []supervisor.Found) string {
-	if len(logs) == 0 {
-		return "the key sees no logs"
+func theySee(kind string, found map[string][]supervisor.Found) string {
+	list := found[kind]
+	if len(list) == 0 {
+		return "the key sees no " + kinds[kind] + "s"
 	}
 	text := "the key sees:"
-	for i, l := range logs {
+	for i, l := range list {
 		if i == mostListed {
-			return text + fmt.Sprintf("\n  and %d more", len(logs)-i)
+			return text + fmt.Sprintf("\n  and %d more", len(list)-i)
 		}
 		text += "\n  " + printable(l.ID) + "  " + printable(l.Name)
 	}

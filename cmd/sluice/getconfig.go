@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -93,6 +94,11 @@ func (g *getter) fill() error {
 	return g.addKeys()
 }
 
+// isSet says whether one of the keys is among the settings.
+func (g *getter) isSet(keys ...string) bool {
+	return slices.ContainsFunc(g.settings, func(s setting) bool { return slices.Contains(keys, s.Key) })
+}
+
 // addKeys names the environment variables of the keys that aren't set otherwise.
 func (g *getter) addKeys() error {
 	keys := []setting{{"api_key", "R7_API_KEY"}}
@@ -103,7 +109,7 @@ func (g *getter) addKeys() error {
 		keys[len(keys)-1].Value = g.flags.keyEnv
 	}
 	for _, k := range keys {
-		if !slices.ContainsFunc(g.settings, func(s setting) bool { return s.Key == k.Key }) {
+		if !g.isSet(k.Key) {
 			g.settings = append(g.settings, setting{k.Key, fmt.Sprintf("${env:%s}", k.Value)})
 		}
 	}
@@ -112,6 +118,9 @@ func (g *getter) addKeys() error {
 
 func (g *getter) addProjects() error {
 	if len(g.flags.projects) == 0 {
+		if g.schema.has("projects") && !slices.ContainsFunc(g.flags.settings, func(s string) bool { return strings.HasPrefix(s, "project") }) {
+			return errors.New("--project is missing: want KEY:ID, such as Pb00001_shop:8171; the vendor's console shows both")
+		}
 		return nil
 	}
 	if !g.schema.has("projects") {

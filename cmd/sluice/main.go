@@ -46,11 +46,11 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return a.exit
-	}
 	var code *exitError
-	if errors.As(err, &code) {
+	switch {
+	case err == nil, a.printErr != nil && errors.Is(err, a.printErr), errors.As(err, &code) && code.code == exitOK:
+		return a.endOfOutput()
+	case errors.As(err, &code):
 		if code.err != nil {
 			a.printError(code.err)
 		}
@@ -58,6 +58,18 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	}
 	a.printError(err) // cobra's own: an unknown command or flag
 	return exitUsage
+}
+
+// endOfOutput is the exit code of a command that had nothing but its output to fail with. A reader that has gone, as head does, has
+// seen what it wanted.
+func (a *app) endOfOutput() int {
+	a.printMu.Lock()
+	defer a.printMu.Unlock()
+	if a.printErr == nil || isReaderGone(a.printErr) {
+		return a.exit
+	}
+	a.printError(fmt.Errorf("standard output: %w", a.printErr))
+	return worse(a.exit, exitFailed)
 }
 
 // app is what every command shares.
@@ -75,7 +87,8 @@ type app struct {
 
 	step func(pipeline.Step) // a seam for tests, see pipeline.Config
 
-	printMu sync.Mutex // of JSON lines on stdout
+	printMu  sync.Mutex // of what is printed on stdout
+	printErr error      // the first that stdout gave
 
 	exit int // of a command that ended without an error
 	log  logging

@@ -54,7 +54,7 @@ func (l *looker) contact(ctx context.Context, p *assembled) (*contact, error) {
 	switch now, err := p.first.Now(ctx); {
 	case errors.Is(err, supervisor.ErrNoClock) && p.run.HostClock:
 	case err != nil:
-		return nil, fmt.Errorf("ask the vendor's clock %s: %w", way(proxy), err)
+		return nil, fmt.Errorf("%w %s", err, way(proxy))
 	default:
 		// The answer is about as old as half of what it took.
 		ours := began.Add(time.Since(began) / 2)

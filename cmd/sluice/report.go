@@ -115,8 +115,12 @@ func (a *app) printJSON(v any) {
 	}
 	a.printMu.Lock()
 	defer a.printMu.Unlock()
-	fmt.Fprintln(a.stdout, a.log.redactor.Redact(string(text)))
+	_, err = fmt.Fprintln(a.stdout, a.log.redactor.Redact(string(text)))
+	a.printFailed(err)
 }
+
+// shortWait is how long a wait must be to be told: a source that asks again every few seconds isn't news.
+const shortWait = 10 * time.Second
 
 // logEvent writes what an operator wants to see without a terminal: what ended, what waits, what failed.
 func (o *reporter) logEvent(e pipeline.Event) {
@@ -139,7 +143,7 @@ func (o *reporter) logEvent(e pipeline.Event) {
 	case pipeline.Missing:
 		l.Warn(where + ": unavailable: " + e.Message)
 	case pipeline.Waiting:
-		if e.Until.IsZero() {
+		if e.Until.Sub(e.Time) < shortWait { // zero, too
 			l.Debug(where + ": waits for " + e.Message)
 		} else {
 			l.Info(fmt.Sprintf("%s: waits until %s: %s", where, e.Until.UTC().Format("15:04:05"), e.Message))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/control"
 	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -54,7 +56,7 @@ func (a *app) printStatus(s pipelineStatus, deadPath string) {
 			b.WriteString(":\n")
 		}
 		for _, p := range sink.Partitions {
-			a.partitionText(&b, s.asked, p)
+			a.partitionText(&b, s.asked, p, isSnapshot(s.Source, p.Stream))
 			dead += p.Dead
 		}
 	}
@@ -70,7 +72,7 @@ func (r *lastRun) text() string {
 	if json.Unmarshal(r.Summary, &s) != nil {
 		return text
 	}
-	text += fmt.Sprintf(", %s records in %d slices, %d requests", grouped(s.Rows), s.Slices, s.Requests)
+	text += fmt.Sprintf(", %s in %s, %s", counted(s.Rows, "record"), counted(uint64(s.Slices), "slice"), counted(s.Requests, "request"))
 	if s.Error != "" {
 		text += "\n    " + s.Error
 	}
@@ -80,12 +82,19 @@ func (r *lastRun) text() string {
 	return text
 }
 
-func (a *app) partitionText(b *strings.Builder, asked flow.Range, p partitionStatus) {
+// isSnapshot says whether a stream of a source is of what is now, each millisecond of its log time one snapshot.
+func isSnapshot(source, stream string) bool {
+	d, err := sourceDefinition(source)
+	return err == nil && slices.ContainsFunc(d.Streams, func(s plugins.Stream) bool { return s.Name == stream && s.Kind == plugins.Snapshot })
+}
+
+func (a *app) partitionText(b *strings.Builder, whole flow.Range, p partitionStatus, snapshots bool) {
 	fmt.Fprintf(b, "    %s ", strings.TrimSuffix(p.Stream+"/"+p.Partition, "/"))
-	if a.drawsBars() && !asked.Empty() {
-		b.WriteString(bar(asked, p.covered, p.gone, a.isUnicode()) + " ")
+	if a.drawsBars() && !whole.Empty() && !snapshots {
+		b.WriteString(bar(whole, p.covered, p.gone, a.isUnicode()) + " ")
 	}
-	fmt.Fprintf(b, "covered %s of %s (%s), %s records, %s\n", span(p.Covered), span(p.Asked), percent(p.Covered, p.Asked), grouped(p.Rows), size(p.Bytes))
+	fmt.Fprintf(b, "covered %s of %s (%s), %s, %s\n", covered(p.Covered, snapshots), asked(p.Asked, snapshots), percent(p.Covered, p.Asked),
+		counted(p.Rows, "record"), size(p.Bytes))
 	for n, g := range p.Gaps {
 		if n == statusLines {
 			fmt.Fprintf(b, "      and %d more missing ranges\n", len(p.Gaps)-n)

@@ -55,6 +55,8 @@ type pipelineSummary struct {
 	Gaps        []gapSummary      `json:"gaps,omitempty"`
 	Faults      []faultSummary    `json:"faults,omitempty"`
 	Sinks       []sinkSummary     `json:"sinks,omitempty"`
+
+	snapshots bool // of every stream: a millisecond of log time is one
 }
 
 // sinkSummary is how a sink stood at the end; Missing is the log time that it lacks.
@@ -149,6 +151,10 @@ func (l *liveRun) summarise() pipelineSummary {
 	if s == nil {
 		return p
 	}
+	p.snapshots = len(s.Partitions) > 0
+	for _, part := range s.Partitions {
+		p.snapshots = p.snapshots && l.assembled != nil && l.assembled.run.Streams[part.Stream].Snapshot
+	}
 	if s.AllNotFound() && p.Hint == "" {
 		p.Hint = "the vendor knows none of the logs: a wrong key or region answers like that too"
 	}
@@ -231,23 +237,23 @@ func (t runSummary) print(w io.Writer, l *logging) {
 		case p.Slices == 0 && p.Missing == 0:
 			fmt.Fprintf(&b, "nothing to do: %s to %s is covered\n", p.From, p.To)
 		default:
-			fmt.Fprintf(&b, "%s records, %s in %d slices, %d requests\n", grouped(p.Rows), size(p.Bytes), p.Slices, p.Requests)
+			fmt.Fprintf(&b, "%s, %s in %s, %s\n", counted(p.Rows, "record"), size(p.Bytes), counted(uint64(p.Slices), "slice"), counted(p.Requests, "request"))
 		}
 		if p.Hint != "" {
 			fmt.Fprintf(&b, "  %s\n", p.Hint)
 		}
 		if p.Asked > 0 {
-			fmt.Fprintf(&b, "  asked %s, covered %s", span(p.Asked), span(p.Covered))
+			fmt.Fprintf(&b, "  asked %s, covered %s", asked(p.Asked, p.snapshots), covered(p.Covered, p.snapshots))
 			if p.Missing > 0 {
-				fmt.Fprintf(&b, ", missing %s", span(p.Missing))
+				fmt.Fprintf(&b, ", missing %s", covered(p.Missing, p.snapshots))
 			}
 			if p.Unavailable > 0 {
-				fmt.Fprintf(&b, ", unavailable %s", span(p.Unavailable))
+				fmt.Fprintf(&b, ", unavailable %s", covered(p.Unavailable, p.snapshots))
 			}
 			fmt.Fprintf(&b, " (log time, %s to %s)\n", p.From, p.To)
 		}
 		if p.Dead > 0 {
-			fmt.Fprintf(&b, "  %d dead letters\n", p.Dead)
+			fmt.Fprintf(&b, "  %s\n", counted(p.Dead, "dead letter"))
 		}
 		names := make([]string, 0, len(p.Counters))
 		for n := range p.Counters {
@@ -270,18 +276,49 @@ func (t runSummary) print(w io.Writer, l *logging) {
 				fmt.Fprintf(&b, "    %s\n", k.Hint)
 			}
 		}
+		said := p.Error
 		for n, f := range p.Faults {
 			if n == 5 {
 				fmt.Fprintf(&b, "  and %d more: `sluice status`\n", len(p.Faults)-n)
 				break
 			}
-			fmt.Fprintf(&b, "  %s/%s [%s, %s): %s\n", f.Stream, f.Partition, f.From, f.To, f.Error)
+			fmt.Fprintf(&b, "  %s [%s, %s): ", strings.TrimSuffix(f.Stream+"/"+f.Partition, "/"), f.From, f.To)
+			if f.Error == said {
+				b.WriteString("the same\n")
+				continue
+			}
+			said = f.Error
+			b.WriteString(f.Error + "\n")
 			if f.Hint != "" {
 				fmt.Fprintf(&b, "    %s\n", f.Hint)
 			}
 		}
 	}
 	_, _ = io.WriteString(w, l.redactor.Redact(b.String()))
+}
+
+// asked writes how much was asked for: log time, or snapshots.
+func asked(n int64, snapshots bool) string {
+	if snapshots {
+		return counted(uint64(n), "snapshot")
+	}
+	return span(n)
+}
+
+// covered is asked without the noun, which stands before it.
+func covered(n int64, snapshots bool) string {
+	if snapshots {
+		return grouped(uint64(n))
+	}
+	return span(n)
+}
+
+// counted writes a count with its noun.
+func counted(n uint64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return grouped(n) + " " + noun + "s"
 }
 
 // span writes milliseconds of log time for people.

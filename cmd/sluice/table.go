@@ -32,7 +32,15 @@ func (a *app) printText(text string) error {
 	a.printMu.Lock()
 	defer a.printMu.Unlock()
 	_, err := fmt.Fprint(a.stdout, a.log.redactor.Redact(text))
+	a.printFailed(err)
 	return err
+}
+
+// printFailed keeps the first error of standard output, which ends the command as a failure. The caller holds printMu.
+func (a *app) printFailed(err error) {
+	if a.printErr == nil {
+		a.printErr = err
+	}
 }
 
 // say tells the operator something on stderr, unless -q was given.

@@ -57,20 +57,27 @@ func editDistance(a, b string, limit int) int {
 }
 
 // quoteList joins words: `"a", "b" or "c"`.
-func quoteList(words []string) string {
-	quoted := make([]string, len(words))
+func quoteList(words []string) string { return orList(quoted(words)) }
+
+func quoted(words []string) []string {
+	out := make([]string, len(words))
 	for i, w := range words {
-		quoted[i] = strconv.Quote(w)
+		out[i] = strconv.Quote(w)
 	}
-	return orList(quoted)
+	return out
 }
 
 // orList joins words by commas and a last "or".
-func orList(words []string) string {
+func orList(words []string) string { return joined(words, " or ") }
+
+// andList joins words by commas and a last "and".
+func andList(words []string) string { return joined(words, " and ") }
+
+func joined(words []string, last string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}
-	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+	return strings.Join(words[:len(words)-1], ", ") + last + words[len(words)-1]
 }
 
 // didYouMean is the hint for a name that isn't known: the nearest one, else all of them if they are few.

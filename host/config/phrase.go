@@ -51,9 +51,16 @@ func alternatives(e *jsonschema.ValidationError) []violation {
 	for _, c := range e.Causes {
 		branch := leaves(c)
 		if len(branch) == 1 && slices.Equal(branch[0].location, e.InstanceLocation) {
-			if t, ok := branch[0].kind.(*kind.Type); ok { // not meant: the value is of another type
-				types.Got, types.Want = t.Got, append(types.Want, t.Want...)
+			switch k := branch[0].kind.(type) {
+			case *kind.Type: // not meant: the value is of another type
+				types.Got, types.Want = k.Got, append(types.Want, k.Want...)
 				continue
+			case *kind.Enum:
+				if isComposed(k.Got) { // not meant either: these are words
+					continue
+				}
+			case *kind.Not: // says what mustn't be there and not what should
+				branch[0].kind = &kind.OneOf{}
 			}
 		}
 		if best == nil || len(branch) < len(best) {
@@ -69,6 +76,15 @@ func alternatives(e *jsonschema.ValidationError) []violation {
 	return []violation{{e.InstanceLocation, e.ErrorKind}}
 }
 
+// isComposed reports whether a value is a list or a group of keys.
+func isComposed(v any) bool {
+	switch v.(type) {
+	case []any, map[string]any:
+		return true
+	}
+	return false
+}
+
 var english = message.NewPrinter(language.English)
 
 // report says one violation in words for people.
@@ -82,7 +98,7 @@ func (c *checker) report(v violation) {
 		c.add(n.pos, path, "a placeholder stands for text; expected "+typeNames(v.kind.(*kind.Type).Want), "write the value itself")
 		return
 	}
-	shown, quotable := "the value", c.schema.mayShow(v.location) && !c.resolved[path]
+	shown, quotable := "the value", c.schema.mayShow(v.location) && !c.resolved[path] && !mayHoldPassword(n.text)
 	if quotable && n.kind != list && n.kind != mapping {
 		shown = strconv.Quote(shorten(n.text))
 		if n.kind != text {
@@ -100,7 +116,7 @@ func (c *checker) report(v violation) {
 			}
 		}
 	case *kind.DependentRequired:
-		c.add(n.pos, path, fmt.Sprintf("%q needs %s, too", k.Prop, quoteList(k.Missing)), "")
+		c.add(n.pos, path, fmt.Sprintf("%q needs %s, too", k.Prop, andList(quoted(k.Missing))), "")
 	case *kind.Type:
 		if n.kind == null && c.omitted[path] {
 			return
@@ -149,7 +165,11 @@ func (c *checker) report(v violation) {
 	case *kind.UniqueItems:
 		c.add(n.pos, path, fmt.Sprintf("entries %d and %d are the same", k.Duplicates[0]+1, k.Duplicates[1]+1), "")
 	case *kind.OneOf:
-		c.add(n.pos, path, "the keys exclude each other or don't belong together", about)
+		hint := about
+		if ways := c.schema.ways(v.location); len(ways) > 0 {
+			hint = "give either " + orList(ways)
+		}
+		c.add(n.pos, path, "keys that don't go together", hint)
 	case *kind.Not:
 		c.add(n.pos, path, "this is not allowed here", about)
 	default:

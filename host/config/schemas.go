@@ -315,6 +315,19 @@ func (s *settingsSchema) isShaped(location []string) bool {
 	})
 }
 
+// ways lists what may be given where a schema leaves the choice, each as the keys that it requires.
+func (s *settingsSchema) ways(location []string) (out []string) {
+	for _, schema := range s.at(location) {
+		branches, _ := schema["oneOf"].([]any)
+		for _, b := range branches {
+			if branch, ok := b.(map[string]any); ok && branch["required"] != nil {
+				out = append(out, andList(texts(branch["required"])))
+			}
+		}
+	}
+	return out
+}
+
 // describe returns the description of the value at a location as the end of a line, "" without one.
 func (s *settingsSchema) describe(location []string) string {
 	for _, schema := range s.at(location) {

@@ -150,6 +150,12 @@ func passwordOf(s string) string {
 	return password
 }
 
+// mayHoldPassword reports whether s could be a URL with a user and a password, also one that can't be read.
+func mayHoldPassword(s string) bool {
+	_, rest, isURL := strings.Cut(s, "://")
+	return isURL && strings.Contains(rest, "@")
+}
+
 // isPlainURL reports whether s is a URL that holds no credentials.
 func isPlainURL(s string) bool {
 	u, err := url.Parse(s)

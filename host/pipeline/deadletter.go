@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -14,9 +15,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/ipc"
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
@@ -37,7 +40,11 @@ type stager func(w *work, l *leg) (*deadFile, error)
 
 // deadFile is the dead letters of one slice and sink. Each line is one record:
 //
-//	{"v":1,"slice":ID,"stream":S,"partition":P,"from":T,"to":T,"sink":NAME,"record":BASE64,"bytes":N,"reason":TEXT}
+//	{"v":1,"slice":ID,"selection":ID,"stream":S,"partition":P,"from":T,"to":T,"rev":N,"sink":NAME,
+//	 "record":TEXT,"bytes":N,"reason":TEXT,"row":BASE64}
+//
+// A record that isn't UTF-8, or came in pieces because it is large, is "record_base64" instead. row is the record's Arrow stream with
+// all of its columns, of those that a sink rejected.
 type deadFile struct {
 	folder string // staging
 	root   string
@@ -46,10 +53,12 @@ type deadFile struct {
 	file   *os.File
 	out    *bufio.Writer
 	limit  int64 // bytes of one record
+	text   bool  // the stream's records are text
 
 	hasher *flow.Hasher
 	record io.WriteCloser // base64, while a record is open
 	size   int64
+	why    string // the last record's reason
 }
 
 type stagedOwner struct {
@@ -66,23 +75,25 @@ func (r *run) stage(w *work, l *leg) (*deadFile, error) {
 	_, _ = rand.Read(nonce[:])
 	d := &deadFile{
 		root: r.cfg.DeadPath, folder: filepath.Join(r.cfg.DeadPath, stagingFolder, hex.EncodeToString(nonce[:])),
-		limit: r.cfg.DeadRecord, hasher: flow.NewHasher(),
+		limit: r.cfg.DeadRecord, text: len(l.stream.DigestColumns) == 0, hasher: flow.NewHasher(),
 	}
 	s := w.slice
 	d.name = fmt.Sprintf("%s/%s-%s-%x.ndjson", l.sink.Name, s.From.Format("20060102T150405.000Z"), s.ID.String()[:16], nonce)
 	head, err := json.Marshal(struct {
-		V         int          `json:"v"`
-		Slice     flow.SliceID `json:"slice"`
-		Stream    string       `json:"stream"`
-		Partition string       `json:"partition"`
-		From      string       `json:"from"`
-		To        string       `json:"to"`
-		Sink      string       `json:"sink"`
-	}{1, s.ID, s.Stream, s.Key, s.From.Format(flow.Layout), s.To.Format(flow.Layout), l.sink.Name})
+		V         int              `json:"v"`
+		Slice     flow.SliceID     `json:"slice"`
+		Selection flow.SelectionID `json:"selection"`
+		Stream    string           `json:"stream"`
+		Partition string           `json:"partition"`
+		From      string           `json:"from"`
+		To        string           `json:"to"`
+		Rev       uint32           `json:"rev"`
+		Sink      string           `json:"sink"`
+	}{1, s.ID, s.Selection, s.Stream, s.Key, s.From.Format(flow.Layout), s.To.Format(flow.Layout), s.Rev, l.sink.Name})
 	if err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
 	}
-	d.head = append(head[:len(head)-1], `,"record":"`...)
+	d.head = head[:len(head)-1]
 	owner, err := json.Marshal(stagedOwner{1, s, l.sink.Name, l.sink.Identity(), d.name})
 	if err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
@@ -111,7 +122,7 @@ func (d *deadFile) open(owner []byte) (err error) {
 // write adds a piece of the open record; the first piece opens it.
 func (d *deadFile) write(p []byte) error {
 	if d.record == nil {
-		if _, err := d.out.Write(d.head); err != nil {
+		if _, err := d.out.Write(append(d.head[:len(d.head):len(d.head)], `,"record_base64":"`...)); err != nil {
 			return d.broken(err)
 		}
 		d.record, d.size = base64.NewEncoder(base64.StdEncoding, d.out), 0
@@ -127,19 +138,70 @@ func (d *deadFile) write(p []byte) error {
 	return nil
 }
 
+// whole writes a record that is there at once, with its Arrow row if there is one, and returns its sum.
+func (d *deadFile) whole(body []byte, reason string, row []byte) (flow.Sum, error) {
+	d.why = reason
+	if int64(len(body)) > d.limit || !d.text || !utf8.Valid(body) {
+		if err := d.write(body); err != nil {
+			return flow.Sum{}, err
+		}
+		return d.end(reason, row)
+	}
+	text, err := plainJSON(string(body))
+	if err != nil {
+		return flow.Sum{}, err
+	}
+	tail, err := deadTail(int64(len(body)), reason, row)
+	if err != nil {
+		return flow.Sum{}, err
+	}
+	for _, part := range [][]byte{d.head, []byte(`,"record":`), text, tail} {
+		if _, err := d.out.Write(part); err != nil {
+			return flow.Sum{}, d.broken(err)
+		}
+	}
+	return flow.SumOf(body), nil
+}
+
+// deadTail is what follows a record in its line.
+func deadTail(size int64, reason string, row []byte) ([]byte, error) {
+	text, err := plainJSON(reason)
+	if err != nil {
+		return nil, err
+	}
+	out := fmt.Appendf(nil, `,"bytes":%d,"reason":%s`, size, text)
+	if row != nil {
+		out = append(out, `,"row":"`...)
+		out = base64.StdEncoding.AppendEncode(out, row)
+		out = append(out, '"')
+	}
+	return append(out, "}\n"...), nil
+}
+
+// plainJSON writes a text as JSON, its <, > and & as they are.
+func plainJSON(s string) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+}
+
 // end closes the open record with the reason and returns its sum.
-func (d *deadFile) end(reason string) (flow.Sum, error) {
+func (d *deadFile) end(reason string, row []byte) (flow.Sum, error) {
 	if err := d.write(nil); err != nil { // opens an empty record
 		return flow.Sum{}, err
 	}
-	text, err := json.Marshal(reason)
+	tail, err := deadTail(d.size, reason, row)
 	if err != nil {
 		return flow.Sum{}, err
 	}
 	err = d.record.Close()
 	d.record = nil
 	if err == nil {
-		_, err = fmt.Fprintf(d.out, `","bytes":%d,"reason":%s}`+"\n", d.size, text)
+		_, err = d.out.Write(append([]byte{'"'}, tail...))
 	}
 	if err != nil {
 		return flow.Sum{}, d.broken(err)
@@ -259,13 +321,18 @@ func (l *leg) addDead(w *work, piece flow.DeadPiece, stage stager) error {
 	if err := l.needDead(w, stage); err != nil {
 		return err
 	}
+	if piece.Last && l.dead.record == nil {
+		sum, err := l.dead.whole(piece.Bytes, piece.Reason, nil)
+		l.deadSum = l.deadSum.Plus(sum)
+		return err
+	}
 	if err := l.dead.write(piece.Bytes); err != nil {
 		return err
 	}
 	if !piece.Last {
 		return nil
 	}
-	sum, err := l.dead.end(piece.Reason)
+	sum, err := l.dead.end(piece.Reason, nil)
 	l.deadSum = l.deadSum.Plus(sum)
 	return err
 }
@@ -286,13 +353,14 @@ func (l *leg) addRejected(w *work, b flow.Batch, rejected []sinks.Rejected, stag
 		}
 		seen[rej.Row] = true
 		body, err := l.stream.row(b.Records, rej.Row)
-		if err == nil {
-			err = l.dead.write(body)
-		}
 		if err != nil {
 			return sum, err
 		}
-		one, err := l.dead.end(rej.Reason)
+		row, err := encodeRow(b.Records, rej.Row)
+		if err != nil {
+			return sum, err
+		}
+		one, err := l.dead.whole(body, rej.Reason, row)
 		if err != nil {
 			return sum, err
 		}
@@ -327,6 +395,18 @@ func (s Stream) row(rec arrow.Record, row int) ([]byte, error) {
 		return nil, fault.Errorf(fault.Bug, "dead letters", "the body isn't text")
 	}
 	return flow.RowBody(body, raw, row), nil
+}
+
+// encodeRow writes one row with its schema as an Arrow stream.
+func encodeRow(rec arrow.Record, row int) ([]byte, error) {
+	one := rec.NewSlice(int64(row), int64(row)+1)
+	defer one.Release()
+	var out bytes.Buffer
+	w := ipc.NewWriter(&out, ipc.WithSchema(rec.Schema()))
+	if err := errors.Join(w.Write(one), w.Close()); err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
+	}
+	return out.Bytes(), nil
 }
 
 func writeSynced(path string, text []byte) error {

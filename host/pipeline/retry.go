@@ -89,6 +89,19 @@ func (c *Config) decide(err error, failures int) verdict {
 	}
 }
 
+// RetryStart says whether a source that couldn't be started before the run is started again, and after which wait: when it had to ask
+// the vendor, for names of logs, and that failed as it may. failures counts the starts that failed, this one included.
+func RetryStart(err error, failures, attempts int, maxBackoff time.Duration) (wait time.Duration, again bool) {
+	switch fault.KindOf(err) {
+	case fault.Transient, fault.Throttled, fault.NotYet:
+	default:
+		return 0, false // another try tells the same, and nothing is lost by saying so at once
+	}
+	c := Config{Attempts: attempts, MaxBackoff: maxBackoff}
+	v := c.decide(err, failures)
+	return v.wait, v.action == actRetry || v.action == actWait
+}
+
 // unasked makes a Canceled that nobody asked for, ctx least of all, an error that is tried again and charged: a source whose
 // own stop leaks out could come back for ever.
 func unasked(ctx context.Context, err error) error {

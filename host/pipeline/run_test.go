@@ -2,10 +2,10 @@ package pipeline
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -53,7 +53,7 @@ type bench struct {
 func newBench(t *testing.T, seed uint64, sinkCount int) *bench {
 	alloc := memory.NewCheckedAllocator(memory.NewGoAllocator())
 	t.Cleanup(func() { alloc.AssertSize(t, 0) })
-	b := &bench{t: t, dir: t.TempDir(), source: &fakeSource{
+	b := &bench{t: t, dir: fastDir(t), source: &fakeSource{
 		rng: rand.New(rand.NewPCG(seed, 1)), alloc: alloc, maxCut: 20, done: make(chan struct{}),
 		now: func() time.Time { return at(3_600_000) },
 	}}
@@ -61,6 +61,21 @@ func newBench(t *testing.T, seed uint64, sinkCount int) *bench {
 		b.sinks = append(b.sinks, &fakeSink{store: newFakeStore(fmt.Sprintf("sink%d", i)), rng: rand.New(rand.NewPCG(seed, uint64(i)+2))})
 	}
 	return b
+}
+
+// fastDir returns a folder in memory where there is such a file system: no test here needs what is written to outlast the machine.
+func fastDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "sluice-pipeline-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func (b *bench) run(asked flow.Range) (*Summary, error) {
@@ -74,6 +89,19 @@ func (b *bench) runWith(ctx context.Context, asked flow.Range, drain <-chan stru
 		b.t.Fatal(err)
 	}
 	defer l.Close()
+	cfg := b.config(l, asked)
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	summary, err := New(cfg).Run(ctx, drain, 5*time.Second)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		b.t.Fatalf("the run didn't end within %s", endTime)
+	}
+	return summary, err
+}
+
+// config is what the bench's runs have, its sinks registered.
+func (b *bench) config(l *ledger.Ledger, asked flow.Range) Config {
+	b.t.Helper()
 	cfg := Config{
 		Name: "test", Partitions: []Partition{logA}, From: asked.From, To: asked.To, Lag: time.Minute, Window: 16 << 20, Parallel: 3,
 		Attempts: 50, MaxBackoff: time.Millisecond, DeadPath: filepath.Join(b.dir, "dead"), DeadRecord: 1 << 20, Ledger: l,
@@ -94,13 +122,7 @@ func (b *bench) runWith(ctx context.Context, asked flow.Range, drain <-chan stru
 	if b.edit != nil {
 		b.edit(&cfg)
 	}
-	ctx, cancel := context.WithTimeout(ctx, endTime)
-	defer cancel()
-	summary, err := New(cfg).Run(ctx, drain, 5*time.Second)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		b.t.Fatalf("the run didn't end within %s", endTime)
-	}
-	return summary, err
+	return cfg
 }
 
 func (b *bench) kinds(kind EventKind) []Event {
@@ -403,17 +425,17 @@ func TestDeadLettersAndRejectedRecordsAreKept(t *testing.T) {
 		for line := range strings.Lines(string(text)) {
 			var rec struct {
 				Record string `json:"record"`
+				Row    []byte `json:"row"`
 				Reason string `json:"reason"`
 				Bytes  int    `json:"bytes"`
 			}
 			if err := json.Unmarshal([]byte(line), &rec); err != nil {
 				t.Fatalf("%s: %v in %s", f, err, line)
 			}
-			body, err := base64.StdEncoding.DecodeString(rec.Record)
-			if err != nil || len(body) != rec.Bytes {
-				t.Fatalf("record %q: %v", rec.Record, err)
+			if len(rec.Record) != rec.Bytes || (rec.Row == nil) != (rec.Reason == "unfit") {
+				t.Fatalf("record %q, %d bytes of a row", rec.Record, len(rec.Row))
 			}
-			kept = append(kept, string(body)+" "+rec.Reason)
+			kept = append(kept, rec.Record+" "+rec.Reason)
 		}
 	}
 	slices.Sort(kept)
@@ -608,5 +630,36 @@ func TestASinkWhoseReaderHasGoneStopsTheRun(t *testing.T) {
 	s, err := b.run(span(0, 100))
 	if !errors.Is(err, gone) || !s.Stopped || len(s.Faults) != 0 {
 		t.Errorf("Run = %v, stopped %v, faults %v: want a stop that charges no slice", err, s.Stopped, s.Faults)
+	}
+}
+
+func TestRetryStart(t *testing.T) {
+	const attempts = 3
+	vendor := func(kind fault.Kind) *fault.Error { return fault.Errorf(kind, "list logs", "no") }
+	for _, tt := range []struct {
+		name     string
+		err      error
+		failures int
+		again    bool
+		exactly  time.Duration
+	}{
+		{"a moment's trouble", vendor(fault.Transient), 1, true, 0},
+		{"it stays", vendor(fault.Transient), attempts, false, 0},
+		{"wrapped", fmt.Errorf("plugin x: %w", vendor(fault.Transient)), 2, true, 0},
+		{"a cut answer", io.ErrUnexpectedEOF, 1, true, 0},
+		{"a wait that the vendor names", vendor(fault.Throttled).After(7 * time.Second), attempts + 5, true, 7 * time.Second},
+		{"the file is wrong", vendor(fault.Config), 1, false, 0},
+		{"the key is wrong", vendor(fault.Auth), 1, false, 0},
+		{"it isn't there", vendor(fault.NotFound), 1, false, 0},
+		{"a crash", vendor(fault.Crash), 1, false, 0},
+		{"the end", context.Canceled, 1, false, 0},
+		{"nobody knows", errors.New("?"), 1, false, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wait, again := RetryStart(tt.err, tt.failures, attempts, time.Minute)
+			if again != tt.again || again && wait <= 0 || tt.exactly > 0 && wait != tt.exactly {
+				t.Errorf("again %t after %s, want %t after %s", again, wait, tt.again, tt.exactly)
+			}
+		})
 	}
 }

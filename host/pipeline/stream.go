@@ -23,6 +23,8 @@ type Stream struct {
 	Settle time.Duration
 	// DigestColumns are what the digest hashes of a record; empty: the text body.
 	DigestColumns []string
+	// Schema is the stream's; it is needed only to make dead letters records again.
+	Schema *arrow.Schema
 }
 
 // sum counts and hashes the records of a batch.

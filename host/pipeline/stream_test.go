@@ -280,7 +280,7 @@ func TestRejectedRowsWithoutText(t *testing.T) {
 				t.Fatal(err)
 			}
 			var line struct {
-				Record string `json:"record"`
+				Record string `json:"record_base64"`
 			}
 			if err := json.Unmarshal(text, &line); err != nil {
 				t.Fatal(err)

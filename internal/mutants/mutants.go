@@ -124,4 +124,19 @@ var mutants = []mutant{
 		file: "host/pipeline/carry.go", old: "if err := l.dead.seal(); err != nil {", new: "if err := error(nil); err != nil {",
 		pkg: "./host/pipeline", test: "^TestDeadLettersAndRejectedRecordsAreKept$",
 	},
+	{
+		name: "kafka: takes an aborted marker for a commit",
+		file: "sinks/kafka/tape.go", old: "if !isCommit(r) {", new: "if len(r.Key) < 4 {",
+		pkg: "./sinks/kafka", test: "^TestForeignTransaction$",
+	},
+	{
+		name: "kafka: doesn't see a commit above somebody else's open transaction",
+		file: "sinks/kafka/tape.go", old: "return t.readOpen(ctx, partition, offset, end, take)", new: "return nil",
+		pkg: "./sinks/kafka", test: "^TestForeignTransaction$",
+	},
+	{
+		name: "kafka: takes a commit in doubt for one that failed",
+		file: "sinks/kafka/txn.go", old: "only a fence and the markers tell.\n\t\tk.drop(t.lane)", new: "only a fence and the markers tell.",
+		pkg: "./sinks/kafka", test: "^TestNoRaceConformance$/^lost_answer_of_each_step$",
+	},
 }

@@ -200,9 +200,23 @@ func (c *client) fields(ctx context.Context, p project, from, to time.Time) ([]s
 	if o, ok := list.(map[string]any); ok && o["error"] != nil {
 		return nil, refusedBy([]byte(c.hide.Replace(string(text))), op, "instead of a list of fields")
 	}
+	if !holdsFields(list) {
+		return nil, refusedBy([]byte(c.hide.Replace(string(text))), op, "instead of a list of fields")
+	}
 	names := fieldNames(list)
 	slices.Sort(names)
 	return slices.Compact(names), nil
+}
+
+// holdsFields says whether an answer may be a list of fields. An empty list is one; an empty object is no answer to the question.
+func holdsFields(v any) bool {
+	switch v := v.(type) {
+	case []any:
+		return true
+	case map[string]any:
+		return len(v) > 0
+	}
+	return false
 }
 
 // fieldNames finds names in a list whose form isn't documented: texts, objects with a name, or an object of fields.

@@ -37,9 +37,9 @@ type row struct {
 	seen         uint32 // documented fields that were met
 	names        map[string]struct{}
 	numbers      map[string]int // of names that were taken: the last number that was given
-	replaced     uint64 // values with bytes that aren't UTF-8, beside the body
-	untimed      bool   // logTime is there and isn't understood
-	nestedErrors bool   // a member "error" holds an object
+	replaced     uint64         // values with bytes that aren't UTF-8, beside the body
+	untimed      bool           // logTime is there and isn't understood
+	nestedErrors bool           // a member "error" holds an object
 	members      int
 	documented   int
 }

@@ -240,6 +240,66 @@ func TestLimitMayBeTheCap(t *testing.T) {
 	}
 }
 
+// Nothing is sent that lies outside of the documented ranges, whatever the settings let through.
+func TestBodyIsCheckedBeforeItIsSent(t *testing.T) {
+	good := downloadBody{ProjectKey: strings.Repeat("p", 53), ProjectID: 1, From: 5, To: 5, Format: formatCSV, IncludeFields: []string{"body"}, Limit: 1000, Count: 200_000}
+	if err := good.check(); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*downloadBody){
+		"projectKey":       func(b *downloadBody) { b.ProjectKey += "p" },
+		"projectId: 0":     func(b *downloadBody) { b.ProjectID = 0 },
+		"from 5, to 4":     func(b *downloadBody) { b.To = 4 },
+		"from -1":          func(b *downloadBody) { b.From = -1 },
+		`format: "json"`:   func(b *downloadBody) { b.Format = "json" },
+		"limit: 0":         func(b *downloadBody) { b.Limit = 0 },
+		"limit: 1001":      func(b *downloadBody) { b.Limit = 1001 },
+		"count: 0":         func(b *downloadBody) { b.Count = 0 },
+		"count: 200001":    func(b *downloadBody) { b.Count = 200_001 },
+		"includeFields[1]": func(b *downloadBody) { b.IncludeFields = []string{"body", "“logType”"} },
+	} {
+		bad := good
+		change(&bad)
+		if err := bad.check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	sim, base := newSim(t, nil)
+	s := at(newSource(t, simSettings(base)), sim)
+	s.client.settings.Count = 0
+	if _, err := read(t, s, sliceOf(vendorsim.SeedProject, firstDay, firstDay.AddDate(0, 0, 1))); fault.KindOf(err) != fault.Config {
+		t.Errorf("a count of 0: %v", err)
+	}
+	if n := len(sim.Requests()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// A vendor that doesn't know our `count`, or not a high one, cuts by its documented default.
+func TestWhatCountsAsCut(t *testing.T) {
+	for _, tt := range []struct {
+		count, rows uint64
+		want        bool
+	}{
+		{maxCount, 0, false},
+		{maxCount, 1001, false},
+		{maxCount, 99_999, false},
+		{maxCount, 100_000, true},
+		{maxCount, 100_001, false},
+		{maxCount, 199_999, false},
+		{maxCount, 200_000, true},
+		{maxCount, 200_001, true},
+		{5000, 4999, false},
+		{5000, 5000, true},
+		{5000, 5001, true},
+	} {
+		s := newSource(t, simSettings("http://127.0.0.1:1", "count", tt.count))
+		if got := s.capped(tt.rows); got != tt.want {
+			t.Errorf("count %d, %d rows: cut %t, want %t", tt.count, tt.rows, got, tt.want)
+		}
+	}
+}
+
 func TestGoldenRequest(t *testing.T) {
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -443,6 +503,18 @@ func TestNowCheckAndDiscover(t *testing.T) {
 	if summary, err = s.Check(t.Context()); err != nil || !strings.Contains(summary, "may be downloaded") {
 		t.Errorf("check without fields = %q, %v", summary, err)
 	}
+	for _, body := range []string{"{}", "null", "7"} { // something answers in the vendor's place, which the download tells
+		fault := vendorsim.Rule{Path: pathFields, Fault: vendorsim.Fault{Status: 200, Body: body}}
+		if err := sim.SetFaults(vendorsim.Script{Rules: []vendorsim.Rule{fault}}); err != nil {
+			t.Fatal(err)
+		}
+		if summary, err = s.Check(t.Context()); err != nil || !strings.Contains(summary, "may be downloaded") {
+			t.Errorf("check with fields %s = %q, %v", body, summary, err)
+		}
+	}
+	if err := sim.SetFaults(vendorsim.Script{}); err != nil {
+		t.Fatal(err)
+	}
 	wrong := at(newSource(t, simSettings(base, "secret_key", "wrong")), sim)
 	if _, err := wrong.Check(t.Context()); fault.KindOf(err) != fault.Auth {
 		t.Errorf("check with a wrong key = %v", err)
@@ -521,5 +593,35 @@ func TestAnythingIsReadWhole(t *testing.T) {
 		if !slices.Equal(want, got) {
 			t.Errorf("seed %d: %d records served, %d read, not the same", seed, len(want), len(got))
 		}
+	}
+}
+
+// TestEachAttemptIsSignedAnew moves this machine's clock between two attempts, by less than the vendor allows: the second's signature is of
+// its own moment all the same.
+func TestEachAttemptIsSignedAnew(t *testing.T) {
+	sim, base := newSim(t, nil)
+	var stamps, signatures []string
+	err := sim.SetFaults(vendorsim.Script{Rules: []vendorsim.Rule{{
+		Path: pathDownload, Times: 1, Fault: vendorsim.Fault{Status: 503}, When: func(r *http.Request) bool {
+			stamps, signatures = append(stamps, r.Header.Get(headerTimestamp)), append(signatures, r.Header.Get(headerSignature))
+			return true
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := at(newSource(t, simSettings(base)), sim)
+	now := sim.Clock().Now()
+	s.client.now = func() time.Time { return now }
+	slice := sliceOf(vendorsim.SeedProject, firstDay, firstDay.AddDate(0, 0, 1))
+	if _, err := read(t, s, slice); fault.KindOf(err) != fault.Transient {
+		t.Fatalf("the first attempt: %v", err)
+	}
+	now = now.Add(17 * time.Second)
+	if _, err := read(t, s, slice); err != nil {
+		t.Fatalf("the second attempt: %v", err)
+	}
+	if len(stamps) != 2 || stamps[1] != fmt.Sprint(now.UnixMilli()) || stamps[0] == stamps[1] || signatures[0] == signatures[1] {
+		t.Errorf("timestamps %q, signatures %q; now is %d", stamps, signatures, now.UnixMilli())
 	}
 }

@@ -19,10 +19,10 @@ import (
 	"github.com/sluice-io/sluice/proto/wire"
 )
 
-// Times of the protocol, with some room for a busy machine.
+// Times of the protocol, with room for a busy machine: a plugin that doesn't stop at all is what is looked for.
 const (
 	lifeSign  = 10 * time.Second
-	stopTime  = 5*time.Second + 500*time.Millisecond
+	stopTime  = 5*time.Second + 10*time.Second
 	abandoned = "ignores the end of its context"
 )
 

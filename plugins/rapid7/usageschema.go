@@ -38,7 +38,7 @@ func UsageStream() plugins.Stream {
 	return plugins.Stream{
 		Name: StreamUsage, Kind: plugins.Time, Schema: usageSchema, Granularity: day,
 		DigestColumns: []string{colDay, flow.ColLogID, colBytes}, Buffer: usageBuffer,
-		Description:   "Bytes that each log received on each UTC day; a log that received none is absent.",
+		Description: "Bytes that each log received on each UTC day; a log that received none is absent.",
 	}
 }
 

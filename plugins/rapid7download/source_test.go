@@ -321,6 +321,7 @@ func TestFaults(t *testing.T) {
 		{"503", vendorsim.Fault{Status: 503, RetryAfter: "7"}, fault.Transient, "503", "", 7 * time.Second},
 		{"redirect", vendorsim.Fault{Redirect: "trap"}, fault.Config, "redirect to http://127.0.0.1", "base_url", 0},
 		{"202", vendorsim.Fault{Status: 202}, fault.Corrupt, "202", "", 0},
+		{"JSON", vendorsim.Fault{Status: 200, Body: `{"message":"no"}`}, fault.Corrupt, `200 with application/json instead of lines: {"message":"no"}`, "base_url", 0},
 		{"cut", vendorsim.Fault{CutAfter: at(1000)}, fault.Transient, "cut after 1000 bytes", "", 0},
 		{"cut before the final chunk", vendorsim.Fault{CutAfter: at(1 << 40)}, fault.Transient, "cut after", "", 0},
 		{"reset", vendorsim.Fault{CutAfter: at(1000), Reset: true}, fault.Transient, "cut after", "", 0},
@@ -480,6 +481,12 @@ func TestNowAndCheck(t *testing.T) {
 	wrong := newSource(t, budget, simSettings(base, "api_key", "wrong"))
 	if _, err := wrong.Check(t.Context()); fault.KindOf(err) != fault.NotFound || !strings.Contains(fault.HintOf(err), "api_key") {
 		t.Errorf("check with a wrong key = %v, hint %q", err, fault.HintOf(err))
+	}
+	if err := sim.AddFault(vendorsim.Rule{Path: "/management/", Fault: vendorsim.Fault{Status: 200, Body: "{}"}}); err != nil {
+		t.Fatal(err)
+	}
+	if summary, err := s.Check(t.Context()); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("check of an answer without logs = %q, %v", summary, err)
 	}
 	_, silent := newSim(t, func(o *vendorsim.Options) { o.NoDate = true })
 	s = newSource(t, budget, simSettings(silent))

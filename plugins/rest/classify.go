@@ -146,6 +146,9 @@ func (c *Client) broken(ctx context.Context, op string, err error) error {
 	case errors.As(err, &dns):
 		return fault.New(fault.Transient, op, "check region or base_url, and this machine's DNS", shown)
 	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		shown = fmt.Errorf("%s: the connection was closed without an answer", c.origin)
+	}
 	if strings.Contains(err.Error(), "timeout awaiting response headers") { // net/http's words, which no type tells
 		return fault.New(fault.Transient, op, "raise http.timeout if the vendor needs longer",
 			fmt.Errorf("%s: no answer came within %v", c.origin, c.opts.Stall))

@@ -36,6 +36,9 @@ type fakeBudget struct {
 func (b *fakeBudget) Acquire(_ context.Context, r plugins.BudgetRequest) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if r.Reservation != "" && (r.Requests > 0 || r.Bytes == 0) {
+		return "", fault.Errorf(fault.Bug, "acquire budget", "only bytes can be topped up") // as the host has it
+	}
 	if len(b.refusals) > 0 {
 		err := b.refusals[0]
 		b.refusals = b.refusals[1:]
@@ -492,5 +495,38 @@ func TestProxyOutOfReach(t *testing.T) {
 		if fault.KindOf(err) != fault.Transient || !strings.Contains(fault.HintOf(err), "the proxy can't be reached") {
 			t.Errorf("%s: %v; %s", base, err, fault.HintOf(err))
 		}
+	}
+}
+
+// A signature that holds the time is made when the budget has been waited for.
+func TestSignedAfterTheWaitForTheBudget(t *testing.T) {
+	base := serve(t, func(http.ResponseWriter, *http.Request) {})
+	budget := &fakeBudget{refusals: []error{fault.Errorf(fault.Throttled, "budget", "spent").After(5 * time.Millisecond)}}
+	c := newClient(t, base, func(o *Options) { o.Budget = budget })
+	signed := 0
+	answer, err := c.Do(t.Context(), Request{Op: "sign", Path: "/x", Limit: limit, Sign: func(*http.Request) {
+		budget.mu.Lock()
+		defer budget.mu.Unlock()
+		if signed++; len(budget.acquired) != 1 {
+			t.Errorf("signed when %d reservations were granted, want 1", len(budget.acquired))
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Close()
+	if signed != 1 {
+		t.Errorf("signed %d times", signed)
+	}
+}
+
+func TestConnectionThatEndsWithoutAnAnswer(t *testing.T) {
+	base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			conn.Close()
+		}
+	})
+	if _, err := get(t, newClient(t, base, nil)); fault.KindOf(err) != fault.Transient || !strings.HasSuffix(err.Error(), "the connection was closed without an answer") {
+		t.Errorf("error = %v", err)
 	}
 }

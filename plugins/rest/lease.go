@@ -18,9 +18,10 @@ type lease struct {
 	waiting func(time.Time, string) error
 
 	reservation string
-	reserved    uint64 // bytes
-	requests    uint64 // sent
-	bytes       uint64 // read from the wire
+	again       []string // reservations of requests that net/http sent again
+	reserved    uint64   // bytes
+	requests    uint64   // sent
+	bytes       uint64   // read from the wire
 	date        time.Time
 	settled     bool
 }
@@ -46,27 +47,45 @@ func (l *lease) block() uint64 {
 	return max(1, min(DefaultBlock, max(64<<10, allowed/64), allowed))
 }
 
-// acquire reserves requests and a block of bytes, on top of what the lease holds, and waits while the budget is spent.
+// acquire reserves requests, or none, and a block of bytes on top of what the lease holds, and waits while the budget is spent.
 func (l *lease) acquire(ctx context.Context, requests uint64) error {
+	block := l.block()
+	reservation, err := l.reserve(ctx, requests, block, l.reservation)
+	if err == nil {
+		l.reservation = reservation
+		l.reserved += block
+	}
+	return err
+}
+
+// acquireAgain reserves one request more. It has a reservation of its own: one that is there takes bytes only.
+func (l *lease) acquireAgain(ctx context.Context) error {
+	reservation, err := l.reserve(ctx, 1, 0, "")
+	if err == nil && reservation != "" {
+		l.again = append(l.again, reservation)
+	}
+	return err
+}
+
+// reserve waits while the budget is spent. Without a budget the reservation is empty.
+func (l *lease) reserve(ctx context.Context, requests, bytes uint64, reservation string) (string, error) {
 	if l.unlimited() {
-		return nil
+		return "", nil
 	}
 	request := plugins.BudgetRequest{
 		Key: l.client.budgetKey, Limit: l.limit, Share: l.client.opts.Share,
-		Requests: requests, Bytes: l.block(), Reservation: l.reservation, VendorTime: l.date,
+		Requests: requests, Bytes: bytes, Reservation: reservation, VendorTime: l.date,
 	}
 	for {
-		reservation, err := l.client.opts.Budget.Acquire(ctx, request)
+		granted, err := l.client.opts.Budget.Acquire(ctx, request)
 		if err == nil {
-			l.reservation = reservation
-			l.reserved += request.Bytes
-			return nil
+			return granted, nil
 		}
 		if fault.KindOf(err) != fault.Throttled {
-			return fmt.Errorf("%s: budget: %w", l.op, err)
+			return "", fmt.Errorf("%s: budget: %w", l.op, err)
 		}
 		if err := l.sleep(ctx, fault.RetryAfterOf(err)); err != nil {
-			return err
+			return "", err
 		}
 	}
 }
@@ -126,8 +145,16 @@ func (l *lease) settle(ctx context.Context, vendor plugins.VendorBudget, done bo
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	err := l.client.opts.Budget.Settle(ctx, plugins.BudgetSettlement{
-		Reservation: l.reservation, Requests: l.requests, Bytes: l.bytes, Done: done, VendorTime: l.date, Vendor: vendor,
+		Reservation: l.reservation, Requests: min(l.requests, 1), Bytes: l.bytes, Done: done, VendorTime: l.date, Vendor: vendor,
 	})
+	for i, reservation := range l.again {
+		sent := plugins.BudgetSettlement{Reservation: reservation, Done: true, VendorTime: l.date}
+		if l.requests > uint64(i)+1 {
+			sent.Requests = 1
+		}
+		err = errors.Join(err, l.client.opts.Budget.Settle(ctx, sent))
+	}
+	l.again = nil
 	if err != nil {
 		l.client.opts.Log.Warn("budget not settled: it counts in full for one window",
 			"op", l.op, "error", l.client.redact.text(err.Error()))

@@ -107,7 +107,7 @@ func trace(ctx context.Context, cancel context.CancelCauseFunc, l *lease, sent *
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) {
 			if connections++; connections > 1 {
-				if err := l.acquire(ctx, 1); err != nil {
+				if err := l.acquireAgain(ctx); err != nil {
 					cancel(err)
 				}
 			}

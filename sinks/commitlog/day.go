@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -33,8 +34,9 @@ type day struct {
 	loaded  bool
 	last    uint64
 	commits []committed
+	swept   map[nonce]struct{} // attempts that sweep entries have ended
 
-	used uint64 // guarded by Log.mu
+	used uint64 // guarded by days.mu
 }
 
 // committed is what coverage needs of a commit entry.
@@ -49,36 +51,49 @@ type committed struct {
 
 func (c committed) rng() flow.Range { return flow.Range{From: c.from, To: c.to} }
 
-// day returns the memory of a day, from now on the most recently used one.
-func (l *Log) day(p flow.Partition, at time.Time) *day {
+// days is the memory of the days that were used last.
+type days struct {
+	mu    sync.Mutex
+	known map[dayKey]*day
+	clock uint64 // counts uses
+}
+
+// get returns the memory of a day, from now on the most recently used one. dir is where its entries lie.
+func (m *days) get(p flow.Partition, at time.Time, dir string) *day {
 	key := dayKey{p, dayName(at)}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	d := l.days[key]
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.known[key]
 	if d == nil {
-		if len(l.days) >= maxDays {
-			l.evict()
+		if len(m.known) >= maxDays {
+			m.evict()
 		}
-		d = &day{key: key, dir: l.dayDir(p, at)}
-		l.days[key] = d
+		d = &day{key: key, dir: dir}
+		if m.known == nil {
+			m.known = map[dayKey]*day{}
+		}
+		m.known[key] = d
 	}
-	l.clock++
-	d.used = l.clock
+	m.clock++
+	d.used = m.clock
 	return d
 }
 
 // evict forgets the older half. A goroutine that still holds such a day loses nothing by it: the log on disk decides, and
 // whoever asks for the day again reads it.
-func (l *Log) evict() {
-	all := make([]*day, 0, len(l.days))
-	for _, d := range l.days {
+func (m *days) evict() {
+	all := make([]*day, 0, len(m.known))
+	for _, d := range m.known {
 		all = append(all, d)
 	}
 	slices.SortFunc(all, func(a, b *day) int { return int(int64(a.used) - int64(b.used)) })
 	for _, d := range all[:len(all)/2] {
-		delete(l.days, d.key)
+		delete(m.known, d.key)
 	}
 }
+
+// day returns the memory of a day.
+func (l *Log) day(p flow.Partition, at time.Time) *day { return l.days.get(p, at, l.dayDir(p, at)) }
 
 // refresh reads the entries that came after the last known one, makes them durable and rolls them forward. d.mu is held.
 func (l *Log) refresh(ctx context.Context, d *day) error {
@@ -133,21 +148,30 @@ func (l *Log) countEntries(dir string) (uint64, error) {
 	} else if err != nil {
 		return 0, err
 	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return countNames(dir, names)
+}
+
+// countNames returns how many entries a day's folder with these names has.
+func countNames(dir string, names []string) (uint64, error) {
 	var numbers []uint64
-	for _, e := range entries {
-		if e.Name()[0] == '.' {
+	for _, name := range names {
+		if name[0] == '.' {
 			continue
 		}
-		n, ok := parseEntryFile(e.Name())
+		n, ok := parseEntryFile(name)
 		if !ok {
-			return 0, damaged(filepath.Join(dir, e.Name()), errors.New("no entry of a commit log has such a name"))
+			return 0, damaged(path.Join(dir, name), errors.New("no entry of a commit log has such a name"))
 		}
 		numbers = append(numbers, n)
 	}
 	slices.Sort(numbers)
 	for i, n := range numbers {
 		if want := uint64(i) + 1; n != want {
-			return 0, damaged(filepath.Join(dir, entryFile(want)), fmt.Errorf("the entry is missing, but %s is there", entryFile(n)))
+			return 0, damaged(path.Join(dir, entryFile(want)), fmt.Errorf("the entry is missing, but %s is there", entryFile(n)))
 		}
 	}
 	return uint64(len(numbers)), nil
@@ -160,11 +184,16 @@ func (l *Log) readEntry(d *day, number uint64) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
+	return d.key.parse(name, b)
+}
+
+// parse reads an entry that lies in the day's folder and checks that it belongs there.
+func (k dayKey) parse(name string, b []byte) (Entry, error) {
 	e, err := ParseEntry(b)
 	if err != nil {
 		return Entry{}, damaged(name, err)
 	}
-	if p, day := e.partition(); p != d.key.Partition || day != d.key.day {
+	if p, day := e.partition(); p != k.Partition || day != k.day {
 		return Entry{}, damaged(name, fmt.Errorf("it is an entry of %s on %s", p, day))
 	}
 	return e, nil
@@ -183,7 +212,25 @@ func (d *day) apply(number uint64, e Entry) error {
 		d.last = number
 		return nil
 	}
+	if w := e.Sweep; w != nil {
+		n, err := parseNonce(w.Swept)
+		if err == nil && slices.ContainsFunc(d.commits, func(c committed) bool { return c.nonce == n }) {
+			err = fmt.Errorf("it sweeps attempt %s, which is committed", n)
+		}
+		if err != nil {
+			return err
+		}
+		if d.swept == nil {
+			d.swept = map[nonce]struct{}{}
+		}
+		d.swept[n] = struct{}{}
+		d.last = number
+		return nil
+	}
 	c := e.Commit
+	if _, gone := d.swept[e.nonce()]; gone {
+		return fmt.Errorf("it commits attempt %s, which a sweep has ended", c.Nonce)
+	}
 	d.commits = append(d.commits, committed{
 		number: number, id: c.Slice.ID, nonce: e.nonce(), from: c.Slice.From, to: c.Slice.To, rev: c.Slice.Rev,
 	})

@@ -20,13 +20,15 @@ const version = 1
 const (
 	KindCommit = "commit"
 	KindForget = "forget"
+	KindSweep  = "sweep"
 )
 
-// Entry is one numbered file of the log, of either kind. FORMAT.md describes its JSON.
+// Entry is one numbered file of the log, of one of the kinds. FORMAT.md describes its JSON.
 type Entry struct {
 	Kind   string
 	Commit *Commit // of KindCommit
 	Forget *Forget // of KindForget
+	Sweep  *Sweep  // of KindSweep
 }
 
 // Commit says that a slice is covered, and by which parts.
@@ -64,6 +66,19 @@ type Forget struct {
 	At        time.Time      `json:"at"`
 }
 
+// Sweep ends an attempt at a slice of its day on an object store: no commit after it may have the attempt's nonce, so that its
+// parts can be deleted. It covers nothing.
+type Sweep struct {
+	V         int            `json:"v"`
+	Kind      string         `json:"kind"`
+	Partition flow.Partition `json:"partition"`
+	Day       string         `json:"day"`
+	Swept     string         `json:"swept"` // the nonce of the attempt
+	Nonce     string         `json:"nonce"` // of this entry
+	Sluice    string         `json:"sluice"`
+	At        time.Time      `json:"at"`
+}
+
 // ParseEntry reads an entry strictly: an unknown kind, a newer version, an unknown field, a part of a file, or values
 // that don't fit together are errors.
 func ParseEntry(b []byte) (Entry, error) {
@@ -96,6 +111,11 @@ func ParseEntry(b []byte) (Entry, error) {
 		if err = strict(b, e.Forget); err == nil {
 			err = e.Forget.validate()
 		}
+	case KindSweep:
+		e.Sweep = new(Sweep)
+		if err = strict(b, e.Sweep); err == nil {
+			err = e.Sweep.validate()
+		}
 	default:
 		err = fmt.Errorf("unknown kind %q: use a newer sluice", head.Kind)
 	}
@@ -115,6 +135,22 @@ func strict(b []byte, into any) error {
 		return errors.New("something follows the JSON object")
 	}
 	return nil
+}
+
+// newCommit returns the entry that commits a slice. sluice is the version where the account has none.
+func newCommit(s flow.Slice, n nonce, parts []sinks.Part, a sinks.Account, sluice string, now time.Time) *Commit {
+	c := &Commit{
+		V: version, Kind: KindCommit, Slice: s, Parts: parts, Read: a.Read, Delivered: a.Delivered, Dead: a.Dead, Filtered: a.Filtered,
+		DeadLetters: a.DeadLetters, Nonce: n.String(), Source: Program{Name: a.Source.Name, Version: a.Source.Version},
+		Sluice: sluice, At: now.UTC().Truncate(time.Millisecond),
+	}
+	if c.Parts == nil {
+		c.Parts = []sinks.Part{}
+	}
+	if a.Source.Sluice != "" {
+		c.Sluice = a.Source.Sluice
+	}
+	return c
 }
 
 func (c *Commit) validate() error {
@@ -169,30 +205,53 @@ func (f *Forget) validate() error {
 	return nil
 }
 
+func (s *Sweep) validate() error {
+	for _, n := range []string{s.Swept, s.Nonce} {
+		if _, err := parseNonce(n); err != nil {
+			return err
+		}
+	}
+	if _, err := parseDay(s.Day); err != nil {
+		return fmt.Errorf("day %q isn't a date", s.Day)
+	}
+	return nil
+}
+
 // nonce of an entry that ParseEntry or this package made.
 func (e Entry) nonce() nonce {
 	var text string
-	if e.Commit != nil {
+	switch {
+	case e.Commit != nil:
 		text = e.Commit.Nonce
-	} else {
+	case e.Forget != nil:
 		text = e.Forget.Nonce
+	default:
+		text = e.Sweep.Nonce
 	}
 	n, _ := parseNonce(text)
 	return n
 }
 
 func (e Entry) partition() (flow.Partition, string) {
-	if e.Commit != nil {
+	switch {
+	case e.Commit != nil:
 		return e.Commit.Slice.Partition, dayName(e.Commit.Slice.Day())
+	case e.Forget != nil:
+		return e.Forget.Partition, e.Forget.Day
 	}
-	return e.Forget.Partition, e.Forget.Day
+	return e.Sweep.Partition, e.Sweep.Day
 }
 
 // encode returns the entry as it lies on disk.
 func (e Entry) encode() ([]byte, error) {
-	var v any = e.Commit
-	if e.Forget != nil {
+	var v any
+	switch {
+	case e.Commit != nil:
+		v = e.Commit
+	case e.Forget != nil:
 		v = e.Forget
+	default:
+		v = e.Sweep
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -204,7 +263,7 @@ func (e Entry) encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// receipt of an entry with its number.
+// receipt of a commit or forget entry with its number. A sweep has none: it is the log's own matter.
 func (e Entry) receipt(number uint64) sinks.Receipt {
 	if f := e.Forget; f != nil {
 		day, _ := parseDay(f.Day)

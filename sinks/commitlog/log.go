@@ -41,9 +41,9 @@ type Log struct {
 	log    *slog.Logger
 	lock   io.Closer
 
+	days days
+
 	mu      sync.Mutex
-	days    map[dayKey]*day
-	clock   uint64              // counts uses of days
 	durable map[string]struct{} // folders whose names are known to be durable
 	open    map[*Staging]struct{}
 	doubts  map[nonce]flow.Slice // commits whose outcome isn't known yet
@@ -55,7 +55,7 @@ type Log struct {
 func Open(ctx context.Context, o Options) (*Log, error) {
 	l := &Log{
 		fs: o.FS, root: filepath.Clean(o.Root), sluice: o.Sluice, now: o.Now, log: o.Log,
-		days: map[dayKey]*day{}, durable: map[string]struct{}{}, open: map[*Staging]struct{}{}, doubts: map[nonce]flow.Slice{},
+		durable: map[string]struct{}{}, open: map[*Staging]struct{}{}, doubts: map[nonce]flow.Slice{},
 	}
 	if l.fs == nil {
 		l.fs = OS{}
@@ -307,7 +307,7 @@ func (l *Log) yieldDay(ctx context.Context, p flow.Partition, at time.Time, afte
 			break
 		}
 		// Entries never change, so they are read without the day's mutex: the caller may commit while it iterates.
-		if e, err = l.readEntry(d, n); err == nil && !yield(e.receipt(n), nil) {
+		if e, err = l.readEntry(d, n); err == nil && e.Sweep == nil && !yield(e.receipt(n), nil) {
 			return false
 		}
 	}

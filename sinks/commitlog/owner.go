@@ -47,6 +47,11 @@ func ReadOwner(fsys FS, root string) (Owner, error) {
 	} else if err != nil {
 		return Owner{}, Fault("read the sink's owner", root, err)
 	}
+	return parseOwner(name, b)
+}
+
+// parseOwner reads owner.json strictly.
+func parseOwner(name string, b []byte) (Owner, error) {
 	var head struct {
 		V int `json:"v"`
 	}
@@ -72,7 +77,10 @@ func (o Owner) Fits(want Owner, root string) error {
 	if name == "" {
 		name = "NAME"
 	}
-	hint := fmt.Sprintf("one root has one pipeline: give this one `path: %s`", filepath.Join(root, EscapeName(name)))
+	return o.fits(want, root, fmt.Sprintf("one root has one pipeline: give this one `path: %s`", filepath.Join(root, EscapeName(name))))
+}
+
+func (o Owner) fits(want Owner, root, hint string) error {
 	who := fmt.Sprintf("%s belongs to pipeline %q, which writes", root, o.Pipeline)
 	if o.Type != want.Type || o.Format != want.Format {
 		return owned(hint, "%s %s as %s, not %s as %s", who, o.Type, o.Format, want.Type, want.Format)
@@ -165,7 +173,7 @@ func (l *Log) writeFile(name string, b []byte) error {
 }
 
 // partName is the form of the names that file-like sinks give their parts.
-var partName = regexp.MustCompile(`^\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{16}-\d{5,}\.(log|ndjson|csv|parquet|arrow)(\.gz|\.zst)?$`)
+var partName = regexp.MustCompile(`^\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{16}-\d{5,}(-\d+-[0-9a-f]{32})?\.(log|ndjson|csv|parquet|arrows?)(\.gz|\.zst)?$`)
 
 // adoptLimit bounds how many names are looked at before a folder without owner is taken over: a data lake that is
 // someone else's may have millions.

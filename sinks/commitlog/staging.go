@@ -102,17 +102,7 @@ func (s *Staging) commit(ctx context.Context, parts []sinks.Part, a sinks.Accoun
 	if err := s.checkAccount(parts, a); err != nil {
 		return sinks.Receipt{}, fault.New(fault.Bug, "commit", "", fmt.Errorf("slice %s: %w", s.slice, err))
 	}
-	e := Entry{Kind: KindCommit, Commit: &Commit{
-		V: version, Kind: KindCommit, Slice: s.slice, Parts: parts, Read: a.Read, Delivered: a.Delivered, Dead: a.Dead, Filtered: a.Filtered,
-		DeadLetters: a.DeadLetters, Nonce: s.nonce.String(), Source: Program{Name: a.Source.Name, Version: a.Source.Version},
-		Sluice: l.sluice, At: l.now().UTC().Truncate(time.Millisecond),
-	}}
-	if e.Commit.Parts == nil {
-		e.Commit.Parts = []sinks.Part{}
-	}
-	if a.Source.Sluice != "" {
-		e.Commit.Sluice = a.Source.Sluice
-	}
+	e := Entry{Kind: KindCommit, Commit: newCommit(s.slice, s.nonce, parts, a, l.sluice, l.now())}
 	if err := s.write(e); err != nil {
 		return sinks.Receipt{}, s.explain(err)
 	}

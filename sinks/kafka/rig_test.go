@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 var shared struct {
 	once   sync.Once
 	broker *realkafka.Broker
+	life   *life
 	end    func()
 }
 
@@ -97,6 +98,9 @@ func (r rig) read(topic string, opts ...kgo.Opt) ([]*kgo.Record, error) {
 	}
 	defer c.Close()
 	adm := kadm.NewClient(c)
+	if err := awaitDecided(ctx, adm); err != nil {
+		return nil, err
+	}
 	topics, err := adm.ListTopics(ctx, topic)
 	if err != nil || !topics.Has(topic) {
 		return nil, err
@@ -112,6 +116,24 @@ func (r rig) read(topic string, opts ...kgo.Opt) ([]*kgo.Record, error) {
 		}
 	}
 	return out, nil
+}
+
+// awaitDecided waits until readers can see what is decided: the broker answers the end of a transaction when it is in its own log, and
+// writes it into the topics after that.
+func awaitDecided(ctx context.Context, adm *kadm.Client) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		deciding, err := adm.ListTransactions(ctx, nil, []string{"PrepareCommit", "PrepareAbort", "PrepareEpochFence"})
+		if err != nil || len(deciding) == 0 {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("transactions that are being decided: %v", deciding.TransactionalIDs())
+		}
+	}
 }
 
 // bodies returns the field body of the topic's JSON values.
@@ -146,9 +168,9 @@ func (r rig) remote(stride int) sinktest.Remote {
 func broker(t *testing.T) *realkafka.Broker {
 	t.Helper()
 	shared.once.Do(func() {
-		life := newLife()
-		shared.end = life.end
-		shared.broker = realkafka.Start(life.of(t), realkafka.Options{Secure: true})
+		shared.life = &life{}
+		shared.end = shared.life.end
+		shared.broker = realkafka.Start(shared.life.of(t), realkafka.Options{Secure: true})
 	})
 	if shared.broker == nil {
 		t.Fatal("the broker didn't start: see the first test that uses it")
@@ -162,8 +184,6 @@ type life struct {
 	mu       sync.Mutex
 	cleanups []func()
 }
-
-func newLife() *life { return &life{} }
 
 func (l *life) of(t testing.TB) testing.TB {
 	l.TB = t

@@ -10,8 +10,12 @@
 package partfile
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"strconv"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -47,8 +51,8 @@ type Info struct {
 	PartSize int64         // in bytes on disk, at which a file ends; an encoder needs it to make no chunk larger
 	// Omit names columns that the path of the file tells and that formats with a schema of their own leave out of it.
 	Omit []string
-	// Source is the type of the source, Sluice the host's version; both only inform.
-	Source, Sluice string
+	// Source is the type of the source, Sluice the host's version; they only inform.
+	Source, SourceVersion, Sluice string
 }
 
 // Chunk is whole records on their way into a file.
@@ -83,4 +87,27 @@ type Encoder interface {
 // Name returns the name of a slice's part file. Names sort by time.
 func Name(s flow.Slice, i int, extension string) string {
 	return fmt.Sprintf("%s-%s-%05d%s", s.From.UTC().Format("20060102T150405.000Z"), s.ID.String()[:16], i, extension)
+}
+
+// SchemaVersion is of the table in docs/types.md, by which the schema of a stream becomes that of a file.
+const SchemaVersion = 1
+
+// Metadata is what files with a place for it say of their origin, as keys and values.
+func (i Info) Metadata() [][2]string {
+	s := i.Slice
+	sum := sha256.Sum256([]byte(i.Schema.String()))
+	return [][2]string{
+		{"sluice.slice", s.ID.String()},
+		{"sluice.stream", s.Stream},
+		{"sluice.partition", s.Key},
+		{"sluice.selection", s.Selection.String()},
+		{"sluice.from", s.From.UTC().Format(time.RFC3339Nano)},
+		{"sluice.to", s.To.UTC().Format(time.RFC3339Nano)},
+		{"sluice.revision", strconv.FormatUint(uint64(s.Rev), 10)},
+		{"sluice.source", i.Source},
+		{"sluice.source_version", i.SourceVersion},
+		{"sluice.version", i.Sluice},
+		{"sluice.schema_version", strconv.Itoa(SchemaVersion)},
+		{"sluice.schema", hex.EncodeToString(sum[:8])}, // the same for the same columns
+	}
 }

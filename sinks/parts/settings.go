@@ -26,7 +26,14 @@ const Properties = `"path": {
     },
     "layout": {
       "type": "string", "default": "` + DefaultLayout + `",
-      "description": "Folders below path. {stream}, {partition}, {partition_by} (what the stream is divided by: log_id), {log_name}, {date} and {hour} (UTC, of a slice's begin), {pipeline}, {source} and {labels.NAME} are replaced, their values escaped as Hive does. A folder that names a partition or a log is left out for streams without."
+      "description": "Folders below path. ` + layoutRest
+
+// LayoutProperties are those of sinks whose target isn't a folder.
+const LayoutProperties = `"layout": {
+      "type": "string", "default": "` + DefaultLayout + `",
+      "description": "Folders below prefix. ` + layoutRest
+
+const layoutRest = `{stream}, {partition}, {partition_by} (what the stream is divided by: log_id), {log_name}, {date} and {hour} (UTC, of a slice's begin), {pipeline}, {source} and {labels.NAME} are replaced, their values escaped as Hive does. A folder that names a partition or a log is left out for streams without."
     },
     "part_size": {
       "type": ["string", "integer"], "default": "256MiB", "minimum": 1024, "pattern": "` + setting.SizePattern + `",
@@ -53,12 +60,16 @@ type stream struct {
 	omit   []string
 }
 
-// resolve validates settings and reports everything that is wrong with them, without the sink's name.
-func (s Settings) resolve(c sinks.Config, typ string, f partfile.Format) (place, error) {
+// resolve validates settings and reports everything that is wrong with them, without the sink's name. folder says that Path names
+// the target.
+func (s Settings) resolve(c sinks.Config, typ string, f partfile.Format, folder bool) (place, error) {
 	var errs []error
-	root, err := s.root(c)
-	if err != nil {
-		errs = append(errs, fmt.Errorf("path: %w", err))
+	var root string
+	var err error
+	if folder {
+		if root, err = s.root(c); err != nil {
+			errs = append(errs, fmt.Errorf("path: %w", err))
+		}
 	}
 	if s.PartSize < minPartSize {
 		errs = append(errs, fmt.Errorf("part_size: %d bytes is less than %d", s.PartSize, minPartSize))

@@ -30,11 +30,21 @@ type Options struct {
 	Type     string // as in a config
 	Settings Settings
 	Format   partfile.Format
+	// Log opens the commit log of a target that isn't a folder; nil: it is the folder at Settings.Path.
+	Log func(ctx context.Context, owner commitlog.Owner) (Log, error)
+	// Buffer is what the log holds of a transaction's parts.
+	Buffer int64
+}
+
+// Owner validates the options and returns what the target's owner has to be.
+func (o Options) Owner(c sinks.Config) (commitlog.Owner, error) {
+	p, err := o.resolve(c)
+	return p.owner, err
 }
 
 // resolve validates the options. What the format can't hold of a stream is an error that names it.
 func (o Options) resolve(c sinks.Config) (place, error) {
-	p, err := o.Settings.resolve(c, o.Type, o.Format)
+	p, err := o.Settings.resolve(c, o.Type, o.Format, o.Log == nil)
 	if err != nil {
 		return p, setting.Wrong(o.Type, err)
 	}
@@ -46,10 +56,10 @@ func (o Options) resolve(c sinks.Config) (place, error) {
 	return p, nil
 }
 
-// Check reports whether Open could succeed, without making or changing anything.
+// Check reports whether Open could succeed, without making or changing anything. A target that isn't a folder isn't asked.
 func Check(c sinks.Config, o Options) error {
 	p, err := o.resolve(c)
-	if err != nil {
+	if err != nil || o.Log != nil {
 		return err
 	}
 	return commitlog.CheckRoot(commitlog.OS{}, p.root, p.owner)
@@ -60,7 +70,8 @@ type Sink struct {
 	config sinks.Config
 	format partfile.Format
 	place  place
-	log    *commitlog.Log
+	log    Log
+	buffer int64 // that the log holds of a transaction
 
 	mu     sync.Mutex
 	open   map[*txn]struct{}
@@ -76,17 +87,22 @@ var (
 	_ sinks.Locator = (*Sink)(nil)
 )
 
-// Open opens a sink on a file system.
+// Open opens a sink; fsys is the file system of one in a folder.
 func Open(ctx context.Context, c sinks.Config, o Options, fsys commitlog.FS) (*Sink, error) {
 	p, err := o.resolve(c)
 	if err != nil {
 		return nil, err
 	}
-	log, err := commitlog.Open(ctx, commitlog.Options{FS: fsys, Root: p.root, Owner: p.owner, Sluice: c.Sluice, Now: time.Now, Log: c.Log})
+	var log Log
+	if o.Log != nil {
+		log, err = o.Log(ctx, p.owner)
+	} else {
+		log, err = openFolder(ctx, commitlog.Options{FS: fsys, Root: p.root, Owner: p.owner, Sluice: c.Sluice, Now: time.Now, Log: c.Log})
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{config: c, format: o.Format, place: p, log: log, open: map[*txn]struct{}{}}, nil
+	return &Sink{config: c, format: o.Format, place: p, log: log, buffer: o.Buffer, open: map[*txn]struct{}{}}, nil
 }
 
 // Identity implements sinks.Sink: the ID in owner.json, which stays with the folder when it moves.
@@ -96,10 +112,10 @@ func (k *Sink) Identity() string { return k.log.Identity() }
 func (k *Sink) Location() string { return k.log.Location() }
 
 // Buffer implements sinks.Sizer. A record larger than a chunk isn't in it: there is one at most, until Append returns.
-func (k *Sink) Buffer() int64 { return k.format.Buffer() }
+func (k *Sink) Buffer() int64 { return k.format.Buffer() + k.buffer }
 
 // Begin implements sinks.Sink.
-func (k *Sink) Begin(ctx context.Context, s flow.Slice, _ uint32, schema *arrow.Schema) (sinks.Txn, error) {
+func (k *Sink) Begin(ctx context.Context, s flow.Slice, attempt uint32, schema *arrow.Schema) (sinks.Txn, error) {
 	stream, ok := k.place.streams[s.Stream]
 	if !ok {
 		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink wasn't opened for stream %q", s.Stream)
@@ -111,7 +127,7 @@ func (k *Sink) Begin(ctx context.Context, s flow.Slice, _ uint32, schema *arrow.
 		return nil, fmt.Errorf("stream %s: %w", s.Stream, err)
 	}
 	t := newTxn(k, s, stream, target.Of(k.config, s), schema, enc)
-	if t.stage, err = k.log.Begin(ctx, s); err != nil {
+	if t.stage, err = k.log.Begin(ctx, s, attempt); err != nil {
 		enc.Release(false)
 		return nil, err
 	}

@@ -26,7 +26,7 @@ type txn struct {
 	values  target.Values
 	logName int // the column that tells {log_name}; -1: no folder needs it
 	enc     partfile.Encoder
-	stage   *commitlog.Staging
+	stage   Staging
 	writer  *writer
 
 	mu   sync.Mutex // a Close may abort while Append runs
@@ -196,16 +196,29 @@ func (t *txn) Commit(ctx context.Context, a sinks.Account) (sinks.Receipt, error
 		return sinks.Receipt{}, sinks.ErrDead
 	}
 	t.dead = true
+	stop := t.cancelWith(ctx)
 	if t.fill != nil && t.fill.Rows() > 0 {
 		_ = t.flush() // its failure is seen below
 	}
 	t.stop()
 	defer t.release()
-	if err := t.writer.finish(); err != nil {
+	err := t.writer.finish()
+	stop() // the commit itself has ctx
+	if err != nil {
 		err = commitlog.Fault("commit", t.sink.Location(), fmt.Errorf("slice %s: %w", t.slice, err))
 		return sinks.Receipt{}, errors.Join(err, t.stage.Abort())
 	}
 	return t.stage.Commit(ctx, t.writer.parts, a)
+}
+
+// cancelWith ends what waits for a server when ctx ends, until stop is called.
+func (t *txn) cancelWith(ctx context.Context) (stop func()) {
+	c, ok := t.stage.(canceler)
+	if !ok {
+		return func() {}
+	}
+	after := context.AfterFunc(ctx, c.Cancel)
+	return func() { after() }
 }
 
 // Abort implements sinks.Txn.
@@ -216,6 +229,9 @@ func (t *txn) Abort() error {
 		return nil
 	}
 	t.dead = true
+	if c, ok := t.stage.(canceler); ok {
+		c.Cancel()
+	}
 	t.stop()
 	defer t.release()
 	return errors.Join(t.writer.giveUp(), t.stage.Abort())

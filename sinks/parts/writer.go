@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash"
-	"path"
 	"sync"
 
 	"github.com/sluice-io/sluice/sinks"
@@ -30,6 +29,7 @@ type writer struct {
 // part is a file that is being written.
 type part struct {
 	file  commitlog.File
+	path  string
 	hash  hash.Hash
 	bytes int64 // on disk
 	rows  uint64
@@ -86,11 +86,12 @@ func (w *writer) tryWrite(c partfile.Chunk) (err error) {
 }
 
 func (w *writer) begin() error {
-	f, err := w.txn.stage.Create()
+	name := partfile.Name(w.txn.slice, len(w.parts), "")
+	f, path, err := w.txn.stage.Create(w.dir, name, w.txn.sink.format.Extension())
 	if err != nil {
 		return err
 	}
-	w.part = &part{file: f, hash: sha256.New()}
+	w.part = &part{file: f, path: path, hash: sha256.New()}
 	return w.txn.enc.Begin(w.part)
 }
 
@@ -109,8 +110,7 @@ func (w *writer) end() (err error) {
 		return err
 	}
 	w.parts = append(w.parts, sinks.Part{
-		Path:  path.Join(w.dir, partfile.Name(w.txn.slice, len(w.parts), w.txn.sink.format.Extension())),
-		Bytes: p.bytes, SHA256: hex.EncodeToString(p.hash.Sum(nil)), Rows: p.rows,
+		Path: p.path, Bytes: p.bytes, SHA256: hex.EncodeToString(p.hash.Sum(nil)), Rows: p.rows,
 	})
 	return nil
 }

@@ -52,6 +52,7 @@ type Broker struct {
 	CAFile  string // PEM; Secure only
 	Libs    string // the folder of the jar files, with Kafka's own tools
 
+	java string
 	dir  string
 	opts Options
 	proc *realpart.Process
@@ -64,7 +65,7 @@ func Start(t testing.TB, o Options) *Broker {
 	java := realpart.Need(t, "java", "apt-get install openjdk-17-jre-headless")
 	var err error
 	for range 3 { // a port may be taken between its choice and the start
-		b := &Broker{Libs: libs, dir: t.TempDir(), opts: o}
+		b := &Broker{Libs: libs, java: java, dir: t.TempDir(), opts: o}
 		if err = b.format(java); err != nil {
 			t.Fatal(err)
 		}
@@ -85,9 +86,15 @@ func (b *Broker) Stop() { b.proc.Stop(30 * time.Second) }
 // Restart starts a broker that has ended, on the same ports and data, and returns when it takes requests.
 func (b *Broker) Restart(t testing.TB) {
 	t.Helper()
-	if err := b.start(t, realpart.Need(t, "java", "apt-get install openjdk-17-jre-headless")); err != nil {
+	if err := b.Again(t); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Again is Restart for a goroutine that isn't the test's own.
+func (b *Broker) Again(t testing.TB) error {
+	t.Helper()
+	return b.start(t, b.java)
 }
 
 // Tool returns a command that runs one of Kafka's Java classes, such as org.apache.kafka.tools.ProducerPerformance.
@@ -168,6 +175,7 @@ group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=300
 log.cleaner.dedupe.buffer.size=4194304
+log.cleaner.backoff.ms=300
 log.segment.bytes=67108864
 log.index.size.max.bytes=1048576
 %s`, at(1), listeners, advertised, protocols, filepath.Join(b.dir, "data"), extra)
