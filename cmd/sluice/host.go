@@ -392,6 +392,7 @@ func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, strea
 		if err := h.checkPlace(ctx, c); err != nil {
 			return fmt.Errorf("sink %s: %w", s.Name, err)
 		}
+		c.SourceVersion = p.run.SourceVer
 		sink, err := definition.Open(ctx, c)
 		if err != nil {
 			return sinkOpenError(s.Name, err)
