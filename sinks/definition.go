@@ -46,11 +46,13 @@ type Config struct {
 	Pipeline string            // informs only, and stands for {pipeline} in templates
 	Source   string            // the source's type; likewise
 	Labels   map[string]string // the pipeline's
-	Name     string            // the sink's name in the pipeline
-	Streams  []Stream          // what will be written
-	Sluice   string            // the host's version, informs only
-	Stdout   io.Writer         // where a sink that prints records prints them; nil: not offered
-	Log      *slog.Logger
+	// SourceVersion is that of the source's plugin, where it is known; informs only.
+	SourceVersion string
+	Name          string    // the sink's name in the pipeline
+	Streams       []Stream  // what will be written
+	Sluice        string    // the host's version, informs only
+	Stdout        io.Writer // where a sink that prints records prints them; nil: not offered
+	Log           *slog.Logger
 }
 
 // Stream is a stream that a sink will be given.

@@ -70,6 +70,7 @@ func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sink
 	if err := h.checkPlace(ctx, p.config, c); err != nil {
 		return nil, fmt.Errorf("sink %s: %w", s.Name, err)
 	}
+	c.SourceVersion = p.run.SourceVer
 	sink, err := d.Open(ctx, c)
 	if err != nil {
 		return nil, sinkOpenError(s.Name, err)

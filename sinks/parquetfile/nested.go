@@ -25,6 +25,12 @@ func (c *lists) runs(a arrow.Array, lo, hi int, row func(length int), do func(el
 	if lo == hi {
 		return
 	}
+	if a.NullN() == a.Len() { // as columns of logs often are
+		for i := lo; row != nil && i < hi; i++ {
+			row(0)
+		}
+		return
+	}
 	elements, bounds := c.source(a)
 	from, to := 0, 0
 	for i := lo; i < hi; i++ {

@@ -121,7 +121,8 @@ func (k *Sink) Begin(ctx context.Context, s flow.Slice, attempt uint32, schema *
 		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink wasn't opened for stream %q", s.Stream)
 	}
 	enc, err := k.format.NewEncoder(partfile.Info{
-		Slice: s, Schema: schema, PartSize: k.place.partSize, Omit: stream.omit, Source: k.config.Source, Sluice: k.config.Sluice,
+		Slice: s, Schema: schema, PartSize: k.place.partSize, Omit: stream.omit,
+		Source: k.config.Source, SourceVersion: k.config.SourceVersion, Sluice: k.config.Sluice,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", s.Stream, err)
