@@ -26,6 +26,7 @@ import (
 	"github.com/sluice-io/sluice/sinks/otlp"
 	"github.com/sluice-io/sluice/sinks/parquet"
 	"github.com/sluice-io/sluice/sinks/postgres"
+	"github.com/sluice-io/sluice/sinks/splunkhec"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
 )
@@ -220,6 +221,7 @@ var sinkTypes = []sinks.Definition{
 	otlp.Definition,
 	parquet.Definition,
 	postgres.Definition,
+	splunkhec.Definition,
 	stdout.Definition,
 	syslog.Definition,
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-io/sluice/sinks/otlp"
 	"github.com/sluice-io/sluice/sinks/parquet"
 	"github.com/sluice-io/sluice/sinks/postgres"
+	"github.com/sluice-io/sluice/sinks/splunkhec"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
 )
@@ -54,6 +55,7 @@ func builtinSinks() []sinks.Definition {
 		otlp.Definition,
 		parquet.Definition,
 		postgres.Definition,
+		splunkhec.Definition,
 		stdout.Definition,
 		syslog.Definition,
 	}

@@ -217,7 +217,7 @@ func (r *running) assemble(ctx context.Context, c *config.Pipeline, sel selectio
 		}
 		now := time.Now()
 		out.event(pipeline.Event{
-			Time: now, Kind: pipeline.Waiting, Pipeline: c.Name, Message: "to start the source again: " + err.Error(), Hint: fault.HintOf(err),
+			Time: now, Kind: pipeline.Retry, Pipeline: c.Name, Message: err.Error(), Hint: fault.HintOf(err),
 			Err: err, Until: now.Add(wait),
 		})
 		timer := time.NewTimer(wait)

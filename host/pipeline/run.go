@@ -340,6 +340,9 @@ func (r *run) isReady(w *work, away sinkSet) bool {
 // fresh takes up the next slice of the partitions in turn: before what only sinks lack that were left behind comes the rest.
 func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, error) {
 	away, leaders := r.away(), r.leaders()
+	if away&leaders != 0 {
+		return nil, nil // the pipeline waits for it: what started now would be read a second time for it
+	}
 	if leaders != 0 {
 		if w, err := r.freshFor(ctx, away, leaders, flow.Range{}, sooner); w != nil || err != nil {
 			return w, err

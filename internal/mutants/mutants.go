@@ -30,9 +30,9 @@ var mutants = []mutant{
 	{
 		name: "writes the ledger before the sink",
 		file: "host/pipeline/carry.go",
-		old:  "wg.Go(func() { receipts[n], l.err = r.commitLeg(ctx, w, l, m) })",
+		old:  "receipt, err := r.commitLeg(ctx, w, l, m)",
 		new: "_ = r.cfg.Ledger.Record(ctx, l.sink.Identity(), sinks.Receipt{Slice: w.slice, Delivered: l.delivered, Dead: l.deadSum, At: time.Now()})\n" +
-			"\t\twg.Go(func() { receipts[n], l.err = r.commitLeg(ctx, w, l, m) })",
+			"\t\t\treceipt, err := r.commitLeg(ctx, w, l, m)",
 		pkg: "./host/pipeline", test: "^TestEveryMillisecondOnce$",
 	},
 	{

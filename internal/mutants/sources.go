@@ -330,7 +330,7 @@ var sourceMutants = []mutant{
 	},
 	{
 		name: "memory: what a source holds isn't counted",
-		file: "host/pipeline/pipeline.go", old: "int64(parallel)*(largestRecord+source)", new: "int64(parallel)*largestRecord",
+		file: "host/pipeline/pipeline.go", old: "int64(parallel)*(largestRecord+source+Buffers(streams, all))", new: "int64(parallel)*(largestRecord+Buffers(streams, all))",
 		pkg: "./cmd/sluice", test: "^TestScripts$/^look$",
 	},
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -69,7 +70,22 @@ func (c *client) open(ctx context.Context, s flow.Slice, waiting func(time.Time,
 		answer.Close()
 		return nil, fault.Errorf(fault.Corrupt, op, "the vendor answers %d where 200 was expected", answer.Status)
 	}
+	if err := notLines(answer, op); err != nil {
+		answer.Close()
+		return nil, err
+	}
 	return answer, nil
+}
+
+// notLines refuses an answer that says of itself that it is JSON or XML: lines are documented as plain text, so it is an error that came with
+// a good status. Lines that are JSON come as plain text, too.
+func notLines(answer *rest.Answer, op string) error {
+	media, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	if err != nil || !strings.HasSuffix(media, "json") && !strings.HasSuffix(media, "xml") {
+		return nil
+	}
+	return fault.New(fault.Corrupt, op, "check base_url, and whether a proxy answers in the vendor's place",
+		fmt.Errorf("the vendor answers 200 with %s instead of lines: %s", media, answer.Excerpt()))
 }
 
 // explain adds to a refusal what it can mean: the vendor's documents contradict each other about wrong keys, and a wrong

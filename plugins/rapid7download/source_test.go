@@ -321,6 +321,7 @@ func TestFaults(t *testing.T) {
 		{"503", vendorsim.Fault{Status: 503, RetryAfter: "7"}, fault.Transient, "503", "", 7 * time.Second},
 		{"redirect", vendorsim.Fault{Redirect: "trap"}, fault.Config, "redirect to http://127.0.0.1", "base_url", 0},
 		{"202", vendorsim.Fault{Status: 202}, fault.Corrupt, "202", "", 0},
+		{"JSON", vendorsim.Fault{Status: 200, Body: `{"message":"no"}`}, fault.Corrupt, `200 with application/json instead of lines: {"message":"no"}`, "base_url", 0},
 		{"cut", vendorsim.Fault{CutAfter: at(1000)}, fault.Transient, "cut after 1000 bytes", "", 0},
 		{"cut before the final chunk", vendorsim.Fault{CutAfter: at(1 << 40)}, fault.Transient, "cut after", "", 0},
 		{"reset", vendorsim.Fault{CutAfter: at(1000), Reset: true}, fault.Transient, "cut after", "", 0},

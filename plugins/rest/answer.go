@@ -98,6 +98,10 @@ func (a *Answer) Read(p []byte) (int, error) {
 // WireBytes returns how many bytes of the body were read from the wire, before decompression: what the vendor counts.
 func (a *Answer) WireBytes() uint64 { return a.lease.bytes }
 
+// Excerpt reads the start of an answer that isn't what was asked for, and makes it fit for an error: printable, one line, without
+// secrets. The answer is of no use afterwards.
+func (a *Answer) Excerpt() string { return a.excerpt() }
+
 // Close gives up what wasn't read and settles the budget. Idempotent.
 func (a *Answer) Close() error {
 	if a.closed {

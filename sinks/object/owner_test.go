@@ -58,7 +58,7 @@ func TestOwner(t *testing.T) {
 	if again.Identity() != first.Identity() || len(first.Identity()) != 32 {
 		t.Errorf("identities %q and %q", first.Identity(), again.Identity())
 	}
-	connect := seam{connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) { return b, nil }}
+	connect := onBucket(b)
 	for name, change := range map[string]func(c *sinks.Config, settings map[string]any){
 		"format":    func(_ *sinks.Config, m map[string]any) { m["format"] = "raw" },
 		"layout":    func(_ *sinks.Config, m map[string]any) { m["layout"] = "{stream}" },

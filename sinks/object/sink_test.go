@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -133,13 +132,7 @@ func data(b *sinktest.Bucket) []string {
 	return slices.DeleteFunc(b.Keys(), func(key string) bool { return strings.HasPrefix(key, "_") })
 }
 
-// waitFor polls until holds does.
-func waitFor(t *testing.T, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); {
-		if time.Now().After(deadline) {
-			t.Fatal("it didn't come to pass within a minute")
-		}
-		<-time.After(time.Millisecond)
-	}
+// onBucket is a seam to a bucket in memory.
+func onBucket(b *sinktest.Bucket) seam {
+	return seam{connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) { return b, nil }}
 }

@@ -318,7 +318,6 @@ func (t *table) columns() []column {
 	return out
 }
 
-
 // logicalNames shortens the library's names of logical types to those of the format's documents.
 var logicalNames = strings.NewReplacer(
 	"bitWidth=", "", "isSigned=true", "signed", "isSigned=false", "unsigned", "precision=", "", "scale=", "",

@@ -19,6 +19,8 @@ import (
 type Bucket struct {
 	// Replaces makes it a store that ignores the condition of a put.
 	Replaces bool
+	// Forgets makes it keep no pieces of uploads, for tests that measure who sends them.
+	Forgets bool
 
 	mu      sync.Mutex
 	objects map[string][]byte
@@ -147,7 +149,9 @@ func (b *Bucket) NewUpload(ctx context.Context, key string) (commitlog.Upload, e
 func (u *bucketUpload) Put(ctx context.Context, n int, b []byte) error {
 	u.bucket.mu.Lock()
 	defer u.bucket.mu.Unlock()
-	u.pieces[n] = bytes.Clone(b)
+	if u.pieces[n] = nil; !u.bucket.Forgets {
+		u.pieces[n] = bytes.Clone(b)
+	}
 	return ctx.Err()
 }
 

@@ -64,7 +64,7 @@ func NewGCS(ctx context.Context, o GCSOptions) (*GCS, error) {
 	} else {
 		var b []byte
 		if b, err = os.ReadFile(o.File); err == nil {
-			c, err = google.CredentialsFromJSON(ctx, b, gcsScope) //nolint:staticcheck // whoever writes the config chooses the file
+			c, err = credentialsOf(ctx, b)
 		}
 	}
 	if err != nil {
@@ -73,6 +73,21 @@ func NewGCS(ctx context.Context, o GCSOptions) (*GCS, error) {
 	}
 	s.sender = newSender(o.Place, bearer(oauth2.ReuseTokenSource(nil, c.TokenSource)))
 	return s, nil
+}
+
+// credentialsOf reads a file of credentials, of the kinds that a program is given.
+func credentialsOf(ctx context.Context, b []byte) (*google.Credentials, error) {
+	var file struct {
+		Type google.CredentialsType `json:"type"`
+	}
+	if err := json.Unmarshal(b, &file); err != nil {
+		return nil, errors.New("the file of credentials isn't JSON") // the error would show a piece of it
+	}
+	switch file.Type {
+	case google.ServiceAccount, google.ExternalAccount, google.AuthorizedUser, google.ImpersonatedServiceAccount:
+		return google.CredentialsFromJSONWithType(ctx, b, file.Type, gcsScope)
+	}
+	return nil, fmt.Errorf("the file of credentials is of type %q, which isn't one for programs", file.Type)
 }
 
 // bearer signs requests with a token.
@@ -312,7 +327,7 @@ func (s *GCS) fault(op, right string, a answer) error {
 	case http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w: %w", op, err, fs.ErrExist)
 	case http.StatusNotFound:
-		if strings.Contains(text, "No such object") {
+		if strings.Contains(text, "No such object") || text == "Not Found" { // the second is an emulator's
 			return fmt.Errorf("%s: %w: %w", op, err, fs.ErrNotExist)
 		}
 		return fault.New(fault.Config, op, fmt.Sprintf("is there a bucket %q?", s.place.Bucket), err)
