@@ -1,0 +1,63 @@
+package kafka
+
+import (
+	"context"
+	"time"
+)
+
+// findTopic returns what is known of a topic, makes it if it may, and complains if there is none.
+func (k *core) findTopic(ctx context.Context, name string, marker bool) (*topic, error) {
+	k.topicsMu.Lock()
+	defer k.topicsMu.Unlock()
+	if t := k.topics[name]; t != nil {
+		return t, nil
+	}
+	t, err := k.cluster.describe(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		if k.set.CreateTopics == nil {
+			return nil, missingTopic(name, marker)
+		}
+		partitions, configs := k.set.CreateTopics.Partitions, map[string]string{}
+		if marker {
+			partitions, configs = markerPartitions, map[string]string{"cleanup.policy": "compact"}
+		}
+		err := k.step("make topic", func() error {
+			return k.cluster.create(ctx, name, partitions, k.set.CreateTopics.Replication, configs)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if t, err = k.awaitTopic(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	k.topics[name] = t
+	return t, nil
+}
+
+// awaitTopic waits until every broker that is asked knows a topic that was just made.
+func (k *core) awaitTopic(ctx context.Context, name string) (*topic, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		t, err := k.cluster.describe(ctx, name)
+		if err != nil || t != nil {
+			return t, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, explain("find topic "+name, ctx.Err())
+		}
+	}
+}
+
+// recordLimit is the most that a message of a topic may take.
+func (k *core) recordLimit(t *topic) int64 {
+	return min(t.maxRecord, int64(k.set.BufferSize), maxBatch)
+}
