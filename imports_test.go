@@ -55,7 +55,7 @@ var support = []string{
 }
 
 // testOnly lists the packages that import testing, with those below them; no binary may link them.
-var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "internal/realpart"}
+var testOnly = []string{"plugins/plugintest", "sinks/sinktest", "sinks/partfile/filetest", "internal/realpart", "bench/parquet"}
 
 // forbiddenNames say nothing about what a package holds.
 var forbiddenNames = []string{"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers", "shared", "lib"}

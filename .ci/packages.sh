@@ -20,6 +20,8 @@ need zstd zstd
 need sqlite3 sqlite3
 need python3 python3
 need ps procps
+need java openjdk-17-jre-headless # Kafka
+need mvn maven
 if ! command -v npm >/dev/null && ! python3 -m pip --version >/dev/null 2>&1; then
 	want+=(python3-pip) # brings buf
 fi

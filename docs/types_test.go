@@ -10,8 +10,12 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks/encode"
+	"github.com/sluice-io/sluice/sinks/ipcfile"
 	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/opensearch"
+	"github.com/sluice-io/sluice/sinks/parquetfile"
 	"github.com/sluice-io/sluice/sinks/postgres"
 )
 
@@ -29,14 +33,18 @@ var typeExamples = []struct {
 	{arrow.PrimitiveTypes.Uint16, `65000`},
 	{arrow.PrimitiveTypes.Uint32, `4000000000`},
 	{arrow.PrimitiveTypes.Uint64, `"18446744073709551615"`},
+	{arrow.FixedWidthTypes.Float16, `0.5`},
 	{arrow.PrimitiveTypes.Float32, `0.1`},
 	{arrow.PrimitiveTypes.Float64, `1e300`},
 	{&arrow.Decimal128Type{Precision: 10, Scale: 2}, `"12345678.90"`},
+	{&arrow.Decimal256Type{Precision: 40, Scale: 2}, `"12345678.90"`},
 	{arrow.BinaryTypes.String, `"say \"no\", then\nyes"`},
 	{arrow.BinaryTypes.LargeString, `"text"`},
 	{arrow.BinaryTypes.Binary, `"/wA="`},
 	{&arrow.FixedSizeBinaryType{ByteWidth: 2}, `"/wA="`},
 	{arrow.FixedWidthTypes.Date32, `"2026-11-01"`},
+	{arrow.FixedWidthTypes.Date64, `"2026-11-01"`},
+	{arrow.FixedWidthTypes.Time32s, `"12:30:00"`},
 	{arrow.FixedWidthTypes.Time32ms, `"12:30:00.125"`},
 	{arrow.FixedWidthTypes.Time64ns, `"12:30:00.000000001"`},
 	{&arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "UTC"}, `"2026-11-01T12:30:00.000000001Z"`},
@@ -52,10 +60,11 @@ var typeExamples = []struct {
 // TestTypes holds the table of docs/types.md: what each type becomes is what the encoders write.
 func TestTypes(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("| Arrow type | NDJSON | CSV |\n|---|---|---|\n")
+	b.WriteString("| Arrow type | NDJSON | CSV | Parquet | Arrow IPC |\n|---|---|---|---|---|\n")
 	for _, e := range typeExamples {
 		schema := arrow.NewSchema([]arrow.Field{{Name: "c", Type: e.of, Nullable: true}}, nil)
-		b.WriteString("| `" + e.of.String() + "` | " + written(t, encode.NDJSON, schema, e.value) + " | " + written(t, encode.CSV, schema, e.value) + " |\n")
+		b.WriteString("| `" + e.of.String() + "` | " + written(t, encode.NDJSON, schema, e.value) + " | " + written(t, encode.CSV, schema, e.value) +
+			" | " + parquetType(t, schema) + " | " + ipcType(t, schema) + " |\n")
 	}
 	generated(t, "docs/types.md", "types", b.String())
 }
@@ -93,12 +102,55 @@ func TestPostgresTypes(t *testing.T) {
 	generated(t, "docs/types.md", "postgres", b.String())
 }
 
+// parquetType is what a column of a Parquet file is, as its footer says: the physical type and the logical one.
+func parquetType(t *testing.T, schema *arrow.Schema) string {
+	t.Helper()
+	types, err := parquetfile.Types(schema, parquetfile.Micros)
+	if refused(err) {
+		return "an error when the pipeline starts"
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "`" + strings.Join(types, "`, `") + "`"
+}
+
+func ipcType(t *testing.T, schema *arrow.Schema) string {
+	t.Helper()
+	err := ipcfile.New(ipcfile.File, ipcfile.None).Check(schema)
+	if refused(err) {
+		return "an error when the pipeline starts"
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "the same"
+}
+
+func refused(err error) bool {
+	var e *fault.Error
+	return errors.As(err, &e) && e.Kind == fault.Config
+}
+
+// TestFields holds the table of ECS names of docs/types.md.
+func TestFields(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| column | field |\n|---|---|\n")
+	for _, name := range []string{
+		flow.ColTimestamp, flow.ColObservedTimestamp, flow.ColReceivedFrom, flow.ColReceivedTo, flow.ColSeverityText, flow.ColSeverityNumber, flow.ColBody,
+		flow.ColBodyRaw, flow.ColSource, flow.ColLogID, flow.ColLogName, flow.ColAttributes, "host",
+	} {
+		b.WriteString("| `" + name + "` | `" + opensearch.Field("elsa", name) + "` |\n")
+	}
+	b.WriteString("| another, such as `log_type` of the source `elsa` | `" + opensearch.Field("elsa", "log_type") + "` |\n")
+	generated(t, "docs/types.md", "fields", b.String())
+}
+
 // written is a value as a format writes it, as a cell of a table.
 func written(t *testing.T, f encode.Format, schema *arrow.Schema, value string) string {
 	t.Helper()
 	enc, err := encode.New(f, schema)
-	var refused *fault.Error
-	if errors.As(err, &refused) && refused.Kind == fault.Config {
+	if refused(err) {
 		return "an error when the pipeline starts"
 	}
 	if err != nil {

@@ -8,21 +8,26 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
+	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks/encode"
 	"github.com/sluice-io/sluice/sinks/file"
+	"github.com/sluice-io/sluice/sinks/ipcfile"
+	"github.com/sluice-io/sluice/sinks/parquetfile"
 )
 
 func (a *app) catCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "cat FILE...",
 		Short: "Print any file that Sluice writes",
-		Long: "cat prints data files decompressed, and commit entries, owner.json and summaries as indented JSON.\n" +
+		Long: "cat prints data files decompressed, Parquet and Arrow files as NDJSON, and commit entries, owner.json and summaries as indented JSON.\n" +
 			"- is standard input, plain, gzip or zstd.",
 		Example: "  sluice cat lake/stream=events/log_id=*/date=2026-11-01/*.zst | head",
 		Args: func(c *cobra.Command, args []string) error {
@@ -54,12 +59,54 @@ func (a *app) catOne(name string) error {
 		if st, err := os.Stat(name); err == nil && st.IsDir() {
 			return fault.New(fault.Config, "cat", "name files in it, such as with find "+name+" -type f", fmt.Errorf("%s is a folder", name))
 		}
-		return file.Cat(a.stdout, name)
+		return catFile(a.stdout, name)
 	}
 	if err := catStream(a.stdout, a.stdin); err != nil {
 		return fmt.Errorf("standard input: %w", err)
 	}
 	return nil
+}
+
+// catFile writes what a file of any sink holds to w.
+func catFile(w io.Writer, name string) error {
+	switch filepath.Ext(name) {
+	case ".parquet":
+		return catRecords(w, name, func(f *os.File, each func(arrow.Record) error) error { return parquetfile.Read(f, each) })
+	case ".arrow", ".arrows":
+		return catRecords(w, name, func(f *os.File, each func(arrow.Record) error) error { return ipcfile.Read(f, each) })
+	}
+	return file.Cat(w, name)
+}
+
+// catRecords writes a file of batches as NDJSON.
+func catRecords(w io.Writer, name string, read func(f *os.File, each func(arrow.Record) error) error) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var enc encode.Encoder
+	var buf []byte
+	err = read(f, func(rec arrow.Record) error {
+		if enc == nil {
+			if enc, err = encode.New(encode.NDJSON, rec.Schema()); err != nil {
+				return err
+			}
+		}
+		for row := 0; row < int(rec.NumRows()); {
+			if buf, row, err = enc.Append(buf[:0], rec, row, 256<<10); err != nil {
+				return err
+			}
+			if _, err := w.Write(buf); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && !isReaderGone(err) && !errors.Is(err, errEnough) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return err
 }
 
 // catStream copies a stream, decompressed if it begins as gzip or zstd do.

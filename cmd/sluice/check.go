@@ -290,13 +290,15 @@ func (l *looker) checkSink(ctx context.Context, p *assembled, s config.Sink, onl
 			return out, err
 		}
 	}
-	if d.Deadline != nil {
-		deadline, err := d.Deadline(c)
-		if err != nil {
-			return out, err
-		}
-		out.Deadline = deadline.Seconds()
+	info, _, err := knownSink(ctx, l.ledger, l.config, p.config, s)
+	if err != nil {
+		return out, err
 	}
+	deadline, err := l.deadlineOf(ctx, d, c, info.Identity)
+	if err != nil {
+		return out, err
+	}
+	out.Deadline = deadline.Seconds()
 	if online && d.Online != nil {
 		if out.Online, err = d.Online(ctx, c); err != nil {
 			return out, vendorFailed(err)

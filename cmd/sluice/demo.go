@@ -21,7 +21,6 @@ import (
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
-	"github.com/sluice-io/sluice/sinks/file"
 )
 
 const (
@@ -271,7 +270,7 @@ func (a *app) showDemo(dir string) error {
 // firstLines returns the first n lines of a data file.
 func firstLines(path string, n int) ([]string, error) {
 	w := &lineTaker{left: n}
-	if err := file.Cat(w, path); err != nil && !errors.Is(err, errEnough) {
+	if err := catFile(w, path); err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
 	return w.lines, nil

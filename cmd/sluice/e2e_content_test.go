@@ -235,7 +235,9 @@ func commits(t testing.TB, root string) []commitlog.Commit {
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		out = append(out, *e.Commit)
+		if e.Commit != nil {
+			out = append(out, *e.Commit)
+		}
 		return nil
 	})
 	if err != nil {

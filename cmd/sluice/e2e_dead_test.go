@@ -17,7 +17,8 @@ import (
 func TestNoRaceRetryDeadLetters(t *testing.T) {
 	long := bytes.Repeat([]byte("0123456789abcdef"), mib+1)
 	records := []vendorsim.Record{
-		{Time: seedStart, Line: []byte("first")}, {Time: seedStart.Add(time.Minute), Line: long},
+		{Time: seedStart, Line: []byte("first")},
+		{Time: seedStart.Add(time.Minute), Line: long},
 		{Time: seedStart.Add(2 * time.Minute), Line: []byte("last")},
 	}
 	r := newRig(t, vendorsim.Options{Logs: []vendorsim.Log{{ID: vendorsim.SeedWebID, Name: "web", Records: records}}})

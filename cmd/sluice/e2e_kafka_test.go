@@ -122,23 +122,33 @@ func (r *rig) mustHoldTopic(address, topic string) {
 	}
 	defer c.Close()
 	adm := kadm.NewClient(c)
-	ends, err := adm.ListEndOffsets(ctx, topic)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	stable, err := adm.ListCommittedOffsets(ctx, topic)
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	left := map[int32]int64{} // a partition's last message is the end of a transaction
-	ends.Each(func(o kadm.ListedOffset) {
-		if s, _ := stable.Lookup(topic, o.Partition); s.Offset != o.Offset {
-			r.t.Errorf("partition %d: a transaction is open at %d, the end is %d", o.Partition, s.Offset, o.Offset)
+	for open := true; open; {
+		// The broker answers the end of a transaction a moment before it writes it into the topic.
+		ends, err := adm.ListEndOffsets(ctx, topic)
+		if err != nil {
+			r.t.Fatal(err)
 		}
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
+		stable, err := adm.ListCommittedOffsets(ctx, topic)
+		if err != nil {
+			r.t.Fatalf("%v; a transaction is open", err)
 		}
-	})
+		open = false
+		ends.Each(func(o kadm.ListedOffset) {
+			if s, _ := stable.Lookup(topic, o.Partition); s.Offset != o.Offset {
+				open = true
+			} else if o.Offset > 0 {
+				left[o.Partition] = o.Offset
+			}
+		})
+		if open {
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+				r.t.Fatalf("a transaction is open: stable %v, end %v", stable, ends)
+			}
+		}
+	}
 	for len(left) > 0 {
 		page := c.PollFetches(ctx)
 		if err := page.Err(); err != nil {

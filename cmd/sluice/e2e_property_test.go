@@ -216,10 +216,28 @@ func (d *draw) events() *rig {
 		})
 	}
 	d.say("%+v", o.Query)
+	o.Labels = []vendorsim.Label{
+		{ID: "00000000-0000-4000-8000-000000000001", Name: "Error", Word: "error"}, {ID: "00000000-0000-4000-8000-000000000002", Word: "GET"},
+	}
+	o.Logsets = []vendorsim.Logset{{ID: vendorsim.SeedLogsetID, Name: "front", Logs: []string{vendorsim.SeedWebID, vendorsim.SeedAppID}}}
+	d.config["logs"] = []any{vendorsim.SeedWebID, vendorsim.SeedAppID, vendorsim.SeedAwkwardID, vendorsim.SeedEmptyID}
+	if d.coin() {
+		d.config["logs"], d.config["logsets"] = []any{"awkward", strings.ToUpper(vendorsim.SeedEmptyID)}, []any{"front"}
+	}
+	d.trouble(&o.Faults)
 	r := newRig(d.t, o)
-	d.config["logs"] = r.logs
 	d.holdLogs(o.Logs, true)
 	return r
+}
+
+// trouble lets lists and names fail, too, now and then.
+func (d *draw) trouble(s *vendorsim.Script) {
+	if d.coin() {
+		return
+	}
+	rule := vendorsim.Rule{Name: "trouble", Path: "/management/", Times: 1 + d.IntN(3), Fault: vendorsim.Fault{Status: pick(d, 500, 503)}}
+	d.say("%s: the first %d times: %d", rule.Path, rule.Times, rule.Fault.Status)
+	s.Rules = append(s.Rules, rule)
 }
 
 // holdLogs compares lines, and with timed the times at which the vendor received them.
@@ -324,6 +342,7 @@ func (d *draw) usage() *rig {
 		},
 	}
 	d.format = "ndjson"
+	d.trouble(&o.Faults)
 	r := newRig(d.t, o)
 	form := pick(d, "logs", "organization", "log")
 	if d.config["form"] = form; form == "log" {

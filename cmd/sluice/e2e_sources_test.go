@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,7 +49,9 @@ func (r *rig) only(pipelines ...obj) {
 		if p["range"] == nil {
 			p["range"] = asked
 		}
-		p["retry"] = obj{"attempts": 30, "max_backoff": "50ms"}
+		if p["retry"] == nil {
+			p["retry"] = obj{"attempts": 30, "max_backoff": "50ms"}
+		}
 	}
 	text, err := json.MarshalIndent(obj{"pipelines": pipelines}, "", " ")
 	if err != nil {
@@ -281,4 +285,45 @@ func TestOneBudgetForOneKey(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAVendorInTroubleAtTheStart keeps a source from being configured, which has to ask for the IDs of logs: that is waited for, not a
+// failure, until somebody ends the run or the tries are used up.
+func TestAVendorInTroubleAtTheStart(t *testing.T) {
+	down := vendorsim.Rule{Name: "down", Path: "/management/", Fault: vendorsim.Fault{Status: 503}}
+	start := func(t *testing.T, retry obj, rule vendorsim.Rule) *rig {
+		t.Parallel()
+		r := sourcesRig(t, func(o *vendorsim.Options) {
+			o.Faults, o.Query.Immediate = vendorsim.Script{Rules: []vendorsim.Rule{rule}}, true
+		})
+		p, _ := r.pipelineOf("out", "logentries", "raw", obj{"logs": []any{"awkward"}})
+		if retry != nil {
+			p["retry"] = retry
+		}
+		r.only(p)
+		return r
+	}
+	t.Run("it passes", func(t *testing.T) {
+		rule := down
+		rule.Times = 3
+		r := start(t, nil, rule)
+		r.run(0, "run").mustSay("to start the source again: ")
+		r.mustHoldLog(filepath.Join(r.dir, "out"), "raw", vendorsim.SeedAwkwardID, r.from, r.to)
+	})
+	t.Run("it stays", func(t *testing.T) {
+		r := start(t, obj{"attempts": 2, "max_backoff": "10ms"}, down)
+		r.run(1, "run").mustSay("503")
+		if n := r.faults("down")["down"]; n != 2 {
+			t.Errorf("asked %d times, want 2", n)
+		}
+	})
+	t.Run("the run is stopped", func(t *testing.T) {
+		r := start(t, obj{"attempts": 8, "max_backoff": "1h"}, down)
+		c := r.prepare("run").start()
+		c.await("a wait", func() bool { return strings.Count(c.stderr.String(), "to start the source again") >= 2 })
+		if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		c.wait().mustExit(3)
+	})
 }

@@ -43,3 +43,36 @@ func (r *rig) statusOf() sinkStatus {
 	}
 	return s.Sinks[0]
 }
+
+// TestForgottenDaysAreUnavailable asks for more days than the vendor keeps, which tells so in one way or another: what it has arrives, the
+// rest is recorded with the reason, and that is no failure.
+func TestForgottenDaysAreUnavailable(t *testing.T) {
+	for _, beyond := range []string{vendorsim.UsageClamp, vendorsim.UsageEmpty, vendorsim.UsageNotFound, vendorsim.UsageRefuse} {
+		t.Run(beyond, func(t *testing.T) {
+			t.Parallel()
+			clock := vendorsim.NewClock(0)
+			clock.Freeze(seedStart.AddDate(0, 0, 10).Add(6 * time.Hour)) // figures of the last seven days, today's included
+			r := sourcesRig(t, func(o *vendorsim.Options) {
+				o.Clock, o.Usage = clock, vendorsim.UsageOptions{Beyond: beyond}
+				o.Logs = vendorsim.Seeded(vendorsim.SeedOptions{Seed: 5, Start: seedStart, Days: 10, Lines: 500})
+			})
+			p, root := r.pipelineOf("usage", "rapid7-usage", "ndjson", obj{})
+			p["range"] = obj{"from": seedStart.Format(time.RFC3339)}
+			r.only(p)
+			r.run(0, "run").mustSay("unavailable")
+			r.from, r.to = seedStart.AddDate(0, 0, 4), seedStart.AddDate(0, 0, 9) // the tenth day has yet to settle
+			r.mustHoldFigures(root)
+			const day = int64(24 * time.Hour / time.Millisecond)
+			s := r.statusOf()
+			if s.Asked != 9*day || s.Covered != 5*day || s.Unavailable != 4*day || s.Missing != 0 {
+				t.Errorf("asked %d ms, covered %d, unavailable %d, missing %d; want 9, 5, 4 and no days", s.Asked, s.Covered, s.Unavailable, s.Missing)
+			}
+			for _, g := range s.Partitions[0].Gone {
+				if g.Reason == "" {
+					t.Errorf("no reason why %s is unavailable", g.From)
+				}
+			}
+			r.run(0, "run").mustSay("nothing to do")
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/ledger"
@@ -81,11 +82,43 @@ func (h *host) checkPlace(ctx context.Context, p *config.Pipeline, c sinks.Confi
 		fmt.Errorf("%s holds no sink, and the ledger knows sink %s there: is it mounted? was it moved?", root, known.Identity))
 }
 
+const deadlineKey = "deadline:"
+
+// keepDeadline writes down how long a sink lets transactions stay open, which may be known only to the target: `plan` and `check` don't
+// open it.
+func (h *host) keepDeadline(ctx context.Context, sink sinks.Sink) error {
+	d, ok := sink.(sinks.Deadliner)
+	if !ok {
+		return nil
+	}
+	before, err := h.ledger.Number(ctx, deadlineKey+sink.Identity())
+	if now := d.Deadline().Seconds(); err == nil && now != before {
+		return h.ledger.SetNumber(ctx, deadlineKey+sink.Identity(), now)
+	}
+	return err
+}
+
+// deadlineOf is how long a sink lets transactions stay open, as far as its settings tell or its last run knew; 0: without a limit,
+// or not known.
+func (h *host) deadlineOf(ctx context.Context, d sinks.Definition, c sinks.Config, identity string) (time.Duration, error) {
+	if d.Deadline != nil {
+		if deadline, err := d.Deadline(c); err != nil || deadline > 0 {
+			return deadline, err
+		}
+	}
+	seconds, err := h.ledger.Number(ctx, deadlineKey+identity)
+	return time.Duration(seconds * float64(time.Second)), err
+}
+
 // closedSink stands for a sink that isn't opened: only its identity is known.
 type closedSink struct {
 	sinks.Sink
 	identity string
+	deadline time.Duration
 }
+
+// Deadline implements sinks.Deadliner.
+func (s closedSink) Deadline() time.Duration { return s.deadline }
 
 func (s closedSink) Identity() string { return s.identity }
 func (s closedSink) Close() error     { return nil }

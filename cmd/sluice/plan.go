@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/host/supervisor"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -93,6 +94,10 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 		if len(takenBy(s, p.streams)) == 0 {
 			continue // --stream leaves none of its streams
 		}
+		definition, err := sinkDefinition(s.Type)
+		if err != nil {
+			return err
+		}
 		info, known, err := knownSink(ctx, l.ledger, l.config, p.config, s)
 		if err != nil {
 			return err
@@ -107,7 +112,19 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 			l.log.Warn(fmt.Sprintf("%s: the ledger knows nothing of sink %s, which is there: `sluice run` reads its commit log first, so less may be missing",
 				p.config.Name, s.Name))
 		}
-		p.run.Sinks = append(p.run.Sinks, pipeline.Sink{Name: s.Name, Type: s.Type, Sink: closedSink{identity: identity}, Streams: s.Streams})
+		var c sinks.Config
+		if definition.Deadline != nil { // else its secrets aren't needed
+			if c, err = l.sinkConfig(p.config, s, takenBy(s, p.streams)); err != nil {
+				return asUsage(err)
+			}
+		}
+		deadline, err := l.deadlineOf(ctx, definition, c, identity)
+		if err != nil {
+			return err
+		}
+		p.run.Sinks = append(p.run.Sinks, pipeline.Sink{
+			Name: s.Name, Type: s.Type, Sink: closedSink{identity: identity, deadline: deadline}, Streams: s.Streams,
+		})
 	}
 	if len(p.run.Sinks) == 0 {
 		return usageError(fmt.Errorf("--sink and --stream leave none of its sinks"))
@@ -210,8 +227,9 @@ type planLine struct {
 	Bytes       *uint64 `json:"bytes"`    // null: not known
 	Missing     int64   `json:"missing"`
 	Unavailable int64   `json:"unavailable"`
-	Seconds     float64 `json:"budget_seconds"` // that the budget makes it take at least
-	Finish      string  `json:"finish"`         // not before, by the vendor's clock
+	Seconds     float64 `json:"budget_seconds"`          // that the budget makes it take at least
+	Finish      string  `json:"finish"`                  // not before, by the vendor's clock
+	Within      float64 `json:"slice_seconds,omitempty"` // that a slice is planned to take, for a sink that ends transactions
 }
 
 func (a *app) printForecast(c *config.Pipeline, f pipeline.Forecast, b planBudget) {
@@ -224,6 +242,9 @@ func (a *app) printForecast(c *config.Pipeline, f pipeline.Forecast, b planBudge
 	for _, p := range f.Partitions {
 		line.Slices += len(p.Slices)
 		line.Missing += p.Missing.Milliseconds()
+		if within := p.Within.Seconds(); within > 0 && (line.Within == 0 || within < line.Within) {
+			line.Within = within
+		}
 		line.Unavailable += p.Unavailable.Milliseconds()
 		if len(p.Slices) == 0 {
 			rows = append(rows, []string{partitionName(p.Partition.Partition, p.Name), "0", "covered", "", "0", "0 B"})
@@ -275,6 +296,9 @@ func (l planLine) conclusion(b planBudget, known bool, bytes uint64, least time.
 	default:
 		text += fmt.Sprintf("; the budget (%s requests in %s) makes it take at least %s, until %s", grouped(b.requests), shortDuration(b.window),
 			shortDuration(least), l.Finish)
+	}
+	if l.Within > 0 {
+		text += "; slices are cut to end within " + shortDuration(time.Duration(l.Within*float64(time.Second))) + " each, for a sink that ends transactions"
 	}
 	if l.Unavailable > 0 {
 		text += fmt.Sprintf("; unavailable: %s", span(l.Unavailable))

@@ -12,10 +12,15 @@ import (
 	"github.com/sluice-io/sluice/plugins/rapid7download"
 	"github.com/sluice-io/sluice/plugins/rapid7usage"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/arrowfile"
 	"github.com/sluice-io/sluice/sinks/file"
 	"github.com/sluice-io/sluice/sinks/kafka"
+	"github.com/sluice-io/sluice/sinks/object"
+	"github.com/sluice-io/sluice/sinks/opensearch"
 	"github.com/sluice-io/sluice/sinks/otlp"
+	"github.com/sluice-io/sluice/sinks/parquet"
 	"github.com/sluice-io/sluice/sinks/postgres"
+	"github.com/sluice-io/sluice/sinks/splunkhec"
 	"github.com/sluice-io/sluice/sinks/stdout"
 	"github.com/sluice-io/sluice/sinks/syslog"
 )
@@ -42,10 +47,15 @@ func builtinSources() []plugins.Definition {
 // builtinSinks are the sinks inside this binary.
 func builtinSinks() []sinks.Definition {
 	return []sinks.Definition{
+		arrowfile.Definition,
 		file.Definition,
 		kafka.Definition,
+		object.Definition,
+		opensearch.Definition,
 		otlp.Definition,
+		parquet.Definition,
 		postgres.Definition,
+		splunkhec.Definition,
 		stdout.Definition,
 		syslog.Definition,
 	}

@@ -181,10 +181,12 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 }
 
 func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipeline, sel selection, drain <-chan struct{}, out *reporter) {
-	p, err := r.begin(ctx, c, sel, drain, out)
+	p, err := r.assemble(ctx, c, sel, drain, out)
 	if err != nil {
 		r.ended(live, nil, err)
-		out.pipelineFailed(c.Name, err)
+		if fault.KindOf(err) != fault.Canceled {
+			out.pipelineFailed(c.Name, err)
+		}
 		return
 	}
 	p.run.Observe = out.event
@@ -199,6 +201,36 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		r.app.log.logger.Warn("close", "pipeline", c.Name, "error", e.Error())
 	}
 	r.ended(live, summary, err)
+}
+
+// assemble is host.assemble for a run, which doesn't fail because a vendor that is asked for names has a moment's trouble.
+func (r *running) assemble(ctx context.Context, c *config.Pipeline, sel selection, drain <-chan struct{}, out *reporter) (*assembled, error) {
+	for failures := 1; ; failures++ {
+		p, err := r.host.assemble(ctx, c, sel, true)
+		var start *startError
+		if err == nil || !errors.As(err, &start) {
+			return p, err
+		}
+		wait, again := pipeline.RetryStart(err, failures, c.Retry.Attempts, c.Retry.MaxBackoff)
+		if !again {
+			return p, err
+		}
+		now := time.Now()
+		out.event(pipeline.Event{
+			Time: now, Kind: pipeline.Retry, Pipeline: c.Name, Message: err.Error(), Hint: fault.HintOf(err),
+			Err: err, Until: now.Add(wait),
+		})
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-drain:
+			timer.Stop()
+			return p, fault.New(fault.Canceled, "start the source", "", err)
+		case <-ctx.Done():
+			timer.Stop()
+			return p, fault.New(fault.Canceled, "start the source", "", err)
+		}
+	}
 }
 
 func (r *running) ended(live *liveRun, s *pipeline.Summary, err error) {

@@ -344,7 +344,7 @@ func readPartition(ctx context.Context, l *ledger.Ledger, identity string, p flo
 	if err != nil {
 		return out, err
 	}
-	out.Slices, out.Rows, out.Bytes, out.Dead = totals.Slices, totals.Rows, totals.Bytes, totals.Dead
+	out.Slices, out.Rows, out.Bytes, out.Dead = totals.Slices, totals.Rows, totals.Bytes, totals.DeadNow()
 	if !totals.Last.IsZero() {
 		out.LastCommit = stamp(totals.Last)
 	}

@@ -112,7 +112,6 @@ func fileKeys() []key {
 // laterTypes are sources and sinks that the design knows and a registry may not have yet.
 var laterTypes = map[string]bool{
 	"rapid7-usage": true, "elsa": true, "logentries": true,
-	"parquet": true, "arrow": true, "object": true,
 }
 
 // laterSettings are settings that every source is to have; a schema without one refuses it by this reason.

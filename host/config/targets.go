@@ -19,13 +19,27 @@ type target struct {
 }
 
 // ExpandRoot replaces what of a sink's path is the same for a whole pipeline, so that paths of two pipelines can be compared
-// before anything is opened: {pipeline}, {source} and {labels.NAME}.
+// before anything is opened: {pipeline}, {source} and {labels.NAME}, their values escaped as sinks that write files do it.
 func ExpandRoot(path string, p *Pipeline) string {
-	pairs := []string{"{pipeline}", p.Name, "{source}", p.Source.Type}
+	pairs := []string{"{pipeline}", escapeName(p.Name), "{source}", escapeName(p.Source.Type)}
 	for name, text := range p.Labels {
-		pairs = append(pairs, "{labels."+name+"}", text)
+		pairs = append(pairs, "{labels."+name+"}", escapeName(text))
 	}
 	return strings.NewReplacer(pairs...).Replace(path)
+}
+
+// escapeName escapes a value that is a folder's name as Hive does, and a first "_" or "." too.
+func escapeName(v string) string {
+	var b strings.Builder
+	for i := range len(v) {
+		c := v[i]
+		if c < ' ' || c == 0x7f || strings.IndexByte(`"#%'*/:=?\{[]^`, c) >= 0 || i == 0 && (c == '_' || c == '.') {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 func (l *loader) claim(t target) {

@@ -204,7 +204,7 @@ func TestReceiptRoundTrip(t *testing.T) {
 	}
 	totals, err := l.Totals(t.Context(), "A", testPartition)
 	must(t, err)
-	want := Totals{Slices: 2, Rows: 20, Bytes: 2000, Dead: 2, Last: r.At}
+	want := Totals{Slices: 2, Rows: 20, Bytes: 2000, Dead: 2, Resent: 10, Last: r.At}
 	if diff := cmp.Diff(want, totals); diff != "" {
 		t.Errorf("totals (-want +got):\n%s", diff)
 	}

@@ -57,9 +57,13 @@ func (l *Ledger) LastRuns(ctx context.Context, pipeline string, n int) ([]Run, e
 type Totals struct {
 	Slices      uint64
 	Rows, Bytes uint64 // delivered
-	Dead        uint64 // records that are dead letters still: what a later revision took of them isn't any more
+	Dead        uint64 // records that were dead letters
+	Resent      uint64 // of them, those that a later revision took up: delivered, or dead letters of it
 	Last        time.Time
 }
+
+// DeadNow returns how many records are dead letters still.
+func (t Totals) DeadNow() uint64 { return t.Dead - min(t.Dead, t.Resent) }
 
 // Totals returns what a sink has committed of a partition, all revisions. Last is when the last commit took place, zero without any.
 func (l *Ledger) Totals(ctx context.Context, sink string, p flow.Partition) (Totals, error) {
@@ -69,14 +73,15 @@ func (l *Ledger) Totals(ctx context.Context, sink string, p flow.Partition) (Tot
 	}
 	var t Totals
 	err = l.query(ctx, "totals", func(rows *sql.Rows) error {
-		var n, r, b, dead, last int64
-		err := rows.Scan(&n, &r, &b, &dead, &last)
-		t = Totals{Slices: uint64(n), Rows: uint64(r), Bytes: uint64(b), Dead: uint64(dead)}
+		var n, r, b, dead, resent, last int64
+		err := rows.Scan(&n, &r, &b, &dead, &resent, &last)
+		t = Totals{Slices: uint64(n), Rows: uint64(r), Bytes: uint64(b), Dead: uint64(dead), Resent: uint64(resent)}
 		if n > 0 {
 			t.Last = timeOf(last)
 		}
 		return err
-	}, `SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0), max(0, coalesce(sum(dead_rows), 0) - coalesce(sum(CASE WHEN rev > 0 THEN rows + dead_rows ELSE 0 END), 0)), coalesce(max(at_ms), 0)
+	}, `SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0), coalesce(sum(dead_rows), 0),
+		coalesce(sum(CASE WHEN rev > 0 THEN rows + dead_rows ELSE 0 END), 0), coalesce(max(at_ms), 0)
 		FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'committed'`, sinkID, partitionID)
 	return t, err
 }

@@ -25,6 +25,7 @@ type outcome struct {
 	failed    map[int]error
 	bySink    sinkSet // of the failed: by the sink's own error, not the read's
 	sum       flow.Sum
+	took      time.Duration // from the first transaction's begin
 	counters  map[string]uint64
 }
 
@@ -38,6 +39,8 @@ type leg struct {
 	deadSum   flow.Sum
 	dead      *deadFile
 	err       error
+	deadline  time.Duration // of the transaction, from opened on; 0: none
+	opened    time.Time
 }
 
 // carry takes one slice from Lookup to Record. It is the only caller of a sink's transaction.
@@ -74,6 +77,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		return out.failAll(lacking, err)
 	}
 	r.step(StepSinks)
+	opened := time.Now()
 	legs := r.begin(ctx, w, lacking, reader)
 	defer func() {
 		for _, l := range legs {
@@ -93,7 +97,9 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		return out.failAll(lacking, err)
 	}
 	out.sum, out.counters = manifest.Sum, reader.Counters()
+	dropLate(w, legs)
 	r.commit(ctx, w, legs, manifest, &out)
+	out.took = time.Since(opened)
 	return out
 }
 
@@ -202,6 +208,7 @@ func (r *run) begin(ctx context.Context, w *work, lacking []int, reader Reader) 
 
 func (l *leg) begin(ctx context.Context, r *run, w *work, schema *arrow.Schema) {
 	var txn sinks.Txn // the call's own until it has come back
+	l.deadline, l.opened = deadlineOf(l.sink.Sink), time.Now()
 	l.err = r.lend(ctx, l.index, "begin", func(ctx context.Context) (err error) {
 		txn, err = l.sink.Begin(ctx, w.slice, w.attempt, schema)
 		return err
@@ -221,11 +228,21 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 	var read flow.Sum
 	hasher := flow.NewHasher()
 	for {
+		dropLate(w, legs)
 		alive := living(legs)
 		if len(alive) == 0 {
 			return flow.Manifest{}, errNoSinkLeft
 		}
-		item, err := reader.Next(ctx)
+		next, cancel := withDeadline(ctx, alive)
+		item, err := reader.Next(next)
+		late := next.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err != nil && late {
+			for _, l := range alive {
+				l.err = l.late(w)
+			}
+			continue
+		}
 		if errors.Is(err, io.EOF) {
 			break
 		}

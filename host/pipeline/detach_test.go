@@ -24,7 +24,7 @@ func (b *bench) detachLast(patience time.Duration) {
 		if edit != nil {
 			edit(c)
 		}
-		c.Sinks[len(c.Sinks)-1].Patience = patience
+		c.Sinks[len(c.Sinks)-1].Patience, c.MaxBackoff = patience, 10*time.Millisecond
 	}
 }
 

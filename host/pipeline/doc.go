@@ -6,7 +6,9 @@
 //
 // Where things live: intervals.go the arithmetic of gaps, partition.go what comes next of one partition, run.go the
 // loop that starts slices and takes their outcomes, carry.go one slice from Lookup to Record, retry.go the only place that
-// decides what an error means, heal.go the ledger's start from the sinks, clock.go the vendor's now, deadletter.go
+// decides what an error means, sinkstate.go which sinks are down and when they are tried again, bringup.go how they are opened,
+// adrift.go calls that aren't waited for, deadline.go how long a transaction may take, deadretry.go and letters.go dead letters that are
+// sent again, firstrun.go what may be sent at all, heal.go the ledger's start from the sinks, clock.go the vendor's now, deadletter.go
 // records that couldn't be delivered, event.go and summary.go what people see.
 //
 // # Invariants

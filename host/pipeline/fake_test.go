@@ -38,6 +38,7 @@ type fakeSource struct {
 	reads    []flow.Slice
 	opened   func(s flow.Slice) // called when a read opens
 	dead     func(ms int64) bool
+	stalls   func(s flow.Slice) bool // its read goes on for ever
 	crash    func(call string) error // of Plan ("plan") and Now ("now"); nil: neither fails
 }
 
@@ -135,6 +136,10 @@ func (r *fakeReader) Release(it flow.Item) {
 func (r *fakeReader) Next(ctx context.Context) (flow.Item, error) {
 	if err := ctx.Err(); err != nil {
 		return flow.Item{}, err
+	}
+	if r.seq > 0 && r.source.stalls != nil && r.source.stalls(r.slice) {
+		<-ctx.Done()
+		return flow.Item{}, ctx.Err()
 	}
 	to := r.slice.To.UnixMilli()
 	if r.breakAt >= 0 && r.at >= r.breakAt {

@@ -25,6 +25,8 @@ type PartitionForecast struct {
 	Known       bool
 	Rows, Bytes uint64
 	Unavailable time.Duration // of log time, what the vendor no longer has
+	// Within is how long a slice is planned to take for the sake of a sink that ends transactions; 0: none does.
+	Within time.Duration
 }
 
 // PlannedSlice is a slice with the sinks that it would be read for.
@@ -70,7 +72,7 @@ func Predict(ctx context.Context, cfg Config) (Forecast, error) {
 
 // predict takes up all of a partition's slices as a run would, as if each were carried at once.
 func (r *run) predict(ctx context.Context, p *partition, src Source) (PartitionForecast, error) {
-	out := PartitionForecast{Partition: p.Partition, Unavailable: p.asked.Intersect(p.unavailable).Duration()}
+	out := PartitionForecast{Partition: p.Partition, Within: SliceTime(r.shortest(p.takers)), Unavailable: p.asked.Intersect(p.unavailable).Duration()}
 	var missing flow.Ranges
 	for _, gap := range p.lacks() {
 		missing = missing.Union(gap)
@@ -85,13 +87,13 @@ func (r *run) predict(ctx context.Context, p *partition, src Source) (PartitionF
 		var planned []flow.Slice
 		var set sinkSet
 		if c.cut != nil {
-			s, sinks, err := p.take(ctx, c, src, r.cfg.Ledger)
+			s, sinks, err := r.takeUp(ctx, p, c, src)
 			if err != nil {
 				return out, err
 			}
 			planned, set = []flow.Slice{s}, sinks
 		} else {
-			if planned, err = p.plan(ctx, c, src, r.cfg.Ledger); err != nil {
+			if planned, err = r.plan(ctx, p, c, src); err != nil {
 				return out, err
 			}
 			set = c.fresh.sinks

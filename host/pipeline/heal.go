@@ -161,6 +161,9 @@ func (r *run) know(ctx context.Context, p *partition) error {
 	for _, g := range gone {
 		p.unavailable = p.unavailable.Add(g.Range)
 	}
+	if err := r.knowPace(ctx, p); err != nil {
+		return err
+	}
 	p.cuts = nil
 	for _, i := range p.takers.each() {
 		if r.cfg.Sinks[i].Sink == nil { // as far as it can be known: it isn't planned for before it is open

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -24,7 +23,8 @@ type partition struct {
 	cuts        []cut              // durable cuts that were begun or planned and aren't settled
 	work        map[*work]struct{} // slices that run or wait for their next try, or are given up for this run
 	lag         flow.SliceID       // the slice that waits for lag and was told of
-	stopped     error              // set: nothing of the partition starts any more
+	pace        pace
+	stopped     error // set: nothing of the partition starts any more
 }
 
 // cut is a slice that was cut in an earlier run or by a split, with the sinks whose ledger holds it open.
@@ -187,8 +187,8 @@ func (p *partition) dropCuts(now time.Time) map[int][]flow.Slice {
 	return dropped
 }
 
-// take turns a candidate into a slice and the sinks to read it for.
-func (p *partition) take(ctx context.Context, c candidate, src Source, l *ledger.Ledger) (flow.Slice, sinkSet, error) {
+// takeUp turns a candidate into a slice and the sinks to read it for.
+func (r *run) takeUp(ctx context.Context, p *partition, c candidate, src Source) (flow.Slice, sinkSet, error) {
 	if c.cut != nil {
 		taken := *c.cut
 		p.cuts = slices.DeleteFunc(p.cuts, func(x cut) bool { return x.ID == taken.ID }) // the ledger still has it
@@ -197,7 +197,7 @@ func (p *partition) take(ctx context.Context, c candidate, src Source, l *ledger
 		}
 		return taken.Slice, taken.sinks, nil
 	}
-	planned, err := p.plan(ctx, c, src, l)
+	planned, err := r.plan(ctx, p, c, src)
 	if err != nil {
 		return flow.Slice{}, 0, err
 	}
@@ -205,8 +205,8 @@ func (p *partition) take(ctx context.Context, c candidate, src Source, l *ledger
 }
 
 // plan has the source cut what is fresh, at most planAhead of it; there is at least one slice.
-func (p *partition) plan(ctx context.Context, c candidate, src Source, l *ledger.Ledger) ([]flow.Slice, error) {
-	hints, err := l.Hints(ctx, p.Partition.Partition, hintCount)
+func (r *run) plan(ctx context.Context, p *partition, c candidate, src Source) ([]flow.Slice, error) {
+	hints, err := r.cfg.Ledger.Hints(ctx, p.Partition.Partition, hintCount)
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +220,14 @@ func (p *partition) plan(ctx context.Context, c candidate, src Source, l *ledger
 	}
 	if len(planned) == 0 || !planned[0].From.Equal(gap.From) || planned[0].To.After(gap.To) {
 		return nil, fmt.Errorf("plan %s: the source's first slice doesn't begin the gap %s", p.Partition.Partition, gap.Range())
+	}
+	stream := r.stream(p.Partition.Partition)
+	if stream.Snapshot {
+		return planned, nil
+	}
+	fit := p.pace.fit(planned[0], r.shortest(c.fresh.sinks), stream.Granularity)
+	if fit.ID != planned[0].ID {
+		planned = []flow.Slice{fit} // what follows is asked for again
 	}
 	return planned, nil
 }

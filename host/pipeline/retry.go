@@ -89,17 +89,17 @@ func (c *Config) decide(err error, failures int) verdict {
 	}
 }
 
-// Again says whether what failed before anything could be read may pass, how long to wait before it is tried again, and whether that
-// counts against the attempts. failures counts those that did, this one included.
-func (c *Config) Again(err error, failures int) (wait time.Duration, charged, again bool) {
-	v := c.decide(err, failures)
-	switch {
-	case v.action == actWait:
-		return v.wait, false, true
-	case v.action == actRetry && fault.KindOf(err) == fault.Transient:
-		return v.wait, true, true
+// RetryStart says whether a source that couldn't be started before the run is started again, and after which wait: when it had to ask
+// the vendor, for names of logs, and that failed as it may. failures counts the starts that failed, this one included.
+func RetryStart(err error, failures, attempts int, maxBackoff time.Duration) (wait time.Duration, again bool) {
+	switch fault.KindOf(err) {
+	case fault.Transient, fault.Throttled, fault.NotYet:
+	default:
+		return 0, false // another try tells the same, and nothing is lost by saying so at once
 	}
-	return 0, false, false
+	c := Config{Attempts: attempts, MaxBackoff: maxBackoff}
+	v := c.decide(err, failures)
+	return v.wait, v.action == actRetry || v.action == actWait
 }
 
 // unasked makes a Canceled that nobody asked for, ctx least of all, an error that is tried again and charged: a source whose

@@ -55,6 +55,7 @@ type run struct {
 	adrift  *adrift
 	opens   chan opened
 	pending int  // sinks that are being opened
+	tried   bool // what started last was a try whether a sink is back
 	idle    bool // nothing is left but what sinks lack that are down
 }
 
@@ -259,13 +260,24 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 	}
 	r.bringUp(opening, now, back)
 	for r.running < r.cfg.Parallel && r.fatal == nil {
-		w, err := r.tries(ctx, now, back)
+		var w *work
+		var err error
+		try := false
+		if !r.tried { // else it is the others' turn
+			w, err = r.tries(ctx, now, back)
+			try = w != nil
+		}
 		if w == nil && err == nil {
 			w = r.due(now, sooner)
 		}
 		if w == nil && err == nil {
 			w, err = r.fresh(ctx, sooner)
 		}
+		if w == nil && err == nil && r.tried {
+			w, err = r.tries(ctx, now, back)
+			try = w != nil
+		}
+		r.tried = try
 		if err != nil {
 			r.fatal = err
 			return -1
@@ -328,6 +340,9 @@ func (r *run) isReady(w *work, away sinkSet) bool {
 // fresh takes up the next slice of the partitions in turn: before what only sinks lack that were left behind comes the rest.
 func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, error) {
 	away, leaders := r.away(), r.leaders()
+	if away&leaders != 0 {
+		return nil, nil // the pipeline waits for it: what started now would be read a second time for it
+	}
 	if leaders != 0 {
 		if w, err := r.freshFor(ctx, away, leaders, flow.Range{}, sooner); w != nil || err != nil {
 			return w, err
@@ -350,7 +365,7 @@ func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Ran
 			return nil, r.startFailed(ctx, nil, err, sooner)
 		}
 		cuts := slices.Clone(p.cuts)
-		s, set, err := p.take(ctx, c, src, r.cfg.Ledger)
+		s, set, err := r.takeUp(ctx, p, c, src)
 		if err != nil {
 			return nil, r.startFailed(ctx, src, err, sooner)
 		}

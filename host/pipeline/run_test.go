@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,7 +54,7 @@ type bench struct {
 func newBench(t *testing.T, seed uint64, sinkCount int) *bench {
 	alloc := memory.NewCheckedAllocator(memory.NewGoAllocator())
 	t.Cleanup(func() { alloc.AssertSize(t, 0) })
-	b := &bench{t: t, dir: t.TempDir(), source: &fakeSource{
+	b := &bench{t: t, dir: fastDir(t), source: &fakeSource{
 		rng: rand.New(rand.NewPCG(seed, 1)), alloc: alloc, maxCut: 20, done: make(chan struct{}),
 		now: func() time.Time { return at(3_600_000) },
 	}}
@@ -60,6 +62,21 @@ func newBench(t *testing.T, seed uint64, sinkCount int) *bench {
 		b.sinks = append(b.sinks, &fakeSink{store: newFakeStore(fmt.Sprintf("sink%d", i)), rng: rand.New(rand.NewPCG(seed, uint64(i)+2))})
 	}
 	return b
+}
+
+// fastDir returns a folder in memory where there is such a file system: no test here needs what is written to outlast the machine.
+func fastDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "sluice-pipeline-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func (b *bench) run(asked flow.Range) (*Summary, error) {
@@ -267,8 +284,8 @@ func TestTheFutureIsNeitherAskedForNorCovered(t *testing.T) {
 func TestAToThatHasJustPassedIsWaitedForAndReadWhole(t *testing.T) {
 	b := newBench(t, 1, 1)
 	b.source.maxCut = 1000
-	start := time.Now()
-	b.source.now = func() time.Time { return at(-900).Add(time.Minute).Add(time.Since(start)) }
+	first := sync.OnceValue(time.Now) // asked: what a slow machine takes to come so far doesn't count
+	b.source.now = func() time.Time { start := first(); return at(-1900).Add(time.Minute).Add(time.Since(start)) }
 	s, err := b.run(span(0, 100))
 	if err != nil || !s.Complete() {
 		t.Fatalf("%+v, %v", s, err)
@@ -614,5 +631,36 @@ func TestASinkWhoseReaderHasGoneStopsTheRun(t *testing.T) {
 	s, err := b.run(span(0, 100))
 	if !errors.Is(err, gone) || !s.Stopped || len(s.Faults) != 0 {
 		t.Errorf("Run = %v, stopped %v, faults %v: want a stop that charges no slice", err, s.Stopped, s.Faults)
+	}
+}
+
+func TestRetryStart(t *testing.T) {
+	const attempts = 3
+	vendor := func(kind fault.Kind) *fault.Error { return fault.Errorf(kind, "list logs", "no") }
+	for _, tt := range []struct {
+		name     string
+		err      error
+		failures int
+		again    bool
+		exactly  time.Duration
+	}{
+		{"a moment's trouble", vendor(fault.Transient), 1, true, 0},
+		{"it stays", vendor(fault.Transient), attempts, false, 0},
+		{"wrapped", fmt.Errorf("plugin x: %w", vendor(fault.Transient)), 2, true, 0},
+		{"a cut answer", io.ErrUnexpectedEOF, 1, true, 0},
+		{"a wait that the vendor names", vendor(fault.Throttled).After(7 * time.Second), attempts + 5, true, 7 * time.Second},
+		{"the file is wrong", vendor(fault.Config), 1, false, 0},
+		{"the key is wrong", vendor(fault.Auth), 1, false, 0},
+		{"it isn't there", vendor(fault.NotFound), 1, false, 0},
+		{"a crash", vendor(fault.Crash), 1, false, 0},
+		{"the end", context.Canceled, 1, false, 0},
+		{"nobody knows", errors.New("?"), 1, false, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wait, again := RetryStart(tt.err, tt.failures, attempts, time.Minute)
+			if again != tt.again || again && wait <= 0 || tt.exactly > 0 && wait != tt.exactly {
+				t.Errorf("again %t after %s, want %t after %s", again, wait, tt.again, tt.exactly)
+			}
+		})
 	}
 }

@@ -25,7 +25,7 @@ func (r *run) settle(ctx context.Context, out outcome) {
 	for _, i := range w.sinks.each() {
 		r.sinks[i].probing = false
 	}
-	r.take(w, out)
+	r.take(ctx, w, out)
 	w.attempt++
 	r.detachFailed(ctx, w, out)
 	if w.sinks == 0 {
@@ -48,7 +48,7 @@ func (r *run) settle(ctx context.Context, out outcome) {
 }
 
 // take adds what was committed or found to the coverage and the summary.
-func (r *run) take(w *work, out outcome) {
+func (r *run) take(ctx context.Context, w *work, out outcome) {
 	var committed sinkSet
 	for i, receipt := range out.committed {
 		committed |= setOf(i)
@@ -68,6 +68,7 @@ func (r *run) take(w *work, out outcome) {
 		r.summary.Rows += out.sum.Rows
 		r.summary.Bytes += out.sum.Bytes
 		r.summary.Slices++
+		r.learnPace(ctx, w, committed, out.took)
 		for name, n := range out.counters {
 			if r.summary.Counters == nil {
 				r.summary.Counters = map[string]uint64{}
@@ -237,8 +238,10 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 	}
 	parts := partsOf(w.slice, into)
 	if parts == nil {
-		g.err = fault.New(fault.Truncated, "read",
-			"raise the source's limit, or narrow its query: one millisecond can't be cut", fmt.Errorf("the vendor's cap was met within a single millisecond: %w", g.err))
+		if !errors.Is(g.err, errDeadline) {
+			g.err = fault.New(fault.Truncated, "read",
+				"raise the source's limit, or narrow its query: one millisecond can't be cut", fmt.Errorf("the vendor's cap was met within a single millisecond: %w", g.err))
+		}
 		w.parked = true
 		r.fault(w, g.err, true)
 		event.Kind, event.Err, event.Message, event.Hint = Quarantined, g.err, g.err.Error(), fault.HintOf(g.err)

@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -58,7 +59,7 @@ func run(ctx context.Context, pattern string, list bool) error {
 	defer os.RemoveAll(dir)
 	var errs []error
 	tried := 0
-	for _, m := range mutants {
+	for _, m := range slices.Concat(mutants, sourceMutants) {
 		if !wanted.MatchString(m.name) {
 			continue
 		}

@@ -30,9 +30,9 @@ var mutants = []mutant{
 	{
 		name: "writes the ledger before the sink",
 		file: "host/pipeline/carry.go",
-		old:  "wg.Go(func() { receipts[n], l.err = r.commitLeg(ctx, w, l, m) })",
+		old:  "receipt, err := r.commitLeg(ctx, w, l, m)",
 		new: "_ = r.cfg.Ledger.Record(ctx, l.sink.Identity(), sinks.Receipt{Slice: w.slice, Delivered: l.delivered, Dead: l.deadSum, At: time.Now()})\n" +
-			"\t\twg.Go(func() { receipts[n], l.err = r.commitLeg(ctx, w, l, m) })",
+			"\t\t\treceipt, err := r.commitLeg(ctx, w, l, m)",
 		pkg: "./host/pipeline", test: "^TestEveryMillisecondOnce$",
 	},
 	{
@@ -123,5 +123,20 @@ var mutants = []mutant{
 		name: "drops a rejected record: counted, not kept",
 		file: "host/pipeline/carry.go", old: "if err := l.dead.seal(); err != nil {", new: "if err := error(nil); err != nil {",
 		pkg: "./host/pipeline", test: "^TestDeadLettersAndRejectedRecordsAreKept$",
+	},
+	{
+		name: "kafka: takes an aborted marker for a commit",
+		file: "sinks/kafka/tape.go", old: "if !isCommit(r) {", new: "if len(r.Key) < 4 {",
+		pkg: "./sinks/kafka", test: "^TestForeignTransaction$",
+	},
+	{
+		name: "kafka: doesn't see a commit above somebody else's open transaction",
+		file: "sinks/kafka/tape.go", old: "return t.readOpen(ctx, partition, offset, end, take)", new: "return nil",
+		pkg: "./sinks/kafka", test: "^TestForeignTransaction$",
+	},
+	{
+		name: "kafka: takes a commit in doubt for one that failed",
+		file: "sinks/kafka/txn.go", old: "only a fence and the markers tell.\n\t\tk.drop(t.lane)", new: "only a fence and the markers tell.",
+		pkg: "./sinks/kafka", test: "^TestNoRaceConformance$/^lost_answer_of_each_step$",
 	},
 }

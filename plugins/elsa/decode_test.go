@@ -232,7 +232,24 @@ func TestArchiveLimits(t *testing.T) {
 			}
 		})
 	}
-	whole := pack(t, "a", strings.Repeat(`{"body":"x"}`, 100))
+	// A checksum that is zero is one, too, which archive/zip takes for none.
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	row := `{"body":"x"}`
+	w, err := z.CreateRaw(&zip.FileHeader{Name: "a", Method: zip.Store, CompressedSize64: uint64(len(row)), UncompressedSize64: uint64(len(row))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, row); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := decodeArchive(t, b.Bytes(), plainOptions()); !errors.Is(err, zip.ErrChecksum) {
+		t.Errorf("a checksum of zero: %v", err)
+	}
+	whole := pack(t, "a", strings.Repeat(row, 100))
 	for n := range len(whole) {
 		if _, _, err := decodeArchive(t, whole[:n], plainOptions()); err == nil {
 			t.Fatalf("the first %d of %d bytes pass", n, len(whole))

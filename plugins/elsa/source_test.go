@@ -240,6 +240,31 @@ func TestLimitMayBeTheCap(t *testing.T) {
 	}
 }
 
+// A vendor that doesn't know our `count`, or not a high one, cuts by its documented default.
+func TestWhatCountsAsCut(t *testing.T) {
+	for _, tt := range []struct {
+		count, rows uint64
+		want        bool
+	}{
+		{maxCount, 0, false},
+		{maxCount, 1001, false},
+		{maxCount, 99_999, false},
+		{maxCount, 100_000, true},
+		{maxCount, 100_001, false},
+		{maxCount, 199_999, false},
+		{maxCount, 200_000, true},
+		{maxCount, 200_001, true},
+		{5000, 4999, false},
+		{5000, 5000, true},
+		{5000, 5001, true},
+	} {
+		s := newSource(t, simSettings("http://127.0.0.1:1", "count", tt.count))
+		if got := s.capped(tt.rows); got != tt.want {
+			t.Errorf("count %d, %d rows: cut %t, want %t", tt.count, tt.rows, got, tt.want)
+		}
+	}
+}
+
 func TestGoldenRequest(t *testing.T) {
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

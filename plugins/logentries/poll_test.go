@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -214,24 +215,29 @@ func TestDenseSliceIsCutEarly(t *testing.T) {
 	}
 }
 
+// A link that isn't asked for 20 s is dead.
+func TestPaceKeepsLinksAlive(t *testing.T) {
+	p := defaultPace()
+	if p.first <= 0 || p.most < p.first || p.most > vendorsim.DefaultLinkTTL/2 {
+		t.Errorf("first after %v, then at most %v: want some room to %v", p.first, p.most, vendorsim.DefaultLinkTTL)
+	}
+}
+
 // A sink that takes its time doesn't let a link expire: the query that runs meanwhile is polled, and then waits for nothing.
 func TestSlowSinkDoesNotStopPolling(t *testing.T) {
 	sim, base := newSim(t, func(o *vendorsim.Options) {
 		o.Logs = []vendorsim.Log{numbered(60, 7)}
-		o.Query.Polls, o.Query.LinkTTL = 8, 400*time.Millisecond
+		o.Query.Polls = 8
 	})
 	s := newSource(t, nil, simSettings(base))
 	s.perPage, s.limits.FrameTarget = 10, 1 // each event a batch
 	s.pace.first, s.pace.most = 20*time.Millisecond, 20*time.Millisecond
 	out := newCollector(t)
 	defer out.release()
-	slow := true
-	out.onBatch = func() {
-		if slow {
-			time.Sleep(time.Second)
-			slow = false
-		}
-	}
+	// The sink takes its first batch when the second page has been started and polled to its end.
+	const ofAPage = 1 + 9
+	var once sync.Once
+	out.onBatch = func() { once.Do(func() { awaitQueries(t, sim, 2*ofAPage) }) }
 	if err := s.Read(t.Context(), hour, out); err != nil {
 		t.Fatal(err)
 	}
@@ -241,6 +247,31 @@ func TestSlowSinkDoesNotStopPolling(t *testing.T) {
 	for _, r := range sim.Requests() {
 		if r.Status == http.StatusNotFound {
 			t.Errorf("a link expired: %+v", r)
+		}
+	}
+}
+
+// awaitQueries waits until the simulator has answered so many starts and polls of queries.
+func awaitQueries(t *testing.T, sim *vendorsim.Sim, want int) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(30 * time.Second)
+	for {
+		n := 0
+		for _, r := range sim.Requests() {
+			if strings.HasPrefix(r.Path, "/query/") {
+				n++
+			}
+		}
+		if n >= want {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Errorf("%d starts and polls within half a minute, want %d: a slow sink keeps the running query from being polled", n, want)
+			return
 		}
 	}
 }

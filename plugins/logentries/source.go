@@ -58,6 +58,7 @@ type source struct {
 	mem       memory.Allocator
 	pace      pace
 	perPage   int
+	patience  time.Duration // with the vendor when the source is configured
 }
 
 var (
@@ -97,6 +98,7 @@ func open(cfg plugins.Config) (*source, error) {
 		},
 		client: c, directory: newDirectory(c), schema: schema, frame: project(schema, varies), times: times,
 		target: cfg.Slice, limits: cfg.Limits, mem: mem, pace: defaultPace(), perPage: maxPerPage,
+		patience: 20 * time.Second,
 	}, nil
 }
 
@@ -112,6 +114,9 @@ func (s *source) Partitions(ctx context.Context, stream string) ([]plugins.Parti
 		}
 		return nil, nil
 	}
+	// Whoever configures the source takes longer silence for a hang.
+	ctx, cancel := context.WithTimeoutCause(ctx, s.patience, errors.New("the vendor takes too long to list logs"))
+	defer cancel()
 	keys, err := s.directory.chosen(ctx)
 	if err == nil && len(keys) == 0 {
 		s.client.log.DebugContext(ctx, "no logs and no logsets are named: there are no events to read")

@@ -488,3 +488,47 @@ func TestSnapshots(t *testing.T) {
 		t.Errorf("asked %v", paths)
 	}
 }
+
+// TestOwnerSignsEachAttempt moves this machine's clock between two attempts: the second is signed with its own date.
+func TestOwnerSignsEachAttempt(t *testing.T) {
+	var dates, proofs []string
+	sim, base := newSim(t, nil)
+	err := sim.SetFaults(vendorsim.Script{Rules: []vendorsim.Rule{{
+		Path: "/management/accounts/", Times: 1, Fault: vendorsim.Fault{Status: 503}, When: func(r *http.Request) bool {
+			dates, proofs = append(dates, r.Header.Get("Date")), append(proofs, r.Header.Get("Authorization-Api-Key"))
+			return true
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(t, nil, simSettings(base))
+	now := sim.Clock().Now()
+	s.client.now = func() time.Time { return now }
+	slice := sliceOf(streamUsers, "", firstDay, firstDay.Add(time.Millisecond))
+	if _, err := read(t, s, slice); fault.KindOf(err) != fault.Transient {
+		t.Fatalf("the first attempt: %v", err)
+	}
+	now = now.Add(17 * time.Second)
+	if _, err := read(t, s, slice); err != nil {
+		t.Fatalf("the second attempt: %v", err)
+	}
+	if len(dates) != 2 || dates[1] != now.UTC().Format(http.TimeFormat) || dates[0] == dates[1] || proofs[0] == proofs[1] {
+		t.Errorf("dates %q, proofs %q; now is %s", dates, proofs, now)
+	}
+}
+
+// TestSlowListIsNoHang bounds what the configuration of a source waits for: another try may find the vendor quicker.
+func TestSlowListIsNoHang(t *testing.T) {
+	hold := make(chan struct{})
+	defer close(hold)
+	sim, base := newSim(t, nil)
+	if err := sim.AddFault(vendorsim.Rule{Path: "/management/", Fault: vendorsim.Fault{Hold: hold}}); err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(t, nil, simSettings(base, "logs", []string{"web"}))
+	s.patience = 20 * time.Millisecond
+	if _, err := s.Partitions(t.Context(), streamEvents); fault.KindOf(err) != fault.Transient || !strings.Contains(err.Error(), "takes too long") {
+		t.Errorf("error = %v", err)
+	}
+}

@@ -9,7 +9,6 @@ package rapid7usage
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/sluice-io/sluice/plugins"
@@ -27,12 +26,10 @@ const Version = "0.1.0"
 
 // Definition returns the plugin.
 func Definition() plugins.Definition {
-	usage := rapid7.UsageStream()
-	usage.Main = true
 	return plugins.Definition{
 		Name:    Name,
 		Version: Version,
-		Streams: []plugins.Stream{usage},
+		Streams: streams(),
 		Config:  plugins.Schema(configSchema),
 		Limits:  []plugins.Limit{rapid7.UsageLimit, rapid7.ManagementLimit},
 		Open:    func(_ context.Context, cfg plugins.Config) (plugins.Source, error) { return open(cfg) },
@@ -77,17 +74,6 @@ func open(cfg plugins.Config) (*source, error) {
 		u.Names = rapid7.NewLogNames(c, rapid7.ManagementLimit, time.Now, log)
 	}
 	return &source{client: c, usage: u, settle: time.Duration(s.Settle)}, nil
-}
-
-func newClient(s settings, cfg plugins.Config) (*rest.Client, error) {
-	o, err := s.Options(cfg)
-	if err != nil {
-		return nil, fault.New(fault.Config, "open "+Name, "", err)
-	}
-	o.BaseURL, o.PlainHTTP = s.place.URL(), true // http must be spelled out in base_url, which is permission enough
-	o.Header = http.Header{"X-Api-Key": {s.APIKey}}
-	o.Key = s.APIKey
-	return rest.New(o)
 }
 
 // Close implements io.Closer.

@@ -498,6 +498,28 @@ func TestProxyOutOfReach(t *testing.T) {
 	}
 }
 
+// A signature that holds the time is made when the budget has been waited for.
+func TestSignedAfterTheWaitForTheBudget(t *testing.T) {
+	base := serve(t, func(http.ResponseWriter, *http.Request) {})
+	budget := &fakeBudget{refusals: []error{fault.Errorf(fault.Throttled, "budget", "spent").After(5 * time.Millisecond)}}
+	c := newClient(t, base, func(o *Options) { o.Budget = budget })
+	signed := 0
+	answer, err := c.Do(t.Context(), Request{Op: "sign", Path: "/x", Limit: limit, Sign: func(*http.Request) {
+		budget.mu.Lock()
+		defer budget.mu.Unlock()
+		if signed++; len(budget.acquired) != 1 {
+			t.Errorf("signed when %d reservations were granted, want 1", len(budget.acquired))
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Close()
+	if signed != 1 {
+		t.Errorf("signed %d times", signed)
+	}
+}
+
 func TestConnectionThatEndsWithoutAnAnswer(t *testing.T) {
 	base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {

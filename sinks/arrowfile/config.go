@@ -34,14 +34,14 @@ const schema = `{
       "description": "file: Arrow's file format, which can be read at any place; stream: its streaming format, which is read from its beginning."
     },
     "compression": {
-      "type": "string", "enum": ["zstd", "lz4", "none"], "default": "zstd",
+      "type": "string", "enum": ["lz4", "zstd", "none"], "default": "lz4",
       "description": "Compression of the buffers in each batch; it may be changed at any time, for files that follow."
     }
   }
 }`
 
 func defaults() settings {
-	return settings{Settings: parts.Defaults(), Format: ipcfile.File, Compression: ipcfile.Zstd}
+	return settings{Settings: parts.Defaults(), Format: ipcfile.File, Compression: ipcfile.LZ4}
 }
 
 // parse reads settings and validates what is this sink's own.
@@ -55,7 +55,7 @@ func parse(c sinks.Config) (settings, error) {
 		errs = append(errs, fmt.Errorf("format: %q isn't one of file, stream", s.Format))
 	}
 	if !slices.Contains(ipcfile.Compressions(), s.Compression) {
-		errs = append(errs, fmt.Errorf("compression: %q isn't one of zstd, lz4, none", s.Compression))
+		errs = append(errs, fmt.Errorf("compression: %q isn't one of lz4, zstd, none", s.Compression))
 	}
 	if len(errs) > 0 {
 		return s, setting.Wrong(sinkType, errors.Join(errs...))

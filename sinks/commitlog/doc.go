@@ -7,6 +7,8 @@
 //	...                              // write, sync, close
 //	receipt, err := tx.Commit(ctx, []sinks.Part{{Path: "date=2026-11-01/x.log", ...}}, account)
 //
+// StoreLog is the same log on an object store, where parts have their final keys at once and the entry alone decides.
+//
 // The log is the sink's memory: it alone decides what is covered. FORMAT.md describes what lies on disk.
 //
 // # Invariants

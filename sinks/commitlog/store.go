@@ -24,8 +24,9 @@ type Store interface {
 	PutAbsent(ctx context.Context, key string, b []byte) error
 	// Delete deletes an object; it is no error if there is none.
 	Delete(ctx context.Context, key string) error
-	// List yields keys that begin with prefix and come after the key after, in the order of their bytes. With folders those that have
-	// a further slash behind the prefix are yielded once for all up to that slash, and with it. An error ends the sequence.
+	// List yields keys that begin with prefix and come after the key after, in the order of their bytes. With folders, and then in any
+	// order, those that have a further slash behind the prefix are yielded once for all up to that slash, and with it. An error ends
+	// the sequence.
 	List(ctx context.Context, prefix, after string, folders bool) iter.Seq2[string, error]
 	// NewUpload begins an object that is sent in pieces and isn't visible before Complete.
 	NewUpload(ctx context.Context, key string) (Upload, error)

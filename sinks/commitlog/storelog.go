@@ -154,11 +154,7 @@ func (l *StoreLog) own(ctx context.Context, want Owner) error {
 		return err
 	}
 	// The very bytes that are there: a store that ignores the condition loses nothing by it.
-	if err := l.store.PutAbsent(ctx, meta(ownerName), first); err == nil {
-		return fault.New(fault.Config, "open the sink",
-			"exactly once needs conditional writes (If-None-Match: * on S3): use a store or a release of it that has them",
-			fmt.Errorf("%s: the store took a put of owner.json that it had to refuse, because the key is taken", l.root))
-	} else if !errors.Is(err, fs.ErrExist) {
+	if err := refuses(ctx, l.store, first); err != nil {
 		return err
 	}
 	l.owner = o
@@ -172,6 +168,20 @@ func (l *StoreLog) own(ctx context.Context, want Owner) error {
 		o.Streams[name] = want.Streams[name] // the map is l.owner's too
 	}
 	return nil
+}
+
+// refuses proves that a store refuses a put of a key that is taken: owner.json's, which holds first.
+func refuses(ctx context.Context, s Store, first []byte) error {
+	err := s.PutAbsent(ctx, meta(ownerName), first)
+	if err == nil {
+		return fault.New(fault.Config, "open the sink",
+			"exactly once needs conditional writes (If-None-Match: * on S3): use a store or a release of it that has them",
+			fmt.Errorf("%s: the store took a put of owner.json that it had to refuse, because the key is taken", s.Location()))
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // found writes owner.json where there is none.
@@ -252,7 +262,7 @@ func CheckStore(ctx context.Context, s Store, want Owner) (string, error) {
 		if err := o.FitsStore(want, s.Location()); err != nil {
 			return "", err
 		}
-		if err := s.PutAbsent(ctx, meta(ownerName), first); !errors.Is(err, fs.ErrExist) {
+		if err := refuses(ctx, s, first); err != nil {
 			return "", err
 		}
 		conditional = true

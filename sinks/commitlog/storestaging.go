@@ -97,7 +97,7 @@ func (s *StoreStaging) announce(prefix string) error {
 	if err != nil {
 		return err
 	}
-	return s.note(s.log.store.PutAbsent(s.ctx, intentKey(s.nonce), append(b, '\n')))
+	return s.note(ours(s.log.store.PutAbsent(s.ctx, intentKey(s.nonce), append(b, '\n'))))
 }
 
 // note remembers that a request's outcome isn't known.
@@ -150,8 +150,7 @@ func (s *StoreStaging) commit(ctx context.Context, parts []sinks.Part, a sinks.A
 	defer d.mu.Unlock()
 	number, err := l.append(ctx, d, Entry{Kind: KindCommit, Commit: c}, func() error {
 		if _, gone := d.swept[s.nonce]; gone {
-			return fault.New(fault.Transient, "commit", "another process has begun to write to this prefix and swept what was open: end one of the two",
-				fmt.Errorf("slice %s: attempt %s was swept", s.slice, s.nonce))
+			return s.sweptAway(nil)
 		}
 		return d.conflict(s.slice)
 	})
@@ -164,6 +163,16 @@ func (s *StoreStaging) commit(ctx context.Context, parts []sinks.Part, a sinks.A
 		return sinks.Receipt{}, err
 	}
 	return Entry{Kind: KindCommit, Commit: c}.receipt(number), nil
+}
+
+// sweptAway says that another process has ended this attempt; cause may be nil.
+func (s *StoreStaging) sweptAway(cause error) error {
+	err := fmt.Errorf("slice %s: attempt %s was swept", s.slice, s.nonce)
+	if cause != nil {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return fault.New(fault.Transient, "write a slice",
+		"another process has begun to write to this prefix and swept what was open; the slice is read again. End one of the two", err)
 }
 
 // errUnknown says that an entry's put was answered by nothing that tells whether it took place.

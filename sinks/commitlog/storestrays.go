@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,14 +39,19 @@ func (l *StoreLog) Partitions(ctx context.Context) ([]flow.Partition, error) {
 
 // each calls do for each folder in a folder.
 func (l *StoreLog) each(ctx context.Context, dir string, do func(dir, name string) error) error {
+	var names []string
 	for key, err := range l.store.List(ctx, dir+"/", "", true) {
 		if err != nil {
 			return err
 		}
 		if name := path.Base(key); name[0] != '.' {
-			if err := do(path.Join(dir, name), name); err != nil {
-				return err
-			}
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := do(path.Join(dir, name), name); err != nil {
+			return err
 		}
 	}
 	return nil

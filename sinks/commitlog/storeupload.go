@@ -3,6 +3,7 @@ package commitlog
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"sync"
 )
 
@@ -93,13 +94,21 @@ func (f *storeFile) send() error {
 	n, b := f.sent, f.buf
 	f.sends.Go(func() {
 		if err := f.upload.Put(f.staging.ctx, n, b); err != nil {
-			f.fail(err)
+			f.fail(f.explain(err))
 		}
 		f.pieces.put(b)
 		<-f.places
 	})
 	f.buf = f.pieces.get()
 	return nil
+}
+
+// explain tells an upload that someone else has ended from other causes.
+func (f *storeFile) explain(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.staging.sweptAway(err)
+	}
+	return err
 }
 
 func (f *storeFile) failure() error {
@@ -123,7 +132,7 @@ func (f *storeFile) Sync() error {
 	}
 	s := f.staging
 	if f.upload == nil {
-		err := s.note(s.log.store.PutAbsent(s.ctx, f.key, f.buf))
+		err := s.note(ours(s.log.store.PutAbsent(s.ctx, f.key, f.buf)))
 		f.ended = err == nil
 		return err
 	}
@@ -136,11 +145,20 @@ func (f *storeFile) Sync() error {
 	if err := f.failure(); err != nil {
 		return err
 	}
-	if err := s.note(f.upload.Complete(s.ctx)); err != nil {
-		return err
+	if err := s.note(ours(f.upload.Complete(s.ctx))); err != nil {
+		return f.explain(err)
 	}
 	f.ended = true
 	return nil
+}
+
+// ours takes a taken key for success: it has the attempt's nonce, so it was taken by an earlier try of the same request, whose
+// answer was lost.
+func ours(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // Close implements File. A part that isn't there whole by then is given up.

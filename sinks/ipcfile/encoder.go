@@ -25,10 +25,11 @@ type chunk struct {
 	pieces [][]arrow.Array // of each piece its columns
 	rows   int
 	size   int // about, in bytes
+	limit  int // it is full at this size; 0 before the first Fill
 }
 
 func (c *chunk) Rows() uint64 { return uint64(c.rows) }
-func (c *chunk) Full() bool   { return c.size >= chunkSize }
+func (c *chunk) Full() bool   { return c.limit > 0 && c.size >= c.limit }
 func (c *chunk) Large() bool  { return c.size > 2*chunkSize }
 
 func (c *chunk) Reset() {
@@ -36,7 +37,7 @@ func (c *chunk) Reset() {
 		release(p)
 	}
 	clear(c.pieces)
-	c.pieces, c.rows, c.size = c.pieces[:0], 0, 0
+	c.pieces, c.rows, c.size, c.limit = c.pieces[:0], 0, 0, 0
 }
 
 func release(columns []arrow.Array) {
@@ -130,13 +131,14 @@ func (e *encoder) Fill(c partfile.Chunk, rec arrow.Record, row int) (next int, r
 		e.bad = e.told.Misfits(e.bad[:0], "arrow", rec)
 	}
 	k := c.(*chunk)
+	k.limit = int(min(chunkSize, e.info.PartSize))
 	perRow := 1 + e.bytes(rec)/max(1, rows)
 	for row < rows && !k.Full() {
 		hi := rows
 		if len(e.bad) > 0 {
 			hi = e.bad[0].Row
 		}
-		end := min(hi, row+1+(chunkSize-k.size)/perRow)
+		end := min(hi, row+1+(k.limit-k.size)/perRow)
 		if row < end {
 			if err := k.add(e.source, rec, row, end, perRow); err != nil {
 				return row, rejected, err

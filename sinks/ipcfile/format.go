@@ -23,7 +23,7 @@ const (
 )
 
 // Compressions lists the compressions as settings spell them.
-func Compressions() []Compression { return []Compression{Zstd, LZ4, None} }
+func Compressions() []Compression { return []Compression{LZ4, Zstd, None} }
 
 // Kind is a file, which can be read at any place, or a stream, which is read from its beginning.
 type Kind string

@@ -79,7 +79,7 @@ func TestSettings(t *testing.T) {
 
 func TestSecretsDoNotPrint(t *testing.T) {
 	s := saslSettings{Mechanism: "plain", Username: "u", Password: "hush"}
-	for _, text := range []string{fmt.Sprintf("%v", s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%s", s.Password)} {
+	for _, text := range []string{fmt.Sprintf("%v", s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), s.Password.String(), fmt.Sprint(s.Password)} {
 		if strings.Contains(text, "hush") {
 			t.Error(text)
 		}

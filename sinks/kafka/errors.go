@@ -53,6 +53,12 @@ func classify(err error) (fault.Kind, string) {
 		return fault.Auth, "give the user the right IdempotentWrite on the cluster (kafka-acls.sh), and Create for create_topics"
 	case is(kerr.InvalidReplicationFactor, kerr.InvalidPartitions, kerr.InvalidTopicException, kerr.PolicyViolation, kerr.InvalidConfig):
 		return fault.Config, "check topic and create_topics against what the cluster allows"
+	case is(kerr.InvalidTransactionTimeout):
+		return fault.Config, "give the user the right DescribeConfigs on the cluster: without it the brokers' transaction.max.timeout.ms is taken for 15 minutes, and it is less"
+	case is(kerr.InvalidTimestamp):
+		return fault.Config, "the topic refuses times that are far from now: raise its message.timestamp.before.max.ms, or set message.timestamp.type=LogAppendTime"
+	case is(kerr.MessageTooLarge):
+		return fault.Config, "the topic takes less than a mebibyte and doesn't say so: give the user the right DescribeConfigs on it, or raise its max.message.bytes"
 	case is(kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidTxnState):
 		return fault.Transient, "the transaction was ended by the broker: it took longer than transaction.max.timeout.ms (a smaller flow.slice helps), or another sluice writes to the same topic"
 	case errors.As(err, &unknownCA), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify):

@@ -218,12 +218,12 @@ func TestTooLarge(t *testing.T) {
 // A record larger than Kafka's usual million bytes is no trouble where the topic takes it.
 func TestLargeRecord(t *testing.T) {
 	r := newRig(broker(t).Address)
-	large := "8000000"
+	large := "4000000"
 	if _, err := admin(t, r.address).CreateTopic(begun(t), 1, 1, map[string]*string{"max.message.bytes": &large}, r.topic); err != nil {
 		t.Fatal(err)
 	}
 	s := sinktest.Hours("one", 0, 1)
-	bodies := []string{strings.Repeat("x", 7_000_000), "y", strings.Repeat("z", 3_000_000)}
+	bodies := []string{strings.Repeat("x", 3_500_000), "y", strings.Repeat("z", 1_500_000)}
 	if _, err := sinktest.Write(begun(t), opened(t, r.config(nil)), s, bodies); err != nil {
 		t.Fatal(err)
 	}
@@ -256,6 +256,24 @@ func TestForeignTransaction(t *testing.T) {
 	if _, err := sinktest.Write(begun(t), k, next, nil); err != nil {
 		t.Fatal(err)
 	}
+	// A slice whose marker is written and whose transaction is aborted, above the open one too.
+	failed := sinktest.Hours("one", 2, 3)
+	lost, err := open(begun(t), r.config(nil), func(name string, do func() error) error {
+		err := do()
+		if name == "write marker" {
+			return errors.Join(sinktest.ErrLost, err)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sinktest.Write(begun(t), lost, failed, sinktest.Bodies(failed, 2)); !errors.Is(err, sinktest.ErrLost) {
+		t.Errorf("%v, want ErrLost", err)
+	}
+	if err := lost.Close(); err != nil {
+		t.Error(err)
+	}
 	// A process that begins now finds both, the one below and the one above the open transaction, twice: nothing is taken twice.
 	for range 2 {
 		fresh := opened(t, r.config(nil)).(*Sink)
@@ -267,8 +285,7 @@ func TestForeignTransaction(t *testing.T) {
 		if parts, err := fresh.Partitions(begun(t)); err != nil || len(parts) != 1 {
 			t.Errorf("%v, %v", parts, err)
 		}
-		later := sinktest.Hours("one", 2, 3)
-		if _, err := fresh.Lookup(begun(t), later); !errors.Is(err, sinks.ErrNotCommitted) {
+		if _, err := fresh.Lookup(begun(t), failed); !errors.Is(err, sinks.ErrNotCommitted) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -488,6 +505,7 @@ func TestSecurity(t *testing.T) {
 		}
 	}
 	user := secured(b, "scram-sha-512", realkafka.Password)
+	user["transactional_id_prefix"] = r.topic // rights outlive a test
 	refused(fault.Auth, secured(b, "scram-sha-256", "wrong-password"), "SASL_AUTHENTICATION_FAILED")
 	refused(fault.Auth, secured(b, "plain", realkafka.Password), "SASL")
 	untrusted := secured(b, "scram-sha-256", realkafka.Password)
@@ -513,7 +531,7 @@ func TestSecurity(t *testing.T) {
 	grant(kadm.NewACLs().Topics(r.markers).ResourcePatternType(kadm.ACLPatternLiteral).Operations(kadm.OpRead))
 	_, err = online(user)
 	contains(t, err, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED")
-	grant(kadm.NewACLs().TransactionalIDs("sluice-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpDescribe, kadm.OpWrite))
+	grant(kadm.NewACLs().TransactionalIDs(r.topic+"-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpDescribe, kadm.OpWrite))
 	said, err := online(user)
 	if err != nil || !strings.Contains(said, "may not be asked") || !strings.Contains(said, "transactions of up to 15m") {
 		t.Errorf("%q, %v", said, err)

@@ -98,6 +98,9 @@ func (r rig) read(topic string, opts ...kgo.Opt) ([]*kgo.Record, error) {
 	}
 	defer c.Close()
 	adm := kadm.NewClient(c)
+	if err := awaitDecided(ctx, adm); err != nil {
+		return nil, err
+	}
 	topics, err := adm.ListTopics(ctx, topic)
 	if err != nil || !topics.Has(topic) {
 		return nil, err
@@ -113,6 +116,24 @@ func (r rig) read(topic string, opts ...kgo.Opt) ([]*kgo.Record, error) {
 		}
 	}
 	return out, nil
+}
+
+// awaitDecided waits until readers can see what is decided: the broker answers the end of a transaction when it is in its own log, and
+// writes it into the topics after that.
+func awaitDecided(ctx context.Context, adm *kadm.Client) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		deciding, err := adm.ListTransactions(ctx, nil, []string{"PrepareCommit", "PrepareAbort", "PrepareEpochFence"})
+		if err != nil || len(deciding) == 0 {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("transactions that are being decided: %v", deciding.TransactionalIDs())
+		}
+	}
 }
 
 // bodies returns the field body of the topic's JSON values.

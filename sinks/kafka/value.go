@@ -40,6 +40,8 @@ type values interface {
 	fingerprint() string
 	// document is that schema.
 	document() []byte
+	// least is a number of bytes that the value of a row has at least, known before it is made.
+	least(row int) int
 	// digests says whether digest may be asked.
 	digests() bool
 	digest(row int) string
@@ -82,7 +84,7 @@ type rows struct {
 	timestamp   int // -1 without
 	observed    int
 	withDigest  bool
-	body, exact int
+	body, exact int // -1 without
 	clock       func() time.Time
 
 	rec arrow.Record
@@ -109,12 +111,12 @@ func newRows(s settings, schema *arrow.Schema, _ string) (rows, error) {
 			return r, unfit("use a column of one value", "key: column %q is %s", s.Key, schema.Field(at[0]).Type)
 		}
 	}
+	r.body, r.exact, _ = flow.BodyColumns(schema)
 	for _, h := range s.Headers {
 		if h != headerDigest {
 			continue
 		}
-		var ok bool
-		if r.body, r.exact, ok = flow.BodyColumns(schema); !ok {
+		if r.body < 0 {
 			return r, unfit("leave digest out of headers", "headers: only a record of a stream of lines has a digest of its own")
 		}
 		r.withDigest = true
@@ -174,6 +176,14 @@ func (*rows) many() bool          { return false }
 func (*rows) fingerprint() string { return "" }
 func (*rows) document() []byte    { return nil }
 func (r *rows) digests() bool     { return r.withDigest }
+
+// least is a number of bytes that the value of a row has at least, known before it is made.
+func (r *rows) least(row int) int {
+	if r.body < 0 {
+		return 0
+	}
+	return len(bodyOf(r.rec, r.body, r.exact, row))
+}
 
 func (r *rows) digest(row int) string {
 	return flow.DigestOf(bodyOf(r.rec, r.body, r.exact, row)).String()

@@ -185,13 +185,15 @@ func (w *writer) encode(c *chunk, row int) (next int, reason string, err error) 
 	c.bytes, m.keyed = w.values.key(c.bytes, row, w.slice)
 	m.value = len(c.bytes)
 	room := w.limit - w.overhead(m)
+	if least := int64(w.values.least(row)); least > room {
+		// Made into a message it would take several times its size for nothing.
+		c.bytes = c.bytes[:m.key]
+		return row + 1, w.tooLarge("at least ", w.overhead(m)+least), nil
+	}
 	c.bytes, next, reason, err = w.values.value(c.bytes, row, int(room))
 	m.end, m.rows = len(c.bytes), next-row
 	if err == nil && reason == "" && int64(m.end-m.value) > room {
-		reason = fmt.Sprintf("its message of %d bytes is larger than topic %s takes (%d)", w.overhead(m)+int64(m.end-m.value), w.topic, w.limit)
-		if w.limit == int64(w.core.set.BufferSize) {
-			reason = fmt.Sprintf("its message of %d bytes is larger than buffer_size (%d)", w.overhead(m)+int64(m.end-m.value), w.limit)
-		}
+		reason = w.tooLarge("", w.overhead(m)+int64(m.end-m.value))
 	}
 	if err != nil || reason != "" {
 		c.bytes = c.bytes[:m.key]
@@ -202,6 +204,14 @@ func (w *writer) encode(c *chunk, row int) (next int, reason string, err error) 
 	}
 	c.cuts = append(c.cuts, m)
 	return next, "", nil
+}
+
+// tooLarge is why a record is rejected.
+func (w *writer) tooLarge(about string, size int64) string {
+	if w.limit == int64(w.core.set.BufferSize) {
+		return fmt.Sprintf("its message of %s%d bytes is larger than buffer_size (%d)", about, size, w.limit)
+	}
+	return fmt.Sprintf("its message of %s%d bytes is larger than topic %s takes (%d)", about, size, w.topic, w.limit)
 }
 
 // overhead is the most that a batch of one message takes beside its value.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/object/store"
+	"github.com/sluice-io/sluice/sinks/partfile"
 	"github.com/sluice-io/sluice/sinks/parts"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/setting"
@@ -44,9 +46,8 @@ type settings struct {
 	TLS         secure.Settings `json:"tls"`
 	Layout      string          `json:"layout"`
 	PartSize    setting.Size    `json:"part_size"`
-	Format      string          `json:"format"`
-	Compression string          `json:"compression"`
 	Upload      upload          `json:"upload"`
+	content
 }
 
 // credentials are keys of any provider; without them the provider's own chain is asked.
@@ -67,7 +68,8 @@ type upload struct {
 const (
 	minPiece    = 5 << 20 // S3's
 	maxPiece    = 1 << 30
-	maxPieces   = 10_000 // of one object
+	maxPieces   = 10_000    // of one object
+	pieceUnit   = 256 << 10 // Google's: pieces are rounded down to it
 	maxAtOnce   = 64
 	minPartSize = 1 << 10
 )
@@ -102,14 +104,7 @@ const schema = `{
     },
     "tls": ` + secure.Schema + `,
     ` + parts.LayoutProperties + `,
-    "format": {
-      "type": "string", "enum": [` + formatEnum + `], "default": "ndjson",
-      "description": "` + formatDoc + `"
-    },
-    "compression": {
-      "type": "string", "enum": [` + compressionEnum + `],
-      "description": "` + compressionDoc + `"
-    },
+    ` + contentProperties + `,
     "upload": {
       "type": "object", "additionalProperties": false,
       "description": "How objects that are larger than one piece are sent: a transaction holds concurrency + 1 pieces at most.",
@@ -123,14 +118,17 @@ const schema = `{
 
 func defaults() settings {
 	d := parts.Defaults()
-	return settings{Layout: d.Layout, PartSize: d.PartSize, Format: "ndjson", Upload: upload{PartSize: 8 << 20, Concurrency: 2}}
+	return settings{Layout: d.Layout, PartSize: d.PartSize, content: contentDefaults(), Upload: upload{PartSize: 8 << 20, Concurrency: 2}}
 }
+
+// bucketName is what all providers take, and the most that one does.
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 
 // place is settings in the shape in which they are used.
 type place struct {
 	settings
 	at     store.Place
-	format format
+	format partfile.Format
 }
 
 // parse reads settings and reports everything that is wrong with them.
@@ -143,14 +141,17 @@ func parse(c sinks.Config) (place, error) {
 	p.Provider = cmp.Or(p.Provider, onS3)
 	if p.Bucket == "" {
 		errs = append(errs, errors.New("bucket: a bucket is needed, or url: s3://BUCKET/PREFIX"))
+	} else if !bucketName.MatchString(p.Bucket) {
+		errs = append(errs, fmt.Errorf("bucket: %q isn't the name of a bucket: 3 to 63 lower-case letters, digits, points, hyphens", p.Bucket))
 	}
 	var err error
 	if p.at.Prefix, err = prefix(c, p.Prefix); err != nil {
 		errs = append(errs, fmt.Errorf("prefix: %w", err))
 	}
 	p.at.Bucket = p.Bucket
+	p.Upload.PartSize -= p.Upload.PartSize % pieceUnit
 	errs = append(errs, p.connection(c))
-	if p.format, err = newFormat(p.Format, p.Compression); err != nil {
+	if p.format, err = p.newFormat(); err != nil {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -174,9 +175,6 @@ func (p *place) fromURL() error {
 		return fmt.Errorf("url: %q begins with none of s3://, gs:// and azblob://", whole)
 	}
 	p.Bucket, p.Prefix, _ = strings.Cut(rest, "/")
-	if strings.ContainsAny(p.Bucket, "@{}:") {
-		return errors.New("url: a bucket stands behind ://, without a user, a port or a placeholder")
-	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return fmt.Errorf("url: %w", err)

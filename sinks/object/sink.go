@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/sluice-io/sluice/sinks"
@@ -48,7 +49,7 @@ var Definition = sinks.Definition{
 
 // seam is where tests get between a sink and its store; the zero seam is none.
 type seam struct {
-	connect func(p place, c sinks.Config) (commitlog.Store, error)
+	connect func(ctx context.Context, p place, c sinks.Config) (commitlog.Store, error)
 	piece   int // smaller than settings allow
 }
 
@@ -64,13 +65,13 @@ func open(ctx context.Context, c sinks.Config, m seam) (*parts.Sink, error) {
 func (p place) withLog(c sinks.Config, m seam) parts.Options {
 	o := p.options()
 	if m.connect == nil {
-		m.connect = place.connect
+		m.connect = func(ctx context.Context, p place, c sinks.Config) (commitlog.Store, error) { return p.connect(ctx, c) }
 	}
 	if m.piece == 0 {
 		m.piece = int(p.Upload.PartSize)
 	}
 	o.Log = func(ctx context.Context, owner commitlog.Owner) (parts.Log, error) {
-		s, err := m.connect(p, c)
+		s, err := m.connect(ctx, p, c)
 		if err != nil {
 			return nil, err
 		}
@@ -87,16 +88,34 @@ func (p place) withLog(c sinks.Config, m seam) parts.Options {
 }
 
 // connect returns the provider's client.
-func (p place) connect(c sinks.Config) (commitlog.Store, error) {
+func (p place) connect(ctx context.Context, c sinks.Config) (commitlog.Store, error) {
 	k := p.Credentials
+	switch p.Provider {
+	case onGCS:
+		file := k.File
+		if file != "" && !filepath.IsAbs(file) {
+			file = filepath.Join(c.Base, file)
+		}
+		return checked(store.NewGCS(ctx, store.GCSOptions{Place: p.at, File: file}))
+	case onAzure:
+		return checked(store.NewAzure(store.AzureOptions{Place: p.at, Account: k.AccessKey, Key: k.SecretKey, SAS: k.SASToken}))
+	}
 	pathStyle := p.Endpoint != ""
 	if p.PathStyle != nil {
 		pathStyle = *p.PathStyle
 	}
-	return store.NewS3(store.S3Options{
+	return checked(store.NewS3(store.S3Options{
 		Place: p.at, Region: p.Region, PathStyle: pathStyle,
 		AccessKey: k.AccessKey, SecretKey: k.SecretKey, SessionToken: k.SessionToken,
-	})
+	}))
+}
+
+// checked keeps a nil client from being a Store that isn't nil.
+func checked[S commitlog.Store](s S, err error) (commitlog.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func disconnect(s commitlog.Store) error {
@@ -116,10 +135,14 @@ func online(ctx context.Context, c sinks.Config) (said string, err error) {
 	if err != nil {
 		return "", err
 	}
-	s, err := p.connect(c)
+	s, err := p.connect(ctx, c)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, disconnect(s)) }()
-	return commitlog.CheckStore(ctx, s, owner)
+	said, err = commitlog.CheckStore(ctx, s, owner)
+	if err == nil && p.Provider != onS3 {
+		said += "; this provider was tried against emulators alone, not against the service itself"
+	}
+	return said, err
 }

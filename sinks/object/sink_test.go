@@ -38,9 +38,11 @@ func config(t testing.TB, settings map[string]any) sinks.Config {
 // inMemory opens a sink on a bucket in memory. Parts and pieces are small, so that slices have several.
 func inMemory(t testing.TB, b *sinktest.Bucket, step sinktest.RemoteStep) (*parts.Sink, error) {
 	t.Helper()
-	return open(context.Background(), config(t, map[string]any{"bucket": "b", "part_size": 4096}), seam{
-		connect: func(place, sinks.Config) (commitlog.Store, error) { return sinktest.Stepped(b, step), nil },
-		piece:   1500,
+	return open(context.Background(), config(t, map[string]any{"bucket": "lake", "part_size": 4096}), seam{
+		connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) {
+			return sinktest.Stepped(b, step), nil
+		},
+		piece: 1500,
 	})
 }
 
@@ -128,4 +130,9 @@ func visible(s commitlog.Store) (bodies []string, err error) {
 // data returns the keys that a plain glob finds.
 func data(b *sinktest.Bucket) []string {
 	return slices.DeleteFunc(b.Keys(), func(key string) bool { return strings.HasPrefix(key, "_") })
+}
+
+// onBucket is a seam to a bucket in memory.
+func onBucket(b *sinktest.Bucket) seam {
+	return seam{connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) { return b, nil }}
 }

@@ -25,7 +25,7 @@ func config(root string, more string) sinks.Config {
 	}
 	return sinks.Config{
 		Settings: fmt.Appendf(nil, `{"path": %q%s}`, root, more), Pipeline: "prod", Source: "sinktest", Name: "lake",
-		Streams: []sinks.Stream{sinktest.Stream()}, Sluice: "0.0.0-test",
+		Streams: []sinks.Stream{sinktest.Stream()}, Sluice: "0.0.0-test", Labels: map[string]string{"tenant": "acme"},
 	}
 }
 
@@ -36,10 +36,10 @@ func TestConformance(t *testing.T) {
 			sinktest.Run(t, func(*testing.T) sinktest.Driver {
 				return sinktest.Driver{
 					Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
-						return Open(context.Background(), config(root, fmt.Sprintf(`"compression": %q, "part_size": 1024`, c)), fsys)
+						return Open(context.Background(), config(root, fmt.Sprintf(`"compression": %q, "part_size": 2048`, c)), fsys)
 					},
 					Visible: visible,
-					Stride:  7 + 20*i, // what differs from the file sink is the bytes of parts
+					Stride:  17 + 30*i, // what differs from the file sink is the bytes of parts
 				}
 			})
 		})

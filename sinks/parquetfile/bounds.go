@@ -164,7 +164,7 @@ func (b *texts) get() (lo, hi []byte, ok bool) {
 	if !b.any || len(b.lo) > maxBound || len(b.hi) > maxBound {
 		return nil, nil, false
 	}
-	return bytes.Clone(b.lo), bytes.Clone(b.hi), true
+	return append([]byte{}, b.lo...), append([]byte{}, b.hi...), true // an empty text is a bound, nil is none
 }
 
 // decimals are bounds of decimals of size bytes in the file.

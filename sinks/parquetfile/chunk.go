@@ -12,10 +12,11 @@ type chunk struct {
 	columns []column
 	rows    int
 	size    int // about, in bytes
+	limit   int // it is full at this size; 0 before the first Fill
 }
 
 func (c *chunk) Rows() uint64 { return uint64(c.rows) }
-func (c *chunk) Full() bool   { return c.size >= chunkSize }
+func (c *chunk) Full() bool   { return c.limit > 0 && c.size >= c.limit }
 
 // Large implements partfile.Chunk: appending doubles what is held, and a batch's last step goes somewhat beyond the size.
 func (c *chunk) Large() bool {
@@ -30,11 +31,12 @@ func (c *chunk) Reset() {
 	for _, col := range c.columns {
 		col.reset()
 	}
-	c.rows, c.size = 0, 0
+	c.rows, c.size, c.limit = 0, 0, 0
 }
 
-// use makes the columns those of a table. A chunk that is used again by a slice of the same schema keeps its memory.
-func (c *chunk) use(t *table) {
+// use makes the columns those of a table, and limit the size. A chunk that is used again by a slice of the same schema keeps its memory.
+func (c *chunk) use(t *table, limit int) {
+	c.limit = limit
 	if c.table == t {
 		return
 	}
@@ -46,10 +48,10 @@ func (c *chunk) use(t *table) {
 
 // add copies the rows [lo,hi) of a batch, as many as fit, and returns the row to go on with.
 func (c *chunk) add(rec arrow.Record, lo, hi int) int {
-	for lo < hi && c.size < chunkSize {
+	for lo < hi && !c.Full() {
 		n := min(hi-lo, 4096)
 		size := c.bytes(rec, lo, lo+n)
-		for n > 1 && c.size+size > chunkSize {
+		for n > 1 && c.size+size > c.limit {
 			n = (n + 1) / 2
 			size = c.bytes(rec, lo, lo+n)
 		}

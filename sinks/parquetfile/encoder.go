@@ -33,10 +33,14 @@ type encoder struct {
 // group is what was counted of a row group.
 type group struct {
 	rows   int64
+	size   int64 // of the chunks
 	leaves []leaf
 }
 
 func newEncoder(o Options, i partfile.Info) (*encoder, error) {
+	if err := setCodec(); err != nil {
+		return nil, err
+	}
 	t, err := newTable(i.Schema, i.Omit, o.Timestamps)
 	if err != nil {
 		return nil, err
@@ -52,7 +56,7 @@ func (e *encoder) Fill(c partfile.Chunk, rec arrow.Record, row int) (next int, r
 		}
 	}
 	k := c.(*chunk)
-	k.use(e.table)
+	k.use(e.table, int(min(chunkSize, e.info.PartSize)))
 	rows := int(rec.NumRows())
 	for row < rows && !k.Full() {
 		hi := rows
@@ -123,7 +127,8 @@ func (e *encoder) Write(c partfile.Chunk) (err error) {
 	}
 	g := &e.groups[len(e.groups)-1]
 	g.add(k.rows, k.leaves())
-	e.ended = e.file.RowGroupTotalCompressedBytes() >= e.options.RowGroup || g.rows >= maxRows
+	g.size += int64(k.size)
+	e.ended = e.file.RowGroupTotalCompressedBytes() >= e.options.RowGroup || g.rows >= maxRows || g.size >= maxRatio*e.options.RowGroup
 	return nil
 }
 
@@ -199,12 +204,13 @@ func repeats(c column) bool {
 	return len(seen) <= max(1, looked/8)
 }
 
-// Pending implements partfile.Encoder.
+// Pending implements partfile.Encoder. What is in no page yet is taken to become an eighth, as logs do.
 func (e *encoder) Pending() int64 {
 	if e.file == nil || e.ended {
 		return 0
 	}
-	return e.file.RowGroupTotalCompressedBytes()
+	loose := min(e.groups[len(e.groups)-1].size, int64(len(e.table.source))*pageSize)
+	return e.file.RowGroupTotalCompressedBytes() + loose/8
 }
 
 // Finish implements partfile.Encoder. The writer's footer doesn't reach the file: it is read, compared with what was counted,

@@ -47,12 +47,13 @@ const (
 	pageSize = 512 << 10
 	// writeBatch is how many values the writer looks at in one go. With its default of 1,024 a column with nulls costs a third more.
 	writeBatch = 16 << 10
-	// maxRows ends a row group of rows that compress to nothing.
-	maxRows = 1 << 20
+	// maxRows and maxRatio end a row group of rows that compress to nothing: the second as times its size.
+	maxRows  = 1 << 20
+	maxRatio = 16
 	// zstdLevel is the fastest. The next one costs half as much again and makes logs no smaller.
 	zstdLevel = 1
 	// codecMemory is what compressors and the writer's own buffers hold; TestNoRaceMemory measures all of it.
-	codecMemory = 8 << 20
+	codecMemory = 12 << 20
 )
 
 // Options are the settings of a format.

@@ -98,7 +98,8 @@ func (c *lists) array() arrow18.ArrayData {
 }
 
 func (c *lists) leaves(empties int, out []leaf) []leaf { return c.child.leaves(empties+c.empties, out) }
-func (c *lists) held() int                             { return c.validity.held() + 4*cap(c.offsets) + c.child.held() }
+
+func (c *lists) held() int { return c.validity.held() + 4*cap(c.offsets) + c.child.held() }
 
 func (c *lists) reset() {
 	c.validity.reset()

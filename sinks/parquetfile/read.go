@@ -26,6 +26,9 @@ func Read(r parquet.ReaderAtSeeker, each func(rec arrow.Record) error) (err erro
 			err = fmt.Errorf("damaged: %v", p)
 		}
 	}()
+	if err := setCodec(); err != nil { // before the library looks for one
+		return err
+	}
 	f, err := file.NewParquetReader(r)
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package parquetfile
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	arrow18 "github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
@@ -289,7 +291,7 @@ func newTable(s *arrow.Schema, omit []string, u Unit) (*table, error) {
 	t := &table{unit: u, of: s}
 	var fields []arrow18.Field
 	for i, f := range s.Fields() {
-		if contains(omit, f.Name) {
+		if slices.Contains(omit, f.Name) {
 			continue
 		}
 		_, of, err := newColumn(f.Type, u)
@@ -316,11 +318,35 @@ func (t *table) columns() []column {
 	return out
 }
 
-func contains(all []string, s string) bool {
-	for _, a := range all {
-		if a == s {
-			return true
-		}
+// logicalNames shortens the library's names of logical types to those of the format's documents.
+var logicalNames = strings.NewReplacer(
+	"bitWidth=", "", "isSigned=true", "signed", "isSigned=false", "unsigned", "precision=", "", "scale=", "",
+	"isAdjustedToUTC=true", "UTC", "isAdjustedToUTC=false", "local", "timeUnit=", "",
+	", is_from_converted_type=false, force_set_converted_type=true", "",
+)
+
+// Types returns what the columns of a file are for a schema: a name, the physical type and the logical one of each leaf. It is
+// for documentation.
+func Types(s *arrow.Schema, u Unit) ([]string, error) {
+	t, err := newTable(s, nil, u)
+	if err != nil {
+		return nil, err
 	}
-	return false
+	out, err := pqarrow.ToParquet(t.schema, nil, pqarrow.DefaultWriterProps())
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for i := range out.NumColumns() {
+		c := out.Column(i)
+		text := c.PhysicalType().String()
+		if l := c.LogicalType(); l != nil && !l.IsNone() {
+			text += " " + logicalNames.Replace(l.String())
+		}
+		if path := c.ColumnPath(); len(path) > 1 {
+			text = path[1:].String() + ": " + text
+		}
+		all = append(all, text)
+	}
+	return all, nil
 }

@@ -24,12 +24,16 @@ const Properties = `"path": {
       "type": "string", "minLength": 1,
       "description": "Folder that the files go to, relative to the config file. It is made if it isn't there. One folder belongs to one pipeline. {pipeline}, {source} and {labels.NAME} are replaced, their values escaped as Hive does."
     },
-    ` + LayoutProperties
+    "layout": {
+      "type": "string", "default": "` + DefaultLayout + `",
+      "description": "Folders below path. ` + layoutRest
 
 // LayoutProperties are those of sinks whose target isn't a folder.
 const LayoutProperties = `"layout": {
       "type": "string", "default": "` + DefaultLayout + `",
-      "description": "Folders below the root. {stream}, {partition}, {partition_by} (what the stream is divided by: log_id), {log_name}, {date} and {hour} (UTC, of a slice's begin), {pipeline}, {source} and {labels.NAME} are replaced, their values escaped as Hive does. A folder that names a partition or a log is left out for streams without."
+      "description": "Folders below prefix. ` + layoutRest
+
+const layoutRest = `{stream}, {partition}, {partition_by} (what the stream is divided by: log_id), {log_name}, {date} and {hour} (UTC, of a slice's begin), {pipeline}, {source} and {labels.NAME} are replaced, their values escaped as Hive does. A folder that names a partition or a log is left out for streams without."
     },
     "part_size": {
       "type": ["string", "integer"], "default": "256MiB", "minimum": 1024, "pattern": "` + setting.SizePattern + `",

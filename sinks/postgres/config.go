@@ -179,11 +179,11 @@ func (s settings) poolConfig() (*pgxpool.Config, error) {
 	// A complete address, so that no default is taken from the environment.
 	c, err := pgxpool.ParseConfig("host=127.0.0.1 port=1 user=none password=none database=none sslmode=disable")
 	if err != nil {
-		return nil, fault.New(fault.Bug, op, "", err)
+		return nil, fault.New(fault.Config, op, "unset the environment's PG... variables, of which none is used", err)
 	}
 	cc := c.ConnConfig
 	cc.Host, cc.Port, cc.User, cc.Password, cc.Database = s.Host, s.Port, s.User, s.Password, s.Database
-	cc.Fallbacks, cc.TLSConfig = nil, nil
+	cc.Fallbacks, cc.TLSConfig, cc.ValidateConnect = nil, nil, nil
 	cc.ConnectTimeout = connectTimeout
 	cc.RuntimeParams = map[string]string{"application_name": applicationName}
 	// Nothing stays prepared in a session: it may be a pooler's.

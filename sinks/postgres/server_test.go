@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -82,6 +83,8 @@ func TestServer(t *testing.T) {
 	t.Run("waits for a commit", r.testLookupWaits)
 	t.Run("damage", r.testDamage)
 	t.Run("two hosts", r.testTwoHosts)
+	t.Run("session", r.testSession)
+	t.Run("tls", r.testTLS) // after rights, whose server takes none
 	t.Run("killed", r.testKilled)
 }
 
@@ -504,5 +507,66 @@ func (r rig) testTargets(t *testing.T) {
 	s := sinktest.Hours(strings.Repeat("long", 20), 0, 1)
 	if _, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 2)); err == nil || !strings.Contains(err.Error(), "63") {
 		t.Errorf("a name that PostgreSQL would cut: %v", err)
+	}
+}
+
+// testSession has a database whose own settings would end transactions that rest, and let commits be forgotten.
+func (r rig) testSession(t *testing.T) {
+	database := r.Database(t)
+	r.Exec(t, "postgres", "alter database "+database+" set synchronous_commit = off", "alter database "+database+" set idle_in_transaction_session_timeout = '1s'",
+		"alter database "+database+" set default_transaction_isolation = 'serializable'")
+	k := r.open(t, r.config(database, nil))
+	for name, want := range map[string]string{
+		"synchronous_commit": "on", "idle_in_transaction_session_timeout": "0", "statement_timeout": "1min", "default_transaction_isolation": "read committed",
+		"application_name": "sluice",
+	} {
+		var got string
+		if err := k.pool.QueryRow(t.Context(), "select current_setting($1)", name).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %q, %v, want %q", name, got, err, want)
+		}
+	}
+	r.Exec(t, "postgres", "alter database "+database+" set synchronous_commit = remote_write")
+	var got string
+	if err := r.open(t, r.config(database, nil)).pool.QueryRow(t.Context(), "show synchronous_commit").Scan(&got); err != nil || got != "remote_write" {
+		t.Errorf("synchronous_commit is %q, %v, want what the database has", got, err)
+	}
+}
+
+func (r rig) testTLS(t *testing.T) {
+	database := r.Database(t)
+	ca := r.Secure(t)
+	address := url.URL{
+		Scheme: "postgres", User: url.UserPassword(postgres.User, postgres.Password), Host: fmt.Sprint("127.0.0.1:", r.Port), Path: database, RawQuery: "sslmode=verify-full",
+	}
+	none := map[string]any{"host": nil, "port": nil, "database": nil, "user": nil, "password": nil, "url": address.String(), "tls": map[string]any{"ca_file": ca}}
+	for _, tt := range []struct {
+		name string
+		more map[string]any
+		want string
+	}{
+		{"authority", map[string]any{"tls": map[string]any{"ca_file": ca}}, ""},
+		{"url", none, ""},
+		{"plain", nil, ""},
+		{"unknown authority", map[string]any{"tls": map[string]any{"enabled": true}}, "isn't trusted"},
+		{"another name", map[string]any{"tls": map[string]any{"ca_file": ca, "server_name": "db.example.com"}}, "tls.server_name"},
+	} {
+		k, err := open(t.Context(), r.config(database, tt.more), nil)
+		if tt.want != "" {
+			if fault.KindOf(err) != fault.Config || !strings.Contains(hint(err), tt.want) {
+				t.Errorf("%s: %v (%s), want %q", tt.name, err, hint(err), tt.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		var secured bool
+		if err := k.pool.QueryRow(t.Context(), "select ssl from pg_stat_ssl where pid = pg_backend_pid()").Scan(&secured); err != nil || secured == (tt.name == "plain") {
+			t.Errorf("%s: TLS %v, %v", tt.name, secured, err)
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

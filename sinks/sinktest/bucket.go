@@ -19,6 +19,8 @@ import (
 type Bucket struct {
 	// Replaces makes it a store that ignores the condition of a put.
 	Replaces bool
+	// Forgets makes it keep no pieces of uploads, for tests that measure who sends them.
+	Forgets bool
 
 	mu      sync.Mutex
 	objects map[string][]byte
@@ -147,7 +149,9 @@ func (b *Bucket) NewUpload(ctx context.Context, key string) (commitlog.Upload, e
 func (u *bucketUpload) Put(ctx context.Context, n int, b []byte) error {
 	u.bucket.mu.Lock()
 	defer u.bucket.mu.Unlock()
-	u.pieces[n] = bytes.Clone(b)
+	if u.pieces[n] = nil; !u.bucket.Forgets {
+		u.pieces[n] = bytes.Clone(b)
+	}
 	return ctx.Err()
 }
 
@@ -191,6 +195,7 @@ type stepped struct {
 }
 
 func (s stepped) PutAbsent(ctx context.Context, key string, b []byte) error {
+	ctx = context.WithoutCancel(ctx) // a step may be held back, and a request that is on its way can't be recalled
 	return s.step("put "+key, func() error { return s.Store.PutAbsent(ctx, key, b) })
 }
 
@@ -224,6 +229,7 @@ func (u steppedUpload) Put(ctx context.Context, n int, b []byte) error {
 }
 
 func (u steppedUpload) Complete(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	return u.step("complete "+u.key, func() error { return u.Upload.Complete(ctx) })
 }
 

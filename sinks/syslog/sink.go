@@ -26,9 +26,10 @@ import (
 
 // Definition is the syslog sink's.
 var Definition = sinks.Definition{
-	Type:    "syslog",
-	Promise: "at least once up to the receiver's socket",
-	Config:  []byte(schema),
+	Type:      "syslog",
+	Promise:   "at least once up to the receiver's socket",
+	NeedsTime: true,
+	Config:    []byte(schema),
 	Open: func(_ context.Context, c sinks.Config) (sinks.Sink, error) {
 		return Open(c)
 	},

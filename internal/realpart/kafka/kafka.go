@@ -175,6 +175,7 @@ group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=300
 log.cleaner.dedupe.buffer.size=4194304
+log.cleaner.backoff.ms=300
 log.segment.bytes=67108864
 log.index.size.max.bytes=1048576
 %s`, at(1), listeners, advertised, protocols, filepath.Join(b.dir, "data"), extra)

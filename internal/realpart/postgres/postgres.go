@@ -199,6 +199,40 @@ func children(parent int) []int {
 	return out
 }
 
+// Secure lets the server take TLS beside plain connections, with a certificate for 127.0.0.1 and localhost, and returns the file of its
+// authority.
+func (s *Server) Secure(t testing.TB) (caFile string) {
+	t.Helper()
+	dir := filepath.Join(filepath.Dir(s.Dir), "tls")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := realpart.Certificates(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cert.pem", "key.pem"} {
+		file := filepath.Join(dir, name)
+		if s.attr != nil {
+			if err := os.Chown(file, int(s.attr.Credential.Uid), int(s.attr.Credential.Gid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Exec(t, "postgres", "alter system set ssl_cert_file = '"+filepath.Join(dir, "cert.pem")+"'", "alter system set ssl_key_file = '"+filepath.Join(dir, "key.pem")+"'",
+		"alter system set ssl = on", "select pg_reload_conf()")
+	for deadline := time.Now().Add(readyWithin); ; { // the server reads it in its own time
+		if on, err := s.Texts("postgres", "show ssl"); err == nil && on[0] == "on" {
+			return filepath.Join(dir, "ca.pem")
+		} else if time.Now().After(deadline) {
+			t.Fatalf("the server takes no TLS: %v, %v", on, err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
 func (s *Server) connect(ctx context.Context, database string) (*pgx.Conn, error) {
 	c, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=none password=none database=none sslmode=disable")
 	if err != nil {

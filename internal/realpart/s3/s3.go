@@ -43,7 +43,7 @@ type Server struct {
 func Start(t testing.TB, bucket string) *Server {
 	t.Helper()
 	s := &Server{program: filepath.Join(realpart.Installed(t, "versitygw"), "versitygw"), dir: t.TempDir()}
-	for _, dir := range []string{s.data(bucket), s.sidecar()} {
+	for _, dir := range []string{s.Data(bucket), s.sidecar()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -64,14 +64,15 @@ func Start(t testing.TB, bucket string) *Server {
 	return nil
 }
 
-func (s *Server) data(bucket string) string { return filepath.Join(s.dir, "data", bucket) }
+// Data returns the folder in which a bucket's objects lie as files, for tests that read them past the server.
+func (s *Server) Data(bucket string) string { return filepath.Join(s.dir, "data", bucket) }
 
 // sidecar keeps what an object has beside its bytes: not every file system of tests has extended attributes.
 func (s *Server) sidecar() string { return filepath.Join(s.dir, "sidecar") }
 
 func (s *Server) start(t testing.TB) (err error) {
 	t.Helper()
-	cmd := exec.Command(s.program, "--port", s.address, "--region", Region, "--quiet", "posix", "--sidecar", s.sidecar(), s.data(""))
+	cmd := exec.Command(s.program, "--port", s.address, "--region", Region, "--quiet", "posix", "--sidecar", s.sidecar(), s.Data(""))
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	s.proc, err = realpart.Start(t, cmd, readyWithin, s.ready)
 	return err

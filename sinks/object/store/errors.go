@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 
 	"github.com/sluice-io/sluice/proto/fault"
 )
@@ -35,7 +36,7 @@ func unreachable(op, endpoint string, err error) error {
 		kind, hint = fault.Config, "name the certificate of the store's authority in tls.ca_file"
 	case errors.As(err, &name):
 		kind, hint = fault.Config, "the certificate is for another name: set tls.server_name or correct endpoint; with a bucket's name that has points: path_style: true"
-	case errors.As(err, &header):
+	case errors.As(err, &header), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		kind, hint = fault.Config, "the endpoint doesn't speak TLS: write http:// if that is meant"
 	case errors.As(err, &dial) && dial.Op == "dial":
 		hint = "is the store running, and may this machine connect to it? check endpoint and firewall"

@@ -253,7 +253,7 @@ func (s *S3) fault(op, right string, err error) error {
 		return fmt.Errorf("%s: %w: %w", op, said, fs.ErrExist)
 	case "NoSuchBucket":
 		return wrong(fault.Config, "there is no bucket %q at %s: make it, or correct bucket, region or endpoint", s.place.Bucket, s.core.EndpointURL())
-	case "InvalidAccessKeyId", "InvalidToken", "ExpiredToken", "TokenRefreshRequired":
+	case "InvalidAccessKeyId", "InvalidToken", "ExpiredToken", "TokenRefreshRequired", "XAdminUserNotFound":
 		return wrong(fault.Auth, "the store doesn't know the access key, or its session has ended: check credentials.access_key and session_token")
 	case "SignatureDoesNotMatch":
 		return wrong(fault.Auth, "credentials.secret_key isn't the one of the access key")
@@ -279,8 +279,8 @@ func (s *S3) fault(op, right string, err error) error {
 	switch {
 	case r.StatusCode == http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w: %w", op, said, fs.ErrExist)
-	case r.StatusCode == http.StatusNotFound:
-		return fmt.Errorf("%s: %w: %w", op, said, fs.ErrNotExist)
+	case r.StatusCode == http.StatusNotFound: // not NoSuchKey: it must not read as an object that isn't there
+		return wrong(fault.Config, "does S3 answer at %s?", s.core.EndpointURL())
 	case r.StatusCode == http.StatusForbidden, r.StatusCode == http.StatusUnauthorized:
 		return wrong(fault.Auth, "allow the credentials %s on bucket %q below %q", right, s.place.Bucket, s.place.Prefix)
 	case r.StatusCode == http.StatusMovedPermanently:

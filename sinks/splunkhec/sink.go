@@ -1,0 +1,369 @@
+// Package splunkhec is the sink that sends records to Splunk's HTTP Event Collector. It is at least once: with acknowledgement a slice is
+// committed when Splunk has said of every request that it is indexed. A slice that fails half way is sent again from its beginning, and
+// every event carries the same record_id each time.
+package splunkhec
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/columns"
+	"github.com/sluice-io/sluice/sinks/recordid"
+)
+
+// Definition is the splunk_hec sink's.
+var Definition = sinks.Definition{
+	Type:    sinkName,
+	Promise: "at least once, with acknowledgement",
+	Config:  []byte(schema),
+	Open: func(_ context.Context, c sinks.Config) (sinks.Sink, error) {
+		return Open(c)
+	},
+	Check: func(_ context.Context, c sinks.Config) error {
+		_, err := parse(c)
+		return err
+	},
+	Online: online,
+	Buffer: func(c sinks.Config) (int64, error) {
+		s, err := parse(c)
+		return s.buffer(), err
+	},
+}
+
+// buffer is the most that a transaction holds: a request's events, the part of them that is sent, that again packed, each with room to
+// grow, and the IDs' counters.
+func (s settings) buffer() int64 { return 5*int64(s.BatchSize) + recordid.Memory }
+
+// Sink sends events.
+type Sink struct {
+	config   sinks.Config
+	settings settings
+	client   *client
+	id       string
+
+	mu     sync.Mutex
+	closed bool
+}
+
+var (
+	_ sinks.Sink  = (*Sink)(nil)
+	_ sinks.Sizer = (*Sink)(nil)
+)
+
+// Open returns a sink; it connects when records come.
+func Open(c sinks.Config) (*Sink, error) {
+	s, err := parse(c)
+	if err != nil {
+		return nil, err
+	}
+	k := &Sink{config: c, settings: s}
+	if k.client, err = newClient(s, c.Base, c.Sluice); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(sinkName + " " + s.base))
+	k.id = hex.EncodeToString(sum[:16])
+	return k, nil
+}
+
+// online sends no data, to which a collector answers just that when it knows the token, and asks for an acknowledgement.
+func online(ctx context.Context, c sinks.Config) (string, error) {
+	k, err := Open(c)
+	if err != nil {
+		return "", err
+	}
+	defer k.Close()
+	channel := ""
+	if k.settings.Ack {
+		channel = newChannel()
+	}
+	if r, err := k.client.post(ctx, "/services/collector/event", channel, nil, false); err != nil && r.Code != codeNoData {
+		return "", err
+	}
+	if !k.settings.Ack {
+		return k.settings.base + " takes the token; its index wasn't tried", nil
+	}
+	if _, err := k.client.acks(ctx, channel, []int64{0}); err != nil {
+		return "", err
+	}
+	return k.settings.base + " takes the token and acknowledges; its index wasn't tried", nil
+}
+
+// Identity implements sinks.Sink: the collector's address.
+func (k *Sink) Identity() string { return k.id }
+
+// Buffer implements sinks.Sizer.
+func (k *Sink) Buffer() int64 { return k.settings.buffer() }
+
+// Close implements sinks.Sink. A request that is under way ends by its timeout at the latest.
+func (k *Sink) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	k.client.close()
+	return nil
+}
+
+func (k *Sink) isClosed() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.closed
+}
+
+// Begin implements sinks.Sink. Each transaction has a channel of its own.
+func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Schema) (sinks.Txn, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	reader, err := columns.New(schema)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", s.Stream, err)
+	}
+	enc, err := newEncoder(&k.settings, k.config, s)
+	if err != nil {
+		return nil, err
+	}
+	if k.isClosed() {
+		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink is closed")
+	}
+	var digest []string
+	for _, st := range k.config.Streams {
+		if st.Name == s.Stream {
+			digest = st.DigestColumns
+		}
+	}
+	t := &txn{sink: k, slice: s, reader: reader, encoder: enc, ids: recordid.New(s, digest), open: map[int64]struct{}{}}
+	if k.settings.Ack {
+		t.channel = newChannel()
+	}
+	return t, nil
+}
+
+type txn struct {
+	sink    *Sink
+	slice   flow.Slice
+	reader  *columns.Reader
+	encoder *encoder
+	ids     *recordid.Sequence
+	channel string             // empty without acknowledgement
+	open    map[int64]struct{} // requests that aren't acknowledged
+	texts   []string           // IDs of the batch's records
+	events  []byte             // gathered
+	ends    []int              // where each event ends
+	rows    []int              // where each stands in the batch
+	event   []byte
+	refused []sinks.Rejected // of the batch
+	taken   uint64
+	broken  error
+	dead    bool
+}
+
+// Append implements sinks.Txn: the collector has answered for all of the batch when it returns.
+func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
+	if t.dead || t.sink.isClosed() {
+		return nil, sinks.ErrDead
+	}
+	if t.broken != nil {
+		return nil, t.broken
+	}
+	rejected, err := t.append(ctx, b)
+	if err != nil {
+		t.broken = fmt.Errorf("slice %s: %w", t.slice, err)
+		return nil, t.broken
+	}
+	t.taken += uint64(b.Records.NumRows()) - uint64(len(rejected))
+	return rejected, nil
+}
+
+func (t *txn) append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	rows, err := t.reader.Bind(b.Records)
+	if err != nil {
+		return nil, err
+	}
+	if t.texts, err = t.ids.Append(t.texts[:0], b.Records); err != nil {
+		return nil, err
+	}
+	t.refused = nil
+	batchSize := int(t.sink.settings.BatchSize)
+	for row, id := range t.texts {
+		if t.event, err = t.encoder.append(t.event[:0], rows, row, id); err != nil {
+			return nil, err
+		}
+		if len(t.events)+len(t.event) > batchSize {
+			if err := t.flush(ctx); err != nil {
+				return nil, err
+			}
+		}
+		t.events = append(t.events, t.event...)
+		t.ends, t.rows = append(t.ends, len(t.events)), append(t.rows, row)
+		if cap(t.event) > batchSize {
+			t.event = nil // one large record must not be remembered by its buffer
+		}
+	}
+	if err := t.flush(ctx); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(t.refused, func(a, b sinks.Rejected) int { return a.Row - b.Row })
+	return t.refused, nil
+}
+
+// allAtOnce is how many events a collector must refuse with all of their request for that to be no fault of theirs.
+const allAtOnce = 8
+
+// pollAt is how many open requests are asked for before a slice ends, so that a channel isn't idle for long.
+const pollAt = 64
+
+func (t *txn) flush(ctx context.Context) error {
+	n := len(t.rows)
+	if n == 0 {
+		return nil
+	}
+	before := len(t.refused)
+	err := t.send(ctx, 0, n)
+	t.events, t.ends, t.rows = t.events[:0], t.ends[:0], t.rows[:0]
+	if cap(t.events) > 2*int(t.sink.settings.BatchSize) {
+		t.events = nil
+	}
+	switch {
+	case err != nil:
+		return err
+	case n >= allAtOnce && len(t.refused)-before == n:
+		return fault.New(fault.Config, "send to the collector "+t.sink.settings.base, "does it take events of this kind?",
+			fmt.Errorf("it refuses every event: %s", t.refused[before].Reason))
+	case len(t.open) >= pollAt:
+		return t.poll(ctx)
+	}
+	return nil
+}
+
+// send sends the events [from, to). One that is named as refused is left out, and those before and after it are sent again: whether the
+// collector kept those before it isn't documented. Where none is named, halves are sent until each refused one is alone.
+func (t *txn) send(ctx context.Context, from, to int) error {
+	if from == to {
+		return nil
+	}
+	begin := 0
+	if from > 0 {
+		begin = t.ends[from-1]
+	}
+	r, err := t.sink.client.send(ctx, t.channel, t.events[begin:t.ends[to-1]])
+	switch {
+	case err == nil:
+		return t.note(r)
+	case !errors.Is(err, errRefused) && !errors.Is(err, errTooLarge):
+		return err
+	case to-from == 1:
+		t.refused = append(t.refused, sinks.Rejected{Row: t.rows[from], Reason: err.Error()})
+		return nil
+	}
+	if r.Event != nil && *r.Event >= 0 && *r.Event < to-from && errors.Is(err, errRefused) {
+		at := from + *r.Event
+		t.refused = append(t.refused, sinks.Rejected{Row: t.rows[at], Reason: err.Error()})
+		if err := t.send(ctx, from, at); err != nil {
+			return err
+		}
+		return t.send(ctx, at+1, to)
+	}
+	mid := from + (to-from)/2
+	if err := t.send(ctx, from, mid); err != nil {
+		return err
+	}
+	return t.send(ctx, mid, to)
+}
+
+// note remembers which acknowledgement a request waits for.
+func (t *txn) note(r reply) error {
+	if t.channel == "" {
+		return nil
+	}
+	if r.AckID == nil {
+		return fault.Errorf(fault.Config, "send to the collector "+t.sink.settings.base, "it gives no ackId").
+			WithHint("turn indexer acknowledgement on for the token, or set `ack: false`, which promises less")
+	}
+	if _, again := t.open[*r.AckID]; again {
+		return fault.Errorf(fault.Transient, "send to the collector "+t.sink.settings.base, "it gives ackId %d twice: it was restarted, or several stand behind the address", *r.AckID)
+	}
+	t.open[*r.AckID] = struct{}{}
+	return nil
+}
+
+// poll asks once for what is open.
+func (t *txn) poll(ctx context.Context) error {
+	ids := make([]int64, 0, len(t.open))
+	for id := range t.open {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	acks, err := t.sink.client.acks(ctx, t.channel, ids)
+	if err != nil {
+		return err
+	}
+	for text, indexed := range acks {
+		if id, err := strconv.ParseInt(text, 10, 64); err == nil && indexed {
+			delete(t.open, id)
+		}
+	}
+	return nil
+}
+
+// settle asks until everything is acknowledged.
+func (t *txn) settle(ctx context.Context) error {
+	limit := time.Duration(t.sink.settings.AckTimeout)
+	deadline := time.Now().Add(limit)
+	for pause := 20 * time.Millisecond; len(t.open) > 0; pause = min(2*pause, time.Second) {
+		if err := t.poll(ctx); err != nil && fault.KindOf(err) != fault.Throttled {
+			return err
+		}
+		if len(t.open) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fault.Errorf(fault.Transient, "wait for the collector "+t.sink.settings.base, "%d requests are not acknowledged after %s", len(t.open), limit).
+				WithHint("a restart of Splunk forgets them; behind a load balancer sessions must be sticky; a slow index needs a longer ack_timeout")
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Commit implements sinks.Txn. It waits until Splunk has indexed everything.
+func (t *txn) Commit(ctx context.Context, a sinks.Account) (sinks.Receipt, error) {
+	if t.dead {
+		return sinks.Receipt{}, sinks.ErrDead
+	}
+	t.dead = true
+	switch err := errors.Join(ctx.Err(), t.broken); {
+	case err != nil:
+		return sinks.Receipt{}, err
+	case !a.Balanced() || a.Delivered.Rows != t.taken:
+		return sinks.Receipt{}, fault.Errorf(fault.Bug, "commit", "slice %s: %d rows were sent, delivered are %d of %d", t.slice, t.taken, a.Delivered.Rows, a.Read.Rows)
+	}
+	if err := t.settle(ctx); err != nil {
+		return sinks.Receipt{}, fmt.Errorf("slice %s: %w", t.slice, err)
+	}
+	return sinks.Receipt{
+		Slice: t.slice, Delivered: a.Delivered, Dead: a.Dead, DeadLetters: a.DeadLetters, At: time.Now().UTC().Truncate(time.Millisecond),
+	}, nil
+}
+
+// Abort implements sinks.Txn. What was sent stays sent.
+func (t *txn) Abort() error {
+	t.dead = true
+	return nil
+}
