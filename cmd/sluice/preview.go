@@ -73,7 +73,7 @@ func (a *app) preview(ctx context.Context, names []string, f selectors, n int) (
 	if e := p.Close(); err == nil {
 		err = e
 	}
-	a.say("%d records, %d requests to the vendor; nothing was committed", n-v.left, v.requests)
+	a.say("%s, %s to the vendor; nothing was committed", counted(uint64(n-v.left), "record"), counted(uint64(v.requests), "request"))
 	if err == nil || isReaderGone(err) {
 		return nil
 	}
@@ -190,7 +190,7 @@ func previewWindows(s pipeline.Stream, asks flow.Ranges, now time.Time) []flow.R
 	for _, r := range slices.Backward(asks) {
 		width := time.Hour
 		if g := s.Granularity; g > 0 {
-			width = (width + g - 1) / g * g
+			width = (width + g - 1).Truncate(g)
 		}
 		for to := r.To; to.After(r.From) && len(out) <= previewRequests; width = min(4*width, 24*time.Hour) {
 			from := to.Add(-width)

@@ -135,7 +135,7 @@ func (o *reporter) logEvent(e pipeline.Event) {
 	}
 	switch e.Kind {
 	case pipeline.Committed:
-		l.Info(fmt.Sprintf("%s: committed %s records, %s to %s", where, grouped(e.Sum.Rows), size(e.Sum.Bytes), strings.Join(e.Sinks, ", ")))
+		l.Info(fmt.Sprintf("%s: committed %s, %s to %s", where, counted(e.Sum.Rows, "record"), size(e.Sum.Bytes), strings.Join(e.Sinks, ", ")))
 	case pipeline.Started, pipeline.Healed, pipeline.Draining:
 		l.Info(where + ": " + e.Message)
 	case pipeline.Split:
@@ -231,7 +231,7 @@ func (o *reporter) progress(now time.Time, rate *meter) string {
 		}
 	}
 	perSecond := rate.add(now, bytes)
-	parts := []string{fmt.Sprintf("%s records, %s", grouped(rows), size(bytes)), size(uint64(perSecond)) + "/s"}
+	parts := []string{counted(rows, "record") + ", " + size(bytes), size(uint64(perSecond)) + "/s"}
 	if done := o.run.done(); done != "" {
 		parts = append(parts, done)
 	}

@@ -33,7 +33,6 @@ type client struct {
 	settings settings
 	limit    plugins.Limit
 	now      func() time.Time // this machine's clock, which stamps signatures
-	hide     *strings.Replacer
 }
 
 func newClient(s settings, cfg plugins.Config) (*client, error) {
@@ -50,12 +49,22 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 	}
 	return &client{
 		rest: c, settings: s, limit: s.Settings.Limit(downloadLimit), now: time.Now,
-		hide: strings.NewReplacer(s.AccessKey, "***", s.SecretKey, "***"),
 	}, nil
 }
 
+// reply is an answer, and what hides from its text what its request proved itself with.
+type reply struct {
+	*rest.Answer
+	hide *strings.Replacer
+}
+
+// refused is the error of a good status with a text where data should be.
+func (r *reply) refused(text []byte, op, where string) error {
+	return refusedBy([]byte(r.hide.Replace(string(text))), op, where)
+}
+
 // do signs and sends one request. Its signature is made when it is sent, after any wait for the budget.
-func (c *client) do(ctx context.Context, r rest.Request) (*rest.Answer, error) {
+func (c *client) do(ctx context.Context, r rest.Request) (*reply, error) {
 	signed := ""
 	r.Sign = func(q *http.Request) { signed = sign(q, c.now(), c.settings.AccessKey, c.settings.SecretKey) }
 	r.Limit = c.limit
@@ -67,7 +76,7 @@ func (c *client) do(ctx context.Context, r rest.Request) (*rest.Answer, error) {
 		}
 		return nil, c.explain(err)
 	}
-	return answer, nil
+	return &reply{answer, strings.NewReplacer(c.settings.AccessKey, "***", c.settings.SecretKey, "***", signed, "***")}, nil
 }
 
 // downloadBody is the body of a download, in the document's order.
@@ -108,7 +117,7 @@ func (b downloadBody) check() error {
 
 // download is an answer that holds an archive: its first bytes say so.
 type download struct {
-	*rest.Answer
+	*reply
 	body *bufio.Reader
 }
 
@@ -144,7 +153,7 @@ func (c *client) download(ctx context.Context, p project, from, to int64, waitin
 	if err != nil {
 		return nil, err
 	}
-	d := &download{Answer: answer, body: bufio.NewReader(answer)}
+	d := &download{reply: answer, body: bufio.NewReader(answer)}
 	if err := c.accept(op, d); err != nil {
 		answer.Close()
 		return nil, err
@@ -170,7 +179,7 @@ func (c *client) accept(op string, d *download) error {
 	if err != nil {
 		return err
 	}
-	err = refusedBy([]byte(c.hide.Replace(string(text))), op, "instead of a zip file")
+	err = d.refused(text, op, "instead of a zip file")
 	var refused *fault.Error
 	if told := d.Vendor.RetryAfter; told > 0 && errors.As(err, &refused) && refused.Kind == fault.Throttled {
 		refused.RetryAfter = told
@@ -195,13 +204,13 @@ func (c *client) fields(ctx context.Context, p project, from, to time.Time) ([]s
 	}
 	var list any
 	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, refusedBy([]byte(c.hide.Replace(string(text))), op, "instead of a list of fields")
+		return nil, answer.refused(text, op, "instead of a list of fields")
 	}
 	if o, ok := list.(map[string]any); ok && o["error"] != nil {
-		return nil, refusedBy([]byte(c.hide.Replace(string(text))), op, "instead of a list of fields")
+		return nil, answer.refused(text, op, "instead of a list of fields")
 	}
 	if !holdsFields(list) {
-		return nil, refusedBy([]byte(c.hide.Replace(string(text))), op, "instead of a list of fields")
+		return nil, answer.refused(text, op, "instead of a list of fields")
 	}
 	names := fieldNames(list)
 	slices.Sort(names)

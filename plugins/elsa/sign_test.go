@@ -1,6 +1,7 @@
 package elsa
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -44,5 +45,30 @@ func TestSignature(t *testing.T) {
 			}
 			seen[tt.want] = tt.name
 		})
+	}
+}
+
+// TestTheSignatureIsNotShown lets a vendor echo what a request came with, with a bad status and with a good one.
+func TestTheSignatureIsNotShown(t *testing.T) {
+	for _, status := range []int{http.StatusUnauthorized, http.StatusOK} {
+		var seen []string
+		vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			seen = append(seen, r.Header.Get(headerSignature))
+			w.WriteHeader(status)
+			_ = r.Header.Write(w)
+		}))
+		defer vendor.Close()
+		s := newSource(t, simSettings(vendor.URL))
+		_, err := s.client.download(t.Context(), s.client.settings.Projects[0], 0, 1, nil)
+		_, fields := s.client.fields(t.Context(), s.client.settings.Projects[0], firstDay, firstDay)
+		shown := fmt.Sprint(err, fields)
+		if len(seen) != 2 || !strings.Contains(shown, headerSignature+": ***") {
+			t.Fatalf("%d requests; %s", len(seen), shown)
+		}
+		for _, signed := range seen {
+			if signed == "" || strings.Contains(shown, signed) {
+				t.Errorf("the signature %q is in %s", signed, shown)
+			}
+		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -80,8 +79,8 @@ func (c *client) open(ctx context.Context, s flow.Slice, waiting func(time.Time,
 // notLines refuses an answer that says of itself that it is JSON or XML: lines are documented as plain text, so it is an error that came with
 // a good status. Lines that are JSON come as plain text, too.
 func notLines(answer *rest.Answer, op string) error {
-	media, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
-	if err != nil || !strings.HasSuffix(media, "json") && !strings.HasSuffix(media, "xml") {
+	media, _, _ := strings.Cut(strings.ToLower(answer.Header.Get("Content-Type")), ";")
+	if media = strings.TrimSpace(media); !strings.HasSuffix(media, "json") && !strings.HasSuffix(media, "xml") {
 		return nil
 	}
 	return fault.New(fault.Corrupt, op, "check base_url, and whether a proxy answers in the vendor's place",
