@@ -40,6 +40,10 @@ demo: ## the main job on this machine: simulator, plugin, files in ./sluice-demo
 bench: ## throughput, CPU and memory beside curl, as a Markdown table
 	bash bench/run.sh
 
+.PHONY: bench-sinks
+bench-sinks: ## throughput, CPU and memory of each sink against its real server, into bench/SINKS.md
+	bash bench/sinks.sh
+
 .PHONY: soak
 soak: ## the tests of memory and speed at full size (SLUICE_SOAK=1)
 	@.ci/test.sh soak
