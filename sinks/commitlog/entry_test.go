@@ -38,6 +38,9 @@ func goldenEntries() map[string]Entry {
 		"forget.json": {Kind: KindForget, Forget: &Forget{
 			V: 1, Kind: KindForget, Partition: p, Day: "2026-11-01", Entries: []uint64{1, 3}, Nonce: n, Sluice: "0.1.0", At: at,
 		}},
+		"sweep.json": {Kind: KindSweep, Sweep: &Sweep{
+			V: 1, Kind: KindSweep, Partition: p, Day: "2026-11-01", Swept: nonce{0xab, 15: 2}.String(), Nonce: n, Sluice: "0.1.0", At: at,
+		}},
 	}
 }
 
@@ -309,5 +312,27 @@ func TestForget(t *testing.T) {
 	defer l.Close()
 	if r, err := l.Lookup(t.Context(), s); err != nil || r.Entry != 3 {
 		t.Errorf("lookup after a restart: %+v, %v", r, err)
+	}
+}
+
+// A day of the log that contradicts itself about an attempt stops whoever reads it.
+func TestSweepAndCommit(t *testing.T) {
+	commit := goldenEntries()["commit.json"]
+	sweep := goldenEntries()["sweep.json"]
+	s := *sweep.Sweep
+	s.Swept = commit.Commit.Nonce
+	mine := Entry{Kind: KindSweep, Sweep: &s}
+	for name, order := range map[string][]Entry{"commit of what was swept": {mine, commit}, "sweep of what was committed": {commit, mine}} {
+		var d day
+		if err := d.apply(1, order[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.apply(2, order[1]); err == nil || d.last != 1 {
+			t.Errorf("%s: %v, %d entries", name, err, d.last)
+		}
+	}
+	var d day
+	if err := errors.Join(d.apply(1, sweep), d.apply(2, commit)); err != nil {
+		t.Errorf("a sweep of another attempt: %v", err)
 	}
 }
