@@ -86,7 +86,7 @@ func fileKeys() []key {
 			}},
 			{name: "sinks", typ: aSectionList, required: true, doc: "where the records go; each sink gets all of them, or the streams that it names", keys: []key{
 				{name: "name", typ: aName, doc: "names the sink in commands and logs; unique in the pipeline; default: the type"},
-				{name: "type", typ: aName, required: true, doc: "the sink: `file`, `stdout`"},
+				{name: "type", typ: aName, required: true, doc: "the sink, as in `sluice plugin list`"},
 				{name: "config", typ: aSettings, doc: noSettings},
 				{name: "streams", typ: aNameList, doc: "those of the pipeline's streams that this sink gets; default: all of them"},
 				{name: "on_failure", typ: aChoice, def: "block", choices: []string{OnFailureBlock, OnFailureDetach}, doc: "`block`: the pipeline waits for this sink; `detach`: the others go on without it and it catches up later"},
@@ -107,11 +107,6 @@ func fileKeys() []key {
 			{name: "transforms", later: "transforms come with a later version"},
 		}},
 	}
-}
-
-// laterTypes are sources and sinks that the design knows and a registry may not have yet.
-var laterTypes = map[string]bool{
-	"rapid7-usage": true, "elsa": true, "logentries": true,
 }
 
 // laterSettings are settings that every source is to have; a schema without one refuses it by this reason.

@@ -220,10 +220,6 @@ func (l *loader) sink(s *section, p *Pipeline) Sink {
 
 func (l *loader) unknownType(s *section, what, name string, known []string, hint string) {
 	path, pos := joinPath(s.path, "type"), s.position("type")
-	if laterTypes[name] {
-		l.add(pos, path, fmt.Sprintf("not in this version: the %s %q %s", what, name, laterFile), "known: "+strings.Join(known, ", "))
-		return
-	}
 	mean := didYouMean(name, known)
 	if hint != "" && mean != "" && nearest(name, known) == "" {
 		mean += "; " + hint
