@@ -40,6 +40,12 @@ demo: ## the main job on this machine: simulator, plugin, files in ./sluice-demo
 bench: ## throughput, CPU and memory beside curl, as a Markdown table
 	bash bench/run.sh
 
+.PHONY: chaos
+chaos: ## kill host, plugin and server 100 times (ROUNDS) in runs into each exactly-once sink; compare with what was served
+	@.ci/parts.sh
+	SLUICE_CHAOS_ROUNDS=$(or $(ROUNDS),100) SLUICE_PROPERTY_ROUNDS=$(or $(ROUNDS),100) go test ./cmd/sluice -count=1 -timeout 5h -v \
+		-run '^(TestKafkaKills|TestObjectKilled|TestPostgresKilled|TestFilesKilled|TestAnythingHoldsWhatWasServed)$$'
+
 .PHONY: bench-sinks
 bench-sinks: ## throughput, CPU and memory of each sink against its real server, into bench/SINKS.md
 	bash bench/sinks.sh

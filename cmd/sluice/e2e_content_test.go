@@ -68,8 +68,22 @@ func (r *rig) mustHoldLog(root, format, id string, from, to time.Time) {
 	for _, n := range counts {
 		missing, extra = missing+max(n, 0), extra+max(-n, 0)
 	}
-	r.t.Fatalf("%s, log %s: %d lines served, %d found, %d missing, %d too many; for example %s",
-		root, id, served, found, missing, extra, r.example(root, format, id, from, to, counts))
+	r.t.Fatalf("%s, log %s: %d lines served, %d found, %d missing, %d too many; for example %s%s",
+		root, id, served, found, missing, extra, r.example(root, format, id, from, to, counts), amiss(r.t, root))
+}
+
+// amiss names the parts of commits that aren't there or aren't as long as their commit says.
+func amiss(t testing.TB, root string) string {
+	var out strings.Builder
+	for _, c := range commits(t, root) {
+		for _, p := range c.Parts {
+			info, err := os.Stat(filepath.Join(root, p.Path))
+			if err != nil || info.Size() != p.Bytes {
+				fmt.Fprintf(&out, "\n%s: %s has %d rows, %d bytes; there: %v, %v", c.Slice, p.Path, p.Rows, p.Bytes, info, err)
+			}
+		}
+	}
+	return out.String()
 }
 
 func (r *rig) example(root, format, id string, from, to time.Time, counts lineCounts) string {

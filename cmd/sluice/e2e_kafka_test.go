@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -17,20 +16,6 @@ import (
 	"github.com/sluice-io/sluice/internal/realpart/kafka"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
-
-// chaosRounds is how often each part is killed: 5, or what SLUICE_CHAOS_ROUNDS says.
-func chaosRounds(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("SLUICE_CHAOS_ROUNDS")
-	if text == "" {
-		return 5
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("SLUICE_CHAOS_ROUNDS=%s isn't a number of rounds", text)
-	}
-	return n
-}
 
 // TestKafkaKills kills the plugin, the broker and the host at seeded random moments: in the end readers of committed messages see what
 // was served, each line once, no transaction is left open, and a host that has lost its ledger has nothing to do.
