@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-io/sluice/internal/realpart"
 )
 
@@ -42,11 +44,9 @@ type Server struct {
 // Start starts a server with one bucket that ends with the test, or ends the test as realpart.Need does if none is installed.
 func Start(t testing.TB, bucket string) *Server {
 	t.Helper()
-	s := &Server{program: filepath.Join(realpart.Installed(t, "versitygw"), "versitygw"), dir: t.TempDir()}
-	for _, dir := range []string{s.Data(bucket), s.sidecar()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
+	s := &Server{program: filepath.Join(realpart.Installed(t, "versitygw"), "versitygw"), dir: folder(t)}
+	if err := os.MkdirAll(s.Data(bucket), 0o700); err != nil {
+		t.Fatal(err)
 	}
 	var err error
 	for range 3 { // a port may be taken between its choice and the start
@@ -67,12 +67,28 @@ func Start(t testing.TB, bucket string) *Server {
 // Data returns the folder in which a bucket's objects lie as files, for tests that read them past the server.
 func (s *Server) Data(bucket string) string { return filepath.Join(s.dir, "data", bucket) }
 
-// sidecar keeps what an object has beside its bytes: not every file system of tests has extended attributes.
-func (s *Server) sidecar() string { return filepath.Join(s.dir, "sidecar") }
+// folder returns one on a file system with extended attributes: the server keeps there what an object has beside its bytes, and makes
+// both visible in one step. Without them a server that is killed leaves objects that are there and can't be read.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if unix.Setxattr(dir, "user.sluice.probe", []byte("x"), 0) == nil {
+		return dir
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "sluice-s3-")
+	if err == nil {
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		err = unix.Setxattr(dir, "user.sluice.probe", []byte("x"), 0)
+	}
+	if err != nil {
+		realpart.Missing(t, "a file system with extended attributes", "set TMPDIR to a folder of ext4, xfs or btrfs")
+	}
+	return dir
+}
 
 func (s *Server) start(t testing.TB) (err error) {
 	t.Helper()
-	cmd := exec.Command(s.program, "--port", s.address, "--region", Region, "--quiet", "posix", "--sidecar", s.sidecar(), s.Data(""))
+	cmd := exec.Command(s.program, "--port", s.address, "--region", Region, "--quiet", "posix", s.Data(""))
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	s.proc, err = realpart.Start(t, cmd, readyWithin, s.ready)
 	return err
