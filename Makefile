@@ -55,7 +55,7 @@ soak: ## the tests of memory and speed at full size (SLUICE_SOAK=1)
 	@.ci/test.sh soak
 
 .PHONY: mutants
-mutants: ## break one rule of the program at a time and require that a named test fails (some minutes)
+mutants: ## break one rule of the program at a time and require that a named test fails (a quarter of an hour)
 	go run ./internal/mutants
 
 .PHONY: tools
