@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/plugins/plugintest"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -25,6 +26,7 @@ func TestConformance(t *testing.T) {
 	for _, s := range snapshots {
 		gaps = append(gaps, flow.Gap{Partition: flow.Partition{Stream: s.stream}, From: firstDay, To: firstDay.Add(time.Millisecond)})
 	}
+	gaps = append(gaps, flow.Gap{Partition: flow.Partition{Stream: rapid7.StreamUsage}, From: firstDay, To: firstDay.AddDate(0, 0, 2)})
 	d := Definition()
 	plugintest.Run(t, plugintest.Options{
 		Definition: &d, Settings: settings, Secrets: []string{vendorsim.DemoKey, ownerKey}, Gaps: gaps,
