@@ -135,7 +135,7 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 
 func (s *Server) start() error {
 	cmd := s.command("postgres", "-D", s.Dir, "-p", strconv.Itoa(s.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-		"-c", "max_connections=100", "-c", "shared_buffers=32MB", "-c", "log_min_messages=warning")
+		"-c", "max_connections=100", "-c", "dynamic_shared_memory_type=mmap", "-c", "shared_buffers=32MB", "-c", "log_min_messages=warning")
 	var err error
 	s.proc, err = realpart.Start(s.t, cmd, readyWithin, func(ctx context.Context) error {
 		c, err := s.connect(ctx, "postgres")
