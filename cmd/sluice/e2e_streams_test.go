@@ -287,12 +287,12 @@ func TestPreviewOfEveryKind(t *testing.T) {
 		says string
 	}{
 		{"events", []string{"all", "--stream", "events"}, 3, []string{"body", "sequence_number"}, "3 records"},
-		{"a snapshot", []string{"all", "--stream", "logs"}, 3, []string{"id", "record", "snapshot_at"}, "3 records, 1 requests"},
+		{"a snapshot", []string{"all", "--stream", "logs"}, 3, []string{"id", "record", "snapshot_at"}, "3 records, 1 request"},
 		{"a short one", []string{"all", "--stream", "users"}, 2, []string{"email"}, "2 records"},
-		{"of the owner", []string{"all", "--stream", "account"}, 1, []string{"name"}, "1 records"},
+		{"of the owner", []string{"all", "--stream", "account"}, 1, []string{"name"}, "1 record"},
 		{"several", []string{"all", "--stream", "account,users"}, 3, nil, "3 records, 2 requests"},
 		{"usage of logentries", []string{"all", "--stream", "usage"}, 3, []string{"day", "bytes"}, "3 records"},
-		{"usage", []string{"usage"}, 3, []string{"day", "bytes"}, "3 records, 1 requests"},
+		{"usage", []string{"usage"}, 3, []string{"day", "bytes"}, "3 records, 1 request"},
 		{"a snapshot of the past", append([]string{"all", "--stream", "users"}, closed...), 0, nil, "the range doesn't hold today's"},
 		{"a day that settles", []string{"usage", "--last", "6h"}, 0, nil, "nothing of the range has settled yet: that takes 1d"},
 	} {
