@@ -307,7 +307,7 @@ func TestAVendorInTroubleAtTheStart(t *testing.T) {
 		rule := down
 		rule.Times = 3
 		r := start(t, nil, rule)
-		r.run(0, "run").mustSay("to start the source again: ")
+		r.run(0, "run").mustSay("out: try again at ", "503")
 		r.mustHoldLog(filepath.Join(r.dir, "out"), "raw", vendorsim.SeedAwkwardID, r.from, r.to)
 	})
 	t.Run("it stays", func(t *testing.T) {
@@ -320,7 +320,7 @@ func TestAVendorInTroubleAtTheStart(t *testing.T) {
 	t.Run("the run is stopped", func(t *testing.T) {
 		r := start(t, obj{"attempts": 8, "max_backoff": "1h"}, down)
 		c := r.prepare("run").start()
-		c.await("a wait", func() bool { return strings.Count(c.stderr.String(), "to start the source again") >= 2 })
+		c.await("a wait", func() bool { return strings.Count(c.stderr.String(), "out: try again at ") >= 2 })
 		if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
