@@ -150,7 +150,7 @@ func TestAnswersThatProveNothing(t *testing.T) {
 		{"web page", "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nlogin", fault.Corrupt, "web page"},
 		{"unknown encoding", "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\nabcd", fault.Corrupt, `"br"`},
 		{"empty gzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n", fault.Corrupt, "gzip"},
-		{"no answer", "", fault.Transient, "EOF"},
+		{"no answer", "", fault.Transient, "closed without an answer"},
 		{"no HTTP", "220 smtp.example.com\r\n", fault.Transient, "malformed"},
 	}
 	for _, tt := range tests {
