@@ -60,7 +60,7 @@ func (b *bulk) send(ctx context.Context, items []item) (rejected []sinks.Rejecte
 		tried := queue[0]
 		left, refused, err := b.try(limited, tried)
 		rejected = append(rejected, refused...)
-		var large *tooLarge
+		var large *tooLargeError
 		switch {
 		case errors.As(err, &large) && len(tried) > 1:
 			queue = append([][]item{tried[:len(tried)/2], tried[len(tried)/2:]}, queue[1:]...)
@@ -98,10 +98,10 @@ func orEnded(ctx context.Context, err error) error {
 	return err
 }
 
-// tooLarge is a request that the server doesn't take whole (413).
-type tooLarge struct{ said string }
+// tooLargeError is a request that the server doesn't take whole (413).
+type tooLargeError struct{ said string }
 
-func (e *tooLarge) Error() string { return e.said }
+func (e *tooLargeError) Error() string { return e.said }
 
 // try sends items once. left are those that may be taken later, with the reason as err.
 func (b *bulk) try(ctx context.Context, items []item) (left []item, rejected []sinks.Rejected, err error) {
@@ -122,7 +122,7 @@ func (b *bulk) try(ctx context.Context, items []item) (left []item, rejected []s
 	}
 	switch {
 	case a.StatusCode == http.StatusRequestEntityTooLarge:
-		return items, nil, &tooLarge{a.refusal(op).Error()}
+		return items, nil, &tooLargeError{a.refusal(op).Error()}
 	case a.StatusCode != http.StatusOK:
 		err := a.refusal(op)
 		if retryable(a.StatusCode) && a.StatusCode != http.StatusTooManyRequests {

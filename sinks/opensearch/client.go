@@ -95,7 +95,7 @@ func (c *client) send(ctx context.Context, q request) (answer, error) {
 	if q.gzipped {
 		r.Header.Set("Content-Encoding", "gzip")
 	}
-	resp, err := c.http.Do(r)
+	resp, err := c.http.Do(r) //nolint:bodyclose // whoever takes the answer closes it
 	if err != nil {
 		c.failed(node)
 		return answer{}, connectionError(node, err)

@@ -81,7 +81,7 @@ func (c *httpClient) export(ctx context.Context, request []byte) (answer, error)
 
 // ended is a request without an answer: the caller's own stop stays one.
 func ended(ctx context.Context, op string, err error) error {
-	if ctx.Err() == context.Canceled { //nolint:errorlint // ctx.Err returns exactly this
+	if ctx.Err() == context.Canceled { // ctx.Err returns exactly this
 		return ctx.Err()
 	}
 	return connectError(op, err)

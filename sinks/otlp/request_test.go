@@ -53,7 +53,7 @@ func newFake(t *testing.T, answer func(n int, r *collogs.ExportLogsServiceReques
 	server := httptest.NewServer(http.HandlerFunc(f.serve))
 	t.Cleanup(server.Close)
 	f.http = server.URL
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a loopback port
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

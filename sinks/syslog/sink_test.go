@@ -303,7 +303,7 @@ func TestTooLarge(t *testing.T) {
 func TestOnline(t *testing.T) {
 	server := rsyslog.Start(t)
 	_, port, _ := net.SplitHostPort(server.Address)
-	dead, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a loopback port
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func TestClosesEarly(t *testing.T) {
 		"never":                func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a loopback port
+			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -379,7 +379,7 @@ func TestClosesEarly(t *testing.T) {
 
 // TestEndsFirst has a receiver that ends its side before ours has ended: that confirms nothing, whatever it reads afterwards.
 func TestEndsFirst(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a loopback port
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,7 +411,7 @@ func TestEndsFirst(t *testing.T) {
 
 // TestSent takes the other machine's acknowledgement for enough: a receiver that never closes.
 func TestSent(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a loopback port
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func Start(t testing.TB, o Options) *Server {
 // Restart listens again at the same address; acknowledgements that were open are forgotten, as after a restart of the real one.
 func (s *Server) Restart() {
 	s.t.Helper()
-	l, err := net.Listen("tcp", s.address) //nolint:noctx // a loopback port
+	l, err := net.Listen("tcp", s.address)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -276,14 +276,14 @@ func (s *S3) fault(op, right string, err error) error {
 	case "SlowDown", "SlowDownWrite", "SlowDownRead", "Throttling", "RequestLimitExceeded":
 		return wrong(fault.Transient, "the store asks for fewer requests; it is tried again")
 	}
-	switch {
-	case r.StatusCode == http.StatusPreconditionFailed:
+	switch r.StatusCode {
+	case http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w: %w", op, said, fs.ErrExist)
-	case r.StatusCode == http.StatusNotFound: // not NoSuchKey: it must not read as an object that isn't there
+	case http.StatusNotFound: // not NoSuchKey: it must not read as an object that isn't there
 		return wrong(fault.Config, "does S3 answer at %s?", s.core.EndpointURL())
-	case r.StatusCode == http.StatusForbidden, r.StatusCode == http.StatusUnauthorized:
+	case http.StatusForbidden, http.StatusUnauthorized:
 		return wrong(fault.Auth, "allow the credentials %s on bucket %q below %q", right, s.place.Bucket, s.place.Prefix)
-	case r.StatusCode == http.StatusMovedPermanently:
+	case http.StatusMovedPermanently:
 		return wrong(fault.Config, "set region or endpoint to where the bucket is")
 	}
 	return fault.New(fault.Transient, op, "", said)
