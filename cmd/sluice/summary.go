@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -56,7 +58,8 @@ type pipelineSummary struct {
 	Faults      []faultSummary    `json:"faults,omitempty"`
 	Sinks       []sinkSummary     `json:"sinks,omitempty"`
 
-	snapshots bool // of every stream: a millisecond of log time is one
+	streams   map[string]bool // that were asked for
+	snapshots bool            // of every stream: a millisecond of log time is one
 }
 
 // sinkSummary is how a sink stood at the end; Missing is the log time that it lacks.
@@ -146,6 +149,10 @@ func (l *liveRun) summarise() pipelineSummary {
 	if l.assembled != nil {
 		p.Requests = l.assembled.requests.granted.Load()
 		p.Settle = settleOf(l.assembled.run.Streams)
+		p.streams = map[string]bool{}
+		for _, part := range l.assembled.run.Partitions {
+			p.streams[part.Stream] = true
+		}
 	}
 	s := l.summary
 	if s == nil {
@@ -233,7 +240,7 @@ func (t runSummary) print(w io.Writer, l *logging) {
 		case p.Error != "":
 			fmt.Fprintf(&b, "failed: %s\n", p.Error)
 		case p.Slices == 0 && p.Missing == 0 && p.Asked == 0:
-			b.WriteString("nothing to do: the range is not closed yet\n")
+			b.WriteString("nothing to do: the range is not closed yet" + p.settling() + "\n")
 		case p.Slices == 0 && p.Missing == 0:
 			fmt.Fprintf(&b, "nothing to do: %s to %s is covered\n", p.From, p.To)
 		default:
@@ -295,6 +302,16 @@ func (t runSummary) print(w io.Writer, l *logging) {
 		}
 	}
 	_, _ = io.WriteString(w, l.redactor.Redact(b.String()))
+}
+
+// settling says of streams that settle how long they are left alone: why a range that has passed may not be closed yet.
+func (p pipelineSummary) settling() (text string) {
+	for _, name := range slices.Sorted(maps.Keys(p.Settle)) {
+		if p.streams[name] {
+			text += fmt.Sprintf("; %s settles for %s before it is read", name, shortDuration(time.Duration(p.Settle[name])*time.Millisecond))
+		}
+	}
+	return text
 }
 
 // asked writes how much was asked for: log time, or snapshots.
