@@ -156,7 +156,7 @@ func spread(all []sample, of func(sample) float64) string {
 func BenchmarkSinks(b *testing.B) {
 	sluice := os.Getenv(sluiceEnv)
 	if sluice == "" {
-		b.Skipf("%s names no binary: run make bench-sinks", sluiceEnv)
+		b.Fatalf("%s names no binary: run make bench-sinks", sluiceEnv)
 	}
 	size, rounds := fromEnv(b, sizeEnv, 256<<20), int(fromEnv(b, roundsEnv, 3))
 	v := startVendor(b, sluice, size)
