@@ -20,13 +20,12 @@ func TestFilesKilled(t *testing.T) {
 	r.source["limit"] = 300
 	r.pipeline["retry"] = obj{"attempts": 1000, "max_backoff": "200ms"}
 	root := func(name string) string { return filepath.Join(r.dir, name) }
-	for _, s := range []obj{
-		{"name": "raw", "type": "file", "config": obj{"path": root("raw"), "format": "raw"}},
-		{"name": "parquet", "type": "parquet", "config": obj{"path": root("parquet")}},
-		{"name": "arrow", "type": "arrow", "config": obj{"path": root("arrow")}},
-	} {
-		r.sinks = append(r.sinks, s)
-	}
+	r.sinks = append(
+		r.sinks,
+		obj{"name": "raw", "type": "file", "config": obj{"path": root("raw"), "format": "raw"}},
+		obj{"name": "parquet", "type": "parquet", "config": obj{"path": root("parquet")}},
+		obj{"name": "arrow", "type": "arrow", "config": obj{"path": root("arrow")}},
+	)
 	r.write()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -311,6 +311,7 @@ func (r *run) appendAll(ctx context.Context, w *work, alive []*leg, b flow.Batch
 		alive[0].append(ctx, r, w, b, sum)
 		return
 	}
+	countNulls(b.Records)
 	var wg sync.WaitGroup
 	for _, l := range alive {
 		wg.Go(func() { l.append(ctx, r, w, b, sum) })
