@@ -100,6 +100,13 @@ type Settler interface {
 	Settle(stream string) time.Duration
 }
 
+// Meter is implemented by sources whose vendor tells by a cheap answer how much a range holds.
+type Meter interface {
+	// Measure returns the vendor's own figures of the parts of r that it has figures for, in time order and without overlap; none
+	// is legal. The figures of a vendor that counts whole days or hours are of those that meet r. The calls are paid from the budget.
+	Measure(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error)
+}
+
 // Discoverer is implemented by sources that can list what the credentials see.
 type Discoverer interface {
 	// Discover calls yield for each thing found until it returns an error, which Discover returns.

@@ -48,11 +48,14 @@ type Config struct {
 	Labels   map[string]string // the pipeline's
 	// SourceVersion is that of the source's plugin, where it is known; informs only.
 	SourceVersion string
-	Name          string    // the sink's name in the pipeline
-	Streams       []Stream  // what will be written
-	Sluice        string    // the host's version, informs only
-	Stdout        io.Writer // where a sink that prints records prints them; nil: not offered
-	Log           *slog.Logger
+	Name          string   // the sink's name in the pipeline
+	Streams       []Stream // what will be written
+	Sluice        string   // the host's version, informs only
+	// ReadOnly opens a sink for Memory, Lister and Auditor alone, beside a host that may be writing: nothing is locked, made, rolled
+	// forward or swept, and Begin fails.
+	ReadOnly bool
+	Stdout   io.Writer // where a sink that prints records prints them; nil: not offered
+	Log      *slog.Logger
 }
 
 // Stream is a stream that a sink will be given.

@@ -38,6 +38,18 @@ CREATE TABLE budget_reservations (
   vendor_ms  INTEGER NOT NULL DEFAULT 0,
   carried    INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE TABLE forecasts (
+  pipeline  TEXT    NOT NULL,
+  at_ms     INTEGER NOT NULL,
+  from_ms   INTEGER NOT NULL,
+  to_ms     INTEGER NOT NULL,
+  slices    INTEGER NOT NULL,
+  requests  INTEGER NOT NULL,
+  bytes     INTEGER NOT NULL,
+  finish_ms INTEGER NOT NULL, -- when it was expected to end; 0: not known
+  detail    TEXT    NOT NULL, -- JSON: by partition
+  PRIMARY KEY (pipeline, at_ms)
+) WITHOUT ROWID;
 CREATE TABLE forgets (
   sink_id      INTEGER NOT NULL REFERENCES sinks (id) ON DELETE CASCADE,
   partition_id INTEGER NOT NULL REFERENCES partitions (id),
@@ -58,6 +70,16 @@ CREATE TABLE given_up (
   why          TEXT    NOT NULL,
   at_ms        INTEGER NOT NULL
 );
+CREATE TABLE measures (
+  partition_id INTEGER NOT NULL REFERENCES partitions (id),
+  from_ms      INTEGER NOT NULL,
+  to_ms        INTEGER NOT NULL,
+  rows         INTEGER,
+  bytes        INTEGER,
+  at_ms        INTEGER NOT NULL,
+  PRIMARY KEY (partition_id, from_ms, to_ms, at_ms),
+  CHECK (from_ms < to_ms)
+) WITHOUT ROWID;
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -69,6 +91,19 @@ CREATE TABLE partitions (
   partition TEXT NOT NULL,
   UNIQUE (selection, stream, partition)
 );
+CREATE TABLE rechecks (
+  sink_id      INTEGER NOT NULL REFERENCES sinks (id) ON DELETE CASCADE,
+  partition_id INTEGER NOT NULL REFERENCES partitions (id),
+  from_ms      INTEGER NOT NULL,
+  to_ms        INTEGER NOT NULL,
+  age_ms       INTEGER NOT NULL,
+  rev          INTEGER NOT NULL, -- of what was found and committed; 0: nothing new
+  rows         INTEGER NOT NULL, -- found late
+  bytes        INTEGER NOT NULL,
+  at_ms        INTEGER NOT NULL,
+  PRIMARY KEY (sink_id, partition_id, from_ms, to_ms, age_ms),
+  CHECK (from_ms < to_ms)
+) WITHOUT ROWID;
 CREATE TABLE runs (
   id       INTEGER PRIMARY KEY,
   pipeline TEXT    NOT NULL,
