@@ -71,9 +71,12 @@ func besides(t *testing.T, stream plugins.Stream) {
 		},
 	}
 	for i, s := range []struct{ kind, settings string }{
-		{"file", `"format": "ndjson"`}, {"file", `"format": "csv", "compression": "zstd"`},
-		{"parquet", `"timestamps": "ns"`}, {"parquet", `"compression": "snappy"`},
-		{"arrow", `"format": "file"`}, {"arrow", `"format": "stream", "compression": "zstd"`},
+		{"file", `"format": "ndjson"`},
+		{"file", `"format": "csv", "compression": "zstd"`},
+		{"parquet", `"timestamps": "ns"`},
+		{"parquet", `"compression": "snappy"`},
+		{"arrow", `"format": "file"`},
+		{"arrow", `"format": "stream", "compression": "zstd"`},
 	} {
 		at := slices.IndexFunc(builtinSinks(), func(d sinks.Definition) bool { return d.Type == s.kind })
 		name := fmt.Sprint(s.kind, i)
