@@ -49,9 +49,7 @@ func (s *source) Measure(ctx context.Context, p flow.Partition, r flow.Range) ([
 		if !told {
 			return out, nil // nor will it tell of the days behind
 		}
-		if rows >= 0 {
-			out = append(out, flow.Measure{Range: part, Rows: rows, Bytes: -1})
-		}
+		out = append(out, flow.Measure{Range: part, Rows: rows, Bytes: -1})
 	}
 	return out, nil
 }

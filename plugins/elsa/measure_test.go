@@ -50,9 +50,9 @@ func TestMeasureWhereTheSearchEnds(t *testing.T) {
 	})
 	p := flow.Partition{Stream: streamEvents, Key: key}
 	got, err := s.Measure(t.Context(), p, flow.Range{From: firstDay, To: firstDay.AddDate(0, 0, 2)})
-	want := []flow.Measure{{Range: flow.Range{From: firstDay.AddDate(0, 0, 1), To: firstDay.AddDate(0, 0, 2)}, Rows: 0, Bytes: -1}}
+	want := []flow.Measure{{Range: flow.Range{From: firstDay, To: firstDay.AddDate(0, 0, 1)}, Rows: -1, Bytes: -1}, {Range: flow.Range{From: firstDay.AddDate(0, 0, 1), To: firstDay.AddDate(0, 0, 2)}, Rows: 0, Bytes: -1}}
 	if d := cmp.Diff(want, got); err != nil || d != "" {
-		t.Errorf("a count that ends at 10,000 tells nothing: %v\n%s", err, d)
+		t.Errorf("a count that ends at 10,000 isn't one: %v\n%s", err, d)
 	}
 	if _, err := s.Measure(t.Context(), flow.Partition{Stream: streamEvents, Key: "another"}, flow.Range{From: firstDay, To: firstDay.Add(1)}); fault.KindOf(err) != fault.Bug {
 		t.Errorf("a project that isn't configured: %v", err)

@@ -55,7 +55,7 @@ func (m *Meter) Measure(ctx context.Context, log string, r flow.Range) ([]flow.M
 		return nil, err
 	}
 	if !m.last.days.Contains(asked) || m.usage.Now().Sub(m.last.at) >= meterKeeps {
-		if err := m.ask(ctx, asked); err != nil {
+		if err := m.ask(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -79,36 +79,32 @@ func (m *Meter) days(ctx context.Context, r flow.Range) (flow.Range, error) {
 		}
 	}
 	asked := flow.Range{From: flow.Day(r.From), To: flow.Day(r.To.Add(day - time.Millisecond))}
-	return asked.Intersect(flow.Range{From: today.AddDate(0, 0, 1-m.back()), To: today.AddDate(0, 0, 1)}), nil
+	return asked.Intersect(m.told(today)), nil
 }
 
-func (m *Meter) back() int {
+// told is the days that the vendor may tell of, today's included.
+func (m *Meter) told(today time.Time) flow.Range {
+	back := usageLongest
 	if m.short {
-		return UsageLookBack
+		back = UsageLookBack
 	}
-	return usageLongest
+	return flow.Range{From: today.AddDate(0, 0, 1-back), To: today.AddDate(0, 0, 1)}
 }
 
-// ask fetches the figures of days. A refusal of days beyond the document's is taken for what it says: the document's alone are asked for
-// from then on.
-func (m *Meter) ask(ctx context.Context, days flow.Range) error {
+// ask fetches the figures of all days that the vendor may tell of, so that one request answers whatever is asked next. A refusal of days
+// beyond the document's is taken for what it says: the document's alone are asked for from then on.
+func (m *Meter) ask(ctx context.Context) error {
 	u, today := m.usage, m.last.today
+	days := m.told(today)
 	query := func() url.Values {
-		// Whether `to` is included isn't documented: so it is the day behind, whose figure is left out, but never one that is ahead.
-		to := days.To
-		if to.After(today) {
-			to = today
-		}
-		return url.Values{"from": {days.From.Format(time.DateOnly)}, "to": {to.Format(time.DateOnly)}, "interval": {"day"}}
+		// Whether `to` is included isn't documented: at worst today isn't told, whose figure says little yet.
+		return url.Values{"from": {days.From.Format(time.DateOnly)}, "to": {today.Format(time.DateOnly)}, "interval": {"day"}}
 	}
 	r, err := u.ask(ctx, u.paths()[0], query(), nil)
 	var refused *rest.StatusError
-	documented := today.AddDate(0, 0, 1-UsageLookBack)
-	if errors.As(err, &refused) && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusNotFound) && days.From.Before(documented) {
+	if errors.As(err, &refused) && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusNotFound) && !m.short {
 		m.short = true
-		if days = days.Intersect(flow.Range{From: documented, To: days.To}); days.Empty() {
-			return nil
-		}
+		days = m.told(today)
 		r, err = u.ask(ctx, u.paths()[0], query(), nil)
 	}
 	if err != nil {
