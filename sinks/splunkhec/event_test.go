@@ -41,7 +41,8 @@ var (
 		{Name: "tags", Type: arrow.ListOf(arrow.BinaryTypes.String), Nullable: true},
 	}, nil)
 	usage = arrow.NewSchema([]arrow.Field{
-		{Name: flow.ColReceivedFrom, Type: instant, Nullable: true}, {Name: "day", Type: arrow.FixedWidthTypes.Date32, Nullable: true},
+		{Name: flow.ColReceivedFrom, Type: instant, Nullable: true},
+		{Name: "day", Type: arrow.FixedWidthTypes.Date32, Nullable: true},
 		{Name: "bytes", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
 	}, nil)
 )
