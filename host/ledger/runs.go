@@ -98,3 +98,15 @@ func (l *Ledger) LastSuccess(ctx context.Context, pipeline string) (end time.Tim
 	}, `SELECT max(end_ms) FROM runs WHERE pipeline = ? AND exit = 0`, pipeline)
 	return end, ok, err
 }
+
+// Pipelines returns the names of all pipelines that the ledger has heard of.
+func (l *Ledger) Pipelines(ctx context.Context) ([]string, error) {
+	var all []string
+	err := l.query(ctx, "list pipelines", func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		all = append(all, name)
+		return err
+	}, `SELECT pipeline FROM sinks UNION SELECT pipeline FROM runs UNION SELECT pipeline FROM asked ORDER BY 1`)
+	return all, err
+}
