@@ -40,3 +40,14 @@ CREATE TABLE forecasts (
   detail    TEXT    NOT NULL, -- JSON: by partition
   PRIMARY KEY (pipeline, at_ms)
 ) WITHOUT ROWID;
+
+-- What the last start of each pipeline asked for, whether it went on or not: the partitions with what people call them, and how much
+-- longer than the lag a range of theirs is left alone.
+CREATE TABLE asked (
+  pipeline     TEXT    NOT NULL,
+  partition_id INTEGER NOT NULL REFERENCES partitions (id),
+  name         TEXT    NOT NULL,
+  settle_ms    INTEGER NOT NULL,
+  at_ms        INTEGER NOT NULL,
+  PRIMARY KEY (pipeline, partition_id)
+) WITHOUT ROWID;
