@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
 )
 
 // Settles is how long after its end the vendor's figure of a day may still grow.
@@ -70,3 +71,42 @@ func Days(entries []Entry, covered flow.Ranges, measures []ledger.MeasuredAt) []
 }
 
 func whole(day time.Time) flow.Range { return flow.Range{From: day, To: day.AddDate(0, 0, 1)} }
+
+// Entries returns what was received, from the receipts of a partition in a sink and those of their revisions that are late.
+func Entries(receipts []sinks.Receipt, late map[flow.SliceID]bool) []Entry {
+	out := make([]Entry, 0, len(receipts))
+	for _, r := range receipts {
+		if r.Slice.Rev == 0 || late[r.Slice.ID] {
+			out = append(out, Entry{From: r.Slice.From, Rows: r.Delivered.Rows + r.Dead.Rows, Bytes: r.Delivered.Bytes + r.Dead.Bytes})
+		}
+	}
+	return out
+}
+
+// Late returns the revisions that brought new records. The others are dead letters that were sent again. known says it of some; nil: of
+// none. Where it isn't known, as in a ledger that was rebuilt, a revision with more records than there were dead letters before it is late.
+func Late(receipts []sinks.Receipt, known func(flow.Slice) bool) map[flow.SliceID]bool {
+	days := map[time.Time][]sinks.Receipt{} // no slice lies in two
+	for _, r := range receipts {
+		days[r.Slice.Day()] = append(days[r.Slice.Day()], r)
+	}
+	late := map[flow.SliceID]bool{}
+	for _, r := range receipts {
+		switch {
+		case r.Slice.Rev == 0:
+		case known != nil && known(r.Slice):
+			late[r.Slice.ID] = true
+		default:
+			var dead uint64
+			for _, before := range days[r.Slice.Day()] {
+				if before.Slice.Rev < r.Slice.Rev && before.Slice.Range().Meets(r.Slice.Range()) {
+					dead += before.Dead.Rows
+				}
+			}
+			if r.Delivered.Rows+r.Dead.Rows > dead {
+				late[r.Slice.ID] = true
+			}
+		}
+	}
+	return late
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
 )
 
 var day0 = time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
@@ -199,5 +200,41 @@ func TestDays(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestLateRevisionsAreToldFromDeadLetters(t *testing.T) {
+	p := flow.Partition{Stream: "events", Key: "a"}
+	receipt := func(from, to int, rev uint32, rows, dead uint64) sinks.Receipt {
+		return sinks.Receipt{
+			Slice:     flow.NewSlice(p, day0.Add(time.Duration(from)*time.Hour), day0.Add(time.Duration(to)*time.Hour), rev),
+			Delivered: flow.Sum{Rows: rows, Bytes: rows * 10}, Dead: flow.Sum{Rows: dead, Bytes: dead * 10},
+		}
+	}
+	all := []sinks.Receipt{
+		receipt(0, 6, 0, 100, 5),
+		receipt(0, 6, 1, 3, 2), // five dead letters, sent again
+		receipt(6, 12, 0, 100, 0),
+		receipt(6, 12, 1, 7, 0), // late: there were no dead letters
+		receipt(12, 18, 0, 100, 9),
+		receipt(12, 18, 1, 4, 0), // could be either
+		receipt(24, 30, 1, 1, 0), // of another day
+	}
+	late := Late(all, nil)
+	want := map[flow.SliceID]bool{all[3].Slice.ID: true, all[6].Slice.ID: true}
+	if d := cmp.Diff(want, late); d != "" {
+		t.Error(d)
+	}
+	known := Late(all, func(s flow.Slice) bool { return s.ID == all[5].Slice.ID })
+	want[all[5].Slice.ID] = true
+	if d := cmp.Diff(want, known); d != "" {
+		t.Errorf("known:\n%s", d)
+	}
+	var rows uint64
+	for _, e := range Entries(all, known) {
+		rows += e.Rows
+	}
+	if rows != 105+107+113+1 {
+		t.Errorf("%d rows were received", rows)
 	}
 }
