@@ -57,10 +57,13 @@ const (
 // Result is a log, judged.
 type Result struct {
 	Unit      Unit
-	Ratio     float64 // of the vendor's figure by what was delivered; 0: not calibrated
+	Ratio     float64 // of the vendor's figure by what was delivered, the median of the full days; 0: not calibrated
+	Overhead  int64   // bytes that the vendor seems to count for each record beside its own
 	Days      int     // full days that it is calibrated by
 	Tolerance float64 // how far a day may be off, as a share
 	Judged    []Judged
+
+	scale float64 // of the figure by what was delivered with the overhead
 }
 
 // Flagged returns the days that need to be looked at.
@@ -86,7 +89,7 @@ func (r Result) with(keep func(Judged) bool) []Judged {
 func Judge(days []Day) Result {
 	r := Result{Unit: Bytes}
 	if slices.ContainsFunc(days, func(d Day) bool { return d.Figure.Rows >= 0 }) {
-		r.Unit, r.Ratio = Rows, 1
+		r.Unit, r.Ratio, r.scale = Rows, 1, 1
 	} else {
 		r.calibrate(days)
 	}
@@ -96,23 +99,73 @@ func Judge(days []Day) Result {
 	return r
 }
 
-// calibrate takes the median of the days' ratios, and their median distance from it as the measure of how far days are apart: neither is
-// moved by less than half of the days.
+// calibrate finds what the vendor counts for a byte and for a record. The ratio is the median of the days', and their median distance from
+// it the measure of how far days are apart: neither is moved by less than half of the days.
+//
+// A vendor that counts something for each record beside its bytes makes a day of short records weigh more than one of long ones. So the
+// overhead is taken with which the days agree best, none unless it makes them agree better. A loss can't hide in it: it takes bytes and
+// records alike.
 func (r *Result) calibrate(days []Day) {
-	var ratios []float64
+	var full []Day
 	for _, d := range days {
 		if d.Covered && settled(d) && d.Bytes > 0 && d.Figure.Bytes > slack {
-			ratios = append(ratios, float64(d.Figure.Bytes)/float64(d.Bytes))
+			full = append(full, d)
 		}
 	}
-	if r.Days = len(ratios); r.Days < MinDays {
+	if r.Days = len(full); r.Days < MinDays {
 		return
 	}
-	r.Ratio = median(ratios)
-	for i := range ratios {
-		ratios[i] = math.Abs(ratios[i]/r.Ratio - 1)
+	r.Ratio, _ = fit(full, 0)
+	scale, off := fit(full, 0)
+	best := trimmed(off)*(1-worthIt) - leastWorth
+	for _, overhead := range overheads {
+		if s, o := fit(full, overhead); trimmed(o) < best {
+			r.Overhead, scale, off, best = overhead, s, o, trimmed(o)
+		}
 	}
-	r.Tolerance = min(max(leastTolerance, spread*median(ratios)), mostTolerance)
+	r.scale = scale
+	r.Tolerance = min(max(leastTolerance, spread*median(off)), mostTolerance)
+}
+
+// overheads are the bytes for each record that are tried: every one where they are likely, fewer where they are less so.
+var overheads = func() (all []int64) {
+	for n := int64(1); n <= 1024; n += max(1, n/64) {
+		all = append(all, n)
+	}
+	return all
+}()
+
+// worthIt and leastWorth are how much closer days must come before an overhead is believed in: by a share of how far they are off without
+// one, and by more than nothing.
+const worthIt, leastWorth = 0.3, 0.0002
+
+// fit returns by what the days' weights must be multiplied to be their figures, by the median, and how far each day is off then.
+func fit(days []Day, overhead int64) (scale float64, off []float64) {
+	ratios := make([]float64, len(days))
+	for i, d := range days {
+		ratios[i] = float64(d.Figure.Bytes) / d.weight(overhead)
+	}
+	scale = median(ratios)
+	for i := range ratios {
+		ratios[i] = math.Abs(ratios[i]/scale - 1)
+	}
+	return scale, ratios
+}
+
+// weight is what a day is by the vendor's way of counting, but for a factor.
+func (d *Day) weight(overhead int64) float64 {
+	return float64(d.Bytes) + float64(overhead)*float64(d.Rows)
+}
+
+// trimmed is the mean of the smaller half and one more, which days that are spoilt can't move.
+func trimmed(of []float64) float64 {
+	s := slices.Sorted(slices.Values(of))
+	s = s[:min(len(s)/2+1, len(s))]
+	sum := 0.0
+	for _, x := range s {
+		sum += x
+	}
+	return sum / float64(len(s))
 }
 
 func median(of []float64) float64 {
@@ -158,7 +211,11 @@ func (r *Result) judge(d Day) Judged {
 	case r.Ratio == 0:
 		j.Verdict = Unratioed
 	default:
-		j.Expected = int64(math.Round(float64(figure) / r.Ratio))
+		should := float64(had)
+		if r.Unit == Bytes {
+			should = r.scale * d.weight(r.Overhead)
+		}
+		j.Expected = int64(math.Round(float64(had) * float64(figure) / should))
 		off, allowed := had-j.Expected, max(float64(few), r.Tolerance*float64(j.Expected))
 		switch {
 		case float64(off) > allowed:

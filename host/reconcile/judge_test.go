@@ -152,7 +152,7 @@ func TestCalibrationIsRobust(t *testing.T) {
 		var all []Day
 		for i := range n {
 			rows := int64(20_000 + rng.IntN(80_000))
-			length := 200 + rng.IntN(5)
+			length := 20 + rng.IntN(600)
 			bytes := rows * int64(length)
 			all = append(all, Day{
 				Day: on(i), Covered: true, Rows: rows, Bytes: bytes,
@@ -163,7 +163,8 @@ func TestCalibrationIsRobust(t *testing.T) {
 		for range rng.IntN((n - 1) / 2) {
 			i := rng.IntN(n)
 			if !spoilt[all[i].Day] {
-				all[i].Bytes -= all[i].Bytes * int64(5+rng.IntN(90)) / 100
+				left := int64(5 + rng.IntN(90))
+				all[i].Rows, all[i].Bytes = all[i].Rows*left/100, all[i].Bytes*left/100
 				spoilt[all[i].Day] = true
 			}
 		}

@@ -1,5 +1,7 @@
 package reconcile
 
+import "fmt"
+
 // Words says a verdict in words.
 func Words(v Verdict) string {
 	switch v {
@@ -25,4 +27,15 @@ func Words(v Verdict) string {
 		return "the vendor told it in another unit"
 	}
 	return string(v)
+}
+
+// OverheadWords says what the vendor counts for each record beside its bytes; nothing if it is nothing.
+func OverheadWords(n int64) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", 1 byte for each record beside its own"
+	}
+	return fmt.Sprintf(", %d bytes for each record beside its own", n)
 }

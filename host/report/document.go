@@ -72,7 +72,7 @@ var legend = []string{
 	"Hours are hours of log time. Covered is what the sink committed after the vendor's answer was proved complete; unavailable is what the vendor no longer has; missing is the rest of what was asked.",
 	"Records and bytes are what was delivered, all revisions included; bytes are those of the records themselves. The digest is the sum of a 128-bit hash of each delivered record: it is the same in whatever order and slices the records came, and changes when one is lost, changed or there twice.",
 	"Late are records that the vendor indexed after their range had been read; they were added as later revisions. Dead letters are records that could not be delivered and are kept with the reason.",
-	"The vendor says what its usage figures (bytes, by its own accounting) or its counts (records) tell of the days that it tells of. The ratio is the vendor's figure by what was delivered: the median of the log's full days of the month. A day that is off the ratio by more than the tolerance is to be looked at.",
+	"The vendor says what its usage figures (bytes, by its own accounting) or its counts (records) tell of the days that it tells of. The ratio is the vendor's figure by what was delivered: the median of the log's full days of the month. Where days of short and of long records only agree when the vendor counts some bytes for each record beside its own, those are told too. A day that is off by more than the tolerance is to be looked at.",
 }
 
 func (p *Pipeline) section() section {
@@ -117,7 +117,7 @@ func (s *Sink) table() *table {
 	for _, l := range s.Logs {
 		covered, asked := hours(l.Covered), hours(l.Asked)
 		if l.Snapshot {
-			covered, asked = grouped(uint64(l.Covered))+" snapshots", grouped(uint64(l.Asked))
+			covered, asked = grouped(uint64(l.Covered))+" (snapshots)", grouped(uint64(l.Asked))
 		}
 		t.Rows = append(t.Rows, []string{
 			s.title(&l), covered, asked, grouped(l.Rows), grouped(l.Bytes), grouped(l.Late.Rows), l.Dead.text(), l.Digest,
@@ -170,7 +170,7 @@ func (s *Sink) figures() section {
 		case u.Unit == reconcile.Rows:
 			ratio, by = "1", "counts are exact"
 		case u.Ratio > 0:
-			ratio, by = decimals(u.Ratio, 4), fmt.Sprintf("%d full days, tolerance %s %%", u.RatioDays, decimals(u.Tolerance*100, 1))
+			ratio, by = decimals(u.Ratio, 4), fmt.Sprintf("%d full days%s, tolerance %s %%", u.RatioDays, reconcile.OverheadWords(u.Overhead), decimals(u.Tolerance*100, 1))
 		}
 		t.Rows = append(t.Rows, []string{
 			s.title(&l), strconv.Itoa(u.DaysTold), grouped(uint64(u.Figure)), grouped(uint64(u.Delivered)), string(u.Unit), ratio, by,

@@ -118,7 +118,8 @@ type Usage struct {
 	Figure    int64          `json:"figure"` // of the days that it tells of
 	Delivered int64          `json:"delivered"`
 	DaysTold  int            `json:"days_told"`
-	Ratio     float64        `json:"ratio,omitempty"` // the vendor's figure by what was delivered: the median of full days
+	Ratio     float64        `json:"ratio,omitempty"`    // the vendor's figure by what was delivered: the median of full days
+	Overhead  int64          `json:"overhead,omitempty"` // bytes that the vendor seems to count for each record beside its own
 	RatioDays int            `json:"ratio_days"`
 	Tolerance float64        `json:"tolerance,omitempty"`
 	Agree     int            `json:"agree"`
