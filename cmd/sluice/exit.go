@@ -85,7 +85,6 @@ func laterCommands() []*cobra.Command {
 	later := []struct{ name, what string }{
 		{"verify", "proof by reading the sinks again"},
 		{"forget", "making committed ranges gaps again"},
-		{"report", "the monthly report"},
 	}
 	var out []*cobra.Command
 	for _, l := range later {
