@@ -138,13 +138,24 @@ func (k *keeper) Next(ctx context.Context) (flow.Item, error) {
 	case err != nil:
 		k.giveUp()
 	default:
-		if it.Batch != nil {
-			countNulls(it.Batch.Records)
-		}
-		to := k.to
-		k.writing.Go(func() { k.err = to.Write(it) }) // waited for by settle, before the item is released
+		k.write(it)
 	}
 	return it, err
+}
+
+// write begins to write an item; settle waits for it before the item is released.
+func (k *keeper) write(it flow.Item) {
+	release := func() {}
+	if it.Batch != nil {
+		b := *it.Batch
+		b.Records = apart(b.Records) // sinks read it meanwhile
+		it.Batch, release = &b, b.Records.Release
+	}
+	to := k.to
+	k.writing.Go(func() {
+		k.err = to.Write(it)
+		release()
+	})
 }
 
 // Release implements flow.Reader: an item is written before it goes.

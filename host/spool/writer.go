@@ -73,8 +73,7 @@ func newZip() (*zstd.Encoder, error) {
 		zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
 }
 
-// Write keeps an item, which it doesn't hold on to. Columns of the item's records are only read, but their nulls must have been
-// counted if others read them meanwhile.
+// Write keeps an item, which it doesn't hold on to. Of a batch that others read meanwhile it needs arrays of its own.
 func (w *Writer) Write(it flow.Item) error {
 	w.frames++
 	switch {
