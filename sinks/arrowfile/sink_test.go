@@ -2,15 +2,12 @@ package arrowfile
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"go.uber.org/goleak"
 
-	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/ipcfile"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )

@@ -3,7 +3,6 @@ package file
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	stdcsv "encoding/csv"
 	"encoding/json"
 	"errors"
@@ -15,8 +14,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
-	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/encode"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 	"github.com/sluice-io/sluice/sinks/textfile"

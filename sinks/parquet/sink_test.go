@@ -2,15 +2,12 @@ package parquet
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"go.uber.org/goleak"
 
-	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/parquetfile"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
