@@ -57,6 +57,8 @@ type run struct {
 	pending int  // sinks that are being opened
 	tried   bool // what started last was a try whether a sink is back
 	idle    bool // nothing is left but what sinks lack that are down
+	late    late
+	meterMu sync.Mutex // guards the partitions' meters
 }
 
 func newRun(cfg Config) *run {
@@ -259,6 +261,10 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		}
 	}
 	r.bringUp(opening, now, back)
+	if err := r.lookFirst(ctx); err != nil {
+		r.fatal = err
+		return -1
+	}
 	for r.running < r.cfg.Parallel && r.fatal == nil {
 		var w *work
 		var err error
@@ -276,6 +282,9 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		if w == nil && err == nil && r.tried {
 			w, err = r.tries(ctx, now, back)
 			try = w != nil
+		}
+		if w == nil && err == nil {
+			w, err = r.lateWork(ctx)
 		}
 		r.tried = try
 		if err != nil {
