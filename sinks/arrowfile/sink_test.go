@@ -34,12 +34,16 @@ func TestConformance(t *testing.T) {
 		t.Run(string(k), func(t *testing.T) {
 			t.Parallel()
 			sinktest.Run(t, func(*testing.T) sinktest.Driver {
+				open := func(readOnly bool) func(fsys commitlog.FS, root string) (sinks.Sink, error) {
+					return func(fsys commitlog.FS, root string) (sinks.Sink, error) {
+						c := config(root, fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, k, ipcfile.Compressions()[i]))
+						c.ReadOnly = readOnly
+						return Open(context.Background(), c, fsys)
+					}
+				}
 				return sinktest.Driver{
-					Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
-						return Open(context.Background(), config(root, fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, k, ipcfile.Compressions()[i])), fsys)
-					},
-					Visible: visible,
-					Stride:  29 + 30*i, // what differs from the file sink is the bytes of parts, and zstd takes its time to begin each
+					Open: open(false), Look: open(true), Visible: visible,
+					Stride: 29 + 30*i, // what differs from the file sink is the bytes of parts, and zstd takes its time to begin each
 				}
 			})
 		})

@@ -42,12 +42,14 @@ func config(root string, more string) sinks.Config {
 
 // driver writes small parts, so that slices have several.
 func driver(f encode.Format, c textfile.Compression) sinktest.Driver {
-	return sinktest.Driver{
-		Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
-			return Open(context.Background(), config(root, fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, f, c)), fsys)
-		},
-		Visible: visible,
+	open := func(readOnly bool) func(fsys commitlog.FS, root string) (sinks.Sink, error) {
+		return func(fsys commitlog.FS, root string) (sinks.Sink, error) {
+			c := config(root, fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, f, c))
+			c.ReadOnly = readOnly
+			return Open(context.Background(), c, fsys)
+		}
 	}
+	return sinktest.Driver{Open: open(false), Look: open(true), Visible: visible}
 }
 
 func TestConformance(t *testing.T) {

@@ -34,12 +34,16 @@ func TestConformance(t *testing.T) {
 		t.Run(string(c), func(t *testing.T) {
 			t.Parallel()
 			sinktest.Run(t, func(*testing.T) sinktest.Driver {
+				open := func(readOnly bool) func(fsys commitlog.FS, root string) (sinks.Sink, error) {
+					return func(fsys commitlog.FS, root string) (sinks.Sink, error) {
+						c := config(root, fmt.Sprintf(`"compression": %q, "part_size": 2048`, c))
+						c.ReadOnly = readOnly
+						return Open(context.Background(), c, fsys)
+					}
+				}
 				return sinktest.Driver{
-					Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
-						return Open(context.Background(), config(root, fmt.Sprintf(`"compression": %q, "part_size": 2048`, c)), fsys)
-					},
-					Visible: visible,
-					Stride:  17 + 30*i, // what differs from the file sink is the bytes of parts
+					Open: open(false), Look: open(true), Visible: visible,
+					Stride: 17 + 30*i, // what differs from the file sink is the bytes of parts
 				}
 			})
 		})
