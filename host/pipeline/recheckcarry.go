@@ -117,9 +117,9 @@ func (r *run) compare(ctx context.Context, src Source, w *work, plan ledger.Rech
 	}
 	if err != nil {
 		for _, l := range legs {
-			if l.err != nil && !errors.Is(err, l.err) {
+			if l.err != nil { // a sink's own error, not the read's that followed from it
 				out.sinkFailed(l.index, l.err)
-			} else if !errors.Is(err, errNoSinkLeft) {
+			} else {
 				out.failed[l.index] = err
 			}
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
-	"github.com/sluice-io/sluice/sinks"
 )
 
 // LateSummary is what a run found late. What is counted of records is each once, however many sinks lacked it.
@@ -185,14 +184,4 @@ func (r *run) replanRecheck(ctx context.Context, w *work, g group, event *Event)
 	r.drop(w)
 	r.late.looked = false
 	return r.cfg.Ledger.GiveUp(ctx, r.identities(g.sinks.each()), w.slice, "another revision took its place")
-}
-
-// foundLate are the records of a receipt that a recheck's Lookup found.
-func foundLate(found map[int]sinks.Receipt) (most flow.Sum) {
-	for _, x := range found {
-		if sum := x.Delivered.Plus(x.Dead); sum.Rows > most.Rows {
-			most = sum
-		}
-	}
-	return most
 }

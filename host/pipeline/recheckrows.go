@@ -14,14 +14,11 @@ import (
 // rowSums returns the Sum of each row of a batch.
 func (s Stream) rowSums(rec arrow.Record) ([]flow.Sum, error) {
 	out := make([]flow.Sum, 0, rec.NumRows())
-	for i := range int(rec.NumRows()) {
-		body, err := s.row(rec, i)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, flow.SumOf(body))
-	}
-	return out, nil
+	err := flow.EachRecord(rec, s.DigestColumns, func(one flow.Sum) error {
+		out = append(out, one)
+		return nil
+	})
+	return out, err
 }
 
 // pick returns the rows of a record as one of its own, which the caller releases: the record itself if they are all of it. rows ascend.
