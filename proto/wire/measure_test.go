@@ -58,7 +58,9 @@ func TestMeasuresThatAreRefused(t *testing.T) {
 
 func TestCheckMeasures(t *testing.T) {
 	day := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	days := func(from, to int) flow.Range { return flow.Range{From: day.AddDate(0, 0, from), To: day.AddDate(0, 0, to)} }
+	days := func(from, to int) flow.Range {
+		return flow.Range{From: day.AddDate(0, 0, from), To: day.AddDate(0, 0, to)}
+	}
 	asked := flow.Range{From: day.Add(time.Hour), To: day.Add(50 * time.Hour)}
 	for _, c := range []struct {
 		name string
