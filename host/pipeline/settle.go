@@ -29,6 +29,7 @@ func (r *run) settle(ctx context.Context, out outcome) {
 	w.attempt++
 	r.detachFailed(ctx, w, out)
 	if w.sinks == 0 {
+		r.mended(w)
 		r.drop(w)
 		return
 	}
@@ -65,6 +66,7 @@ func (r *run) take(ctx context.Context, w *work, out outcome) {
 		w.sinks |= setOf(i)
 	}
 	if committed != 0 {
+		r.worked(w, committed)
 		r.summary.Rows += out.sum.Rows
 		r.summary.Bytes += out.sum.Bytes
 		r.summary.Slices++
@@ -155,6 +157,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 	var err error
 	switch g.verdict.action {
 	case actRetry:
+		w.told = false
 		w.next = time.Now().Add(g.verdict.wait)
 		w.state.wait("backoff", w.next)
 		event.Kind, event.Until = Retry, w.next
@@ -166,6 +169,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 			err = r.correct(ctx, w, ids)
 			break
 		}
+		w.told = g.bySink == 0
 		w.next = time.Now().Add(g.verdict.wait)
 		w.state.wait(g.err.Error(), w.next)
 		event.Kind, event.Until = Waiting, w.next
@@ -176,11 +180,13 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 	case actQuarantine:
 		event.Kind = Quarantined
 		w.parked = true
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, true)
 		err = r.fail(ctx, ids, w, ledger.Quarantined, g.err)
 	case actStopPartition:
 		event.Kind = Stopped
 		w.parked, p.stopped = true, g.err
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, false)
 		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
 	case actStopPipeline:
@@ -201,6 +207,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		if err == nil {
 			err = r.cfg.Ledger.GiveUp(ctx, ids, w.slice, "unavailable")
 		}
+		r.mended(w)
 		r.drop(w)
 	case actDrop:
 		r.drop(w)
@@ -243,6 +250,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 				"raise the source's limit, or narrow its query: one millisecond can't be cut", fmt.Errorf("the vendor's cap was met within a single millisecond: %w", g.err))
 		}
 		w.parked = true
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, true)
 		event.Kind, event.Err, event.Message, event.Hint = Quarantined, g.err, g.err.Error(), fault.HintOf(g.err)
 		r.observe(event)
@@ -256,6 +264,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 	for _, part := range parts {
 		w.part.addCut(part, g.sinks)
 	}
+	r.mended(w)
 	r.drop(w)
 	event.Kind, event.Parts = Split, parts
 	r.observe(event)
@@ -283,6 +292,7 @@ func (r *run) replan(ctx context.Context, w *work, g group) error {
 	if err := r.cfg.Ledger.GiveUp(ctx, r.identities(g.sinks.each()), w.slice, "part of it is covered"); err != nil {
 		return err
 	}
+	r.mended(w)
 	r.drop(w)
 	return nil
 }
