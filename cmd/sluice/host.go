@@ -104,6 +104,7 @@ type selection struct {
 	from, to       *time.Time
 	last           time.Duration
 	firstRun       bool
+	once           bool // don't follow
 }
 
 // assembled is one pipeline, ready to run.

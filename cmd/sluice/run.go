@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"slices"
@@ -35,8 +36,10 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run [PIPELINE...]",
 		Short: "Carry what was asked and isn't there yet",
 		Long: "run fetches what the pipelines ask for and their sinks lack, and commits it slice by slice.\n" +
+			"A pipeline with `follow` goes on with what closes until it is told to stop, by a signal, --deadline or --once.\n" +
 			"The first SIGINT or SIGTERM lets slices that move bytes finish, the second ends at once.\n\n" +
-			"Exit: 0 covered, 1 failed or quarantined, 2 command line or file, 3 stopped early, 4 another run holds the state, 130 SIGINT.",
+			"Exit: 0 covered, 1 failed or quarantined, 2 command line or file, 3 stopped early, 4 another run holds the state, 130 SIGINT.\n" +
+			"0 also if only what came while it followed is left.",
 		Example: "  sluice run\n  sluice run prod --last 24h\n  sluice run --from 2026-11-01 --to 2026-11-02 --summary run.json",
 		RunE:    func(c *cobra.Command, args []string) error { return a.run(c.Context(), args, f) },
 	}
@@ -53,6 +56,7 @@ func (a *app) run(ctx context.Context, names []string, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	sel.once = f.once
 	c, err := a.load()
 	if err != nil {
 		return err
@@ -144,7 +148,7 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 	stop := r.listen(ctx, cancel, time.Duration(f.deadline))
 	defer stop.close()
 
-	server, err := control.Serve(r.host.config.State, r.snapshot)
+	server, err := control.Serve(r.host.config.State, control.Host{Snapshot: r.snapshot, Retry: r.retry})
 	if err != nil {
 		r.app.log.logger.Warn("`sluice status` can't ask this run what it does", "error", err.Error())
 	} else {
@@ -190,6 +194,9 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		return
 	}
 	p.run.Observe = out.event
+	if !sel.once {
+		p.run.Follow, p.run.Tail = c.Follow, c.Priority == config.PriorityTail
+	}
 	r.mu.Lock()
 	live.assembled, live.pipeline = p, pipeline.New(p.run)
 	r.mu.Unlock()
@@ -211,7 +218,11 @@ func (r *running) assemble(ctx context.Context, c *config.Pipeline, sel selectio
 		if err == nil || !errors.As(err, &start) {
 			return p, err
 		}
-		wait, again := pipeline.RetryStart(err, failures, c.Retry.Attempts, c.Retry.MaxBackoff)
+		attempts := c.Retry.Attempts
+		if c.Follow > 0 && !sel.once {
+			attempts = math.MaxInt // what passes by itself is waited for
+		}
+		wait, again := pipeline.RetryStart(err, failures, attempts, c.Retry.MaxBackoff)
 		if !again {
 			return p, err
 		}
