@@ -311,7 +311,6 @@ func (r *run) appendAll(ctx context.Context, w *work, alive []*leg, b flow.Batch
 		alive[0].append(ctx, r, w, b, sum)
 		return
 	}
-	countNulls(b.Records)
 	var wg sync.WaitGroup
 	for _, l := range alive {
 		wg.Go(func() { l.append(ctx, r, w, b, sum) })
@@ -319,15 +318,12 @@ func (r *run) appendAll(ctx context.Context, w *work, alive []*leg, b flow.Batch
 	wg.Wait()
 }
 
-// append writes a batch to one sink; what the sink rejects goes to its dead letters.
+// append writes a batch to one sink, which shares no array with another; what the sink rejects goes to its dead letters.
 func (l *leg) append(ctx context.Context, r *run, w *work, b flow.Batch, sum flow.Sum) {
 	var rejected []sinks.Rejected
 	txn := l.txn
-	release := func() {}
-	if r.cfg.Sinks[l.index].Patience > 0 { // the call may outlast the item
-		b.Records.Retain()
-		release = b.Records.Release
-	}
+	b.Records = apart(b.Records) // held on its own, too: with patience, the call may outlast the item
+	release := b.Records.Release
 	l.err = r.lend(ctx, l.index, "append", func(ctx context.Context) (err error) {
 		rejected, err = txn.Append(ctx, b)
 		return err

@@ -25,6 +25,9 @@ type Source interface {
 	// Next. share is the credit in bytes; waiting is called, perhaps from another goroutine, whenever the source says what it
 	// waits for, until Read returns and after.
 	Read(ctx context.Context, s flow.Slice, share int64, waiting func(until time.Time, why string)) (Reader, error)
+	// Measure returns what the vendor itself says, by a cheaper answer than the records, of the parts of r that it has figures for.
+	// nil, nil: the source can't, or has none. It waits for the budget as long as ctx lets it.
+	Measure(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error)
 	// Close ends the process.
 	Close() error
 	// Done is closed when the process has ended.

@@ -52,6 +52,7 @@ type run struct {
 	starts int // failed starts of the plugin in a row
 
 	sinks   []sinkState
+	sampler sampler
 	adrift  *adrift
 	opens   chan opened
 	pending int  // sinks that are being opened
@@ -206,6 +207,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 		}
 	}()
 	draining := false
+	defer func() { r.endSampling(draining || ctx.Err() != nil) }()
 	stop := func() {
 		draining, r.ending = true, true
 		r.endWaiting()
@@ -215,6 +217,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 	for {
 		wake := time.Duration(-1)
 		if !draining && ctx.Err() == nil {
+			r.sample(ctx)
 			wake = r.followOn(opening, r.start(ctx, opening))
 			if r.fatal != nil {
 				stop()
