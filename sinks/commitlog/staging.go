@@ -122,6 +122,9 @@ func (s *Staging) commit(ctx context.Context, parts []sinks.Part, a sinks.Accoun
 		if err := d.conflict(s.slice); err != nil {
 			return err
 		}
+		if err := l.clearForgotten(d, e.Commit); err != nil {
+			return err
+		}
 		return s.checkFree(parts)
 	})
 }
