@@ -47,6 +47,8 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.firstRun, "first-run", false, "send what is asked also to sinks that keep no account and of which the ledger knows nothing")
 	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
 	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
+	c.Flags().BoolVar(&f.newSelection, "new-selection", false,
+		"let another selection (account, query, fields) into a sink's folder or bucket, apart from the first: under selection=XXXXXXXX/")
 	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")
 	return c
 }
@@ -78,6 +80,7 @@ func (a *app) run(ctx context.Context, names []string, f runFlags) error {
 		return &exitError{codeOf(err), err}
 	}
 	defer h.Close()
+	h.newSelection = sel.newSelection
 	r := &running{app: a, host: h, started: time.Now().UTC()}
 	return r.do(ctx, chosen, sel, f)
 }

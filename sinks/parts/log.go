@@ -16,6 +16,7 @@ type Log interface {
 	sinks.Lister
 	Identity() string
 	Location() string
+	Owner() commitlog.Owner
 	Begin(ctx context.Context, s flow.Slice, attempt uint32) (Staging, error)
 	Forget(ctx context.Context, p flow.Partition, day time.Time, entries []uint64) (sinks.Receipt, error)
 	HasPart(ctx context.Context, path string) (bool, error)
