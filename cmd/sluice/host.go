@@ -49,12 +49,13 @@ func (a *app) loadBy(reg config.Registry) (*config.Config, error) {
 
 // host is an open state: the ledger, whose lock it holds, and the budget in it.
 type host struct {
-	config *config.Config
-	ledger *ledger.Ledger
-	budget *budget.Manager
-	log    *slog.Logger
-	app    *app
-	spool  string // of commands that only look and may run beside a host; empty: the state's
+	config       *config.Config
+	ledger       *ledger.Ledger
+	budget       *budget.Manager
+	log          *slog.Logger
+	app          *app
+	newSelection bool   // other selections are let into the sinks' targets
+	spool        string // of commands that only look and may run beside a host; empty: the state's
 }
 
 // spoolFolder holds a folder for each pipeline's plugin.
@@ -105,6 +106,8 @@ type selection struct {
 	last           time.Duration
 	firstRun       bool
 	recheck        bool // read again all that is committed
+	once           bool // don't follow
+	newSelection   bool
 }
 
 // assembled is one pipeline, ready to run.
