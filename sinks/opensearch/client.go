@@ -9,12 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks/secure"
+	"github.com/sluice-io/sluice/sinks/sending"
 )
 
 // client speaks to the nodes of one cluster. It may be used concurrently.
@@ -146,14 +146,8 @@ func retryable(status int) bool {
 
 // retryAfter reads the header, in seconds or as a date; 0 without.
 func (a answer) retryAfter() time.Duration {
-	text := a.Header.Get("Retry-After")
-	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(n) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
+	d, _ := sending.RetryAfter(a.Header.Get("Retry-After"), time.Now())
+	return d
 }
 
 // get asks for a document, of each node until one answers. ok is false if there is none (404).

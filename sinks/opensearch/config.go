@@ -10,7 +10,7 @@ import (
 	"unicode"
 
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/recordid"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/setting"
 	"github.com/sluice-io/sluice/sinks/target"
@@ -133,7 +133,7 @@ func parse(c sinks.Config) (settings, error) {
 	if _, err := s.TLS.Config(c.Base); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, s.parseIndex(c))
+	errs = append(errs, s.parseIndex(c), attempt.Check(c))
 	for _, st := range c.Streams {
 		if _, err := newDocuments(s.Naming, c.Source, st.Schema); err != nil {
 			errs = append(errs, fmt.Errorf("stream %s: %w", st.Name, err))
@@ -206,7 +206,7 @@ func escapeIndex(value string) string {
 }
 
 // buffer is what a transaction holds beyond the batch in Append: the records of a request, the request, and what counts IDs.
-func (s settings) buffer() int64 { return 2*int64(s.BatchBytes) + gzipMemory + recordid.Memory }
+func (s settings) buffer() int64 { return 2*int64(s.BatchBytes) + gzipMemory + attempt.Memory }
 
 // gzipMemory is what a compressor holds.
 const gzipMemory = 1 << 20

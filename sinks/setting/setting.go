@@ -33,6 +33,15 @@ func Wrong(sink string, err error) error {
 	return fault.New(fault.Config, "read the "+sink+" sink's settings", "", err)
 }
 
+// Secret is a text that doesn't print.
+type Secret string
+
+// String implements fmt.Stringer.
+func (Secret) String() string { return "***" }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return "***" }
+
 // SizePattern is what JSON Schemas say of a Size that is written as a text.
 const SizePattern = `^[0-9]+(\\.[0-9]+)? ?([KMGT]i?B|B)?$`
 

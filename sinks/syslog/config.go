@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/columns"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/setting"
 	"github.com/sluice-io/sluice/sinks/target"
@@ -149,15 +149,7 @@ func parse(c sinks.Config) (settings, error) {
 	oneOf("bom", s.BOM, "auto", "always", "never")
 	oneOf("confirm", s.Confirm, "close", "sent")
 	for i, text := range s.templates() {
-		t, err := target.Parse(text)
-		if err == nil {
-			one := c
-			one.Streams = nil // records of two streams may well have one name
-			err = target.Check(one, headerKeys[i], t)
-		} else {
-			err = fmt.Errorf("%s: %w", headerKeys[i], err)
-		}
-		errs = append(errs, err)
+		errs = append(errs, target.CheckText(c, headerKeys[i], text))
 	}
 	for key := range s.Columns {
 		oneOf("columns", key, headerKeys[:]...)
@@ -177,10 +169,5 @@ func parse(c sinks.Config) (settings, error) {
 	if err := errors.Join(errs...); err != nil {
 		return s, setting.Wrong("syslog", err)
 	}
-	for _, st := range c.Streams {
-		if _, err := columns.New(st.Schema); err != nil {
-			return s, fmt.Errorf("stream %s: %w", st.Name, err)
-		}
-	}
-	return s, nil
+	return s, attempt.Check(c)
 }
