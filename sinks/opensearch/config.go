@@ -1,10 +1,8 @@
 package opensearch
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -118,12 +116,7 @@ func parse(c sinks.Config) (settings, error) {
 			bad("%s: it has a control character", key)
 		}
 	}
-	if !slices.Contains([]string{"ecs", "columns"}, s.Naming) {
-		bad("naming: %q isn't one of ecs, columns", s.Naming)
-	}
-	if !slices.Contains([]string{"none", "gzip"}, s.Compression) {
-		bad("compression: %q isn't one of none, gzip", s.Compression)
-	}
+	errs = append(errs, setting.OneOf("naming", s.Naming, "ecs", "columns"), setting.OneOf("compression", s.Compression, "none", "gzip"))
 	if s.BatchBytes < minBatch {
 		bad("batch_bytes: %d bytes is less than %d", s.BatchBytes, minBatch)
 	}
@@ -139,10 +132,7 @@ func parse(c sinks.Config) (settings, error) {
 			errs = append(errs, fmt.Errorf("stream %s: %w", st.Name, err))
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return s, setting.Wrong(sinkType, err)
-	}
-	return s, nil
+	return s, setting.Check(sinkType, errs...)
 }
 
 func (s *settings) parseIndex(c sinks.Config) error {

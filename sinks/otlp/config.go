@@ -104,12 +104,8 @@ func parse(c sinks.Config) (settings, error) {
 	if err := s.parseEndpoint(); err != nil {
 		errs = append(errs, err)
 	}
-	if s.Protocol != "grpc" && s.Protocol != "http" {
-		bad("protocol: %q isn't one of grpc, http", s.Protocol)
-	}
-	if s.Compression != "gzip" && s.Compression != "none" {
-		bad("compression: %q isn't one of gzip, none", s.Compression)
-	}
+	errs = append(errs, setting.OneOf("protocol", s.Protocol, "grpc", "http"))
+	errs = append(errs, setting.OneOf("compression", s.Compression, "gzip", "none"))
 	if s.BatchSize < minBatch || s.BatchSize > maxBatch {
 		bad("batch_size: %d bytes is not between %d and %d", s.BatchSize, minBatch, maxBatch)
 	}
@@ -137,8 +133,8 @@ func parse(c sinks.Config) (settings, error) {
 	if s.https && s.TLS.Enabled != nil && !*s.TLS.Enabled {
 		bad("tls.enabled is false, and the endpoint begins with https://")
 	}
-	if err := errors.Join(errs...); err != nil {
-		return s, setting.Wrong("otlp", err)
+	if err := setting.Check("otlp", errs...); err != nil {
+		return s, err
 	}
 	return s, attempt.Check(c)
 }

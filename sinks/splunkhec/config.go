@@ -113,9 +113,7 @@ func parse(c sinks.Config) (settings, error) {
 	if s.Token == "" || !httpguts.ValidHeaderFieldValue(string(s.Token)) || strings.ContainsAny(string(s.Token), " \t") {
 		bad("token: it is one word of printable characters, without `Splunk` before it")
 	}
-	if s.Compression != "gzip" && s.Compression != "none" {
-		bad("compression: %q isn't one of gzip, none", s.Compression)
-	}
+	errs = append(errs, setting.OneOf("compression", s.Compression, "gzip", "none"))
 	if s.BatchSize < minBatch || s.BatchSize > maxBatch {
 		bad("batch_size: %d bytes is not between %d and %d", s.BatchSize, minBatch, maxBatch)
 	}
@@ -131,8 +129,8 @@ func parse(c sinks.Config) (settings, error) {
 	if _, err := s.TLS.Config(c.Base); err != nil {
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return s, setting.Wrong(sinkName, err)
+	if err := setting.Check(sinkName, errs...); err != nil {
+		return s, err
 	}
 	return s, attempt.Check(c)
 }
