@@ -173,12 +173,21 @@ func (c *client) get(ctx context.Context, op, path string, into any) (ok bool, e
 		}
 		err = json.NewDecoder(io.LimitReader(a.Body, maxDocument)).Decode(into)
 		_ = a.Body.Close()
+		if foreign(err) {
+			return false, fault.New(fault.Config, op, "do urls lead to OpenSearch or Elasticsearch itself?", fmt.Errorf("%s answers as neither does: %w", a.node, err))
+		}
 		if err != nil {
 			return false, fault.New(fault.Transient, op, "do urls lead to OpenSearch or Elasticsearch itself?", fmt.Errorf("%s: %w", a.node, err))
 		}
 		return true, nil
 	}
 	return false, errors.Join(errs...)
+}
+
+// foreign reports an answer of success that isn't JSON at all, as a login page is, and not one that was cut.
+func foreign(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax)
 }
 
 // maxDocument bounds what get reads.

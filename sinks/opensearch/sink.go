@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/attempt"
+	"github.com/sluice-io/sluice/sinks/sending"
 	"github.com/sluice-io/sluice/sinks/target"
 )
 
@@ -50,6 +51,7 @@ type Sink struct {
 	config sinks.Config
 	client *client
 	id     string
+	busy   *sending.Busy
 
 	closed atomic.Bool
 
@@ -118,7 +120,7 @@ func open(ctx context.Context, c sinks.Config) (*Sink, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(place))
-	return &Sink{set: s, config: c, client: k, id: "opensearch-" + i.UUID + "-" + hex.EncodeToString(sum[:8]), ready: map[string]bool{}}, nil
+	return &Sink{set: s, config: c, client: k, id: "opensearch-" + i.UUID + "-" + hex.EncodeToString(sum[:8]), ready: map[string]bool{}, busy: &sending.Busy{Log: c.Log}}, nil
 }
 
 // Identity implements sinks.Sink: the cluster's UUID and a hash of the index's template.
@@ -216,7 +218,7 @@ func (t *txn) start(ctx context.Context, rec arrow.Record) error {
 	if err := t.sink.ensure(ctx, index); err != nil {
 		return err
 	}
-	t.bulk = newBulk(t.sink.client, t.sink.set, index)
+	t.bulk = newBulk(t.sink.client, t.sink.set, t.sink.busy, index)
 	return nil
 }
 

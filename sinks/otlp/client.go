@@ -54,7 +54,7 @@ func connectError(op string, err error) error {
 	}
 	text := err.Error()
 	switch {
-	case strings.Contains(text, "looked like an HTTP/1.1 header"):
+	case strings.Contains(text, "looked like an HTTP/1.1 header"), strings.Contains(text, "http2: frame too large"):
 		return fault.New(fault.Config, op, "the port speaks HTTP: set `protocol: http`, or the port for gRPC (4317 by custom)", err)
 	case strings.Contains(text, "malformed HTTP response"), strings.Contains(text, "readLoopPeekFailLocked: %!w(<nil>)"):
 		// The second: the other side spoke first, as HTTP/2 does. net/http has no better word for it.
@@ -64,7 +64,7 @@ func connectError(op string, err error) error {
 }
 
 // deliver sends a request, again while the receiver is busy.
-func deliver(ctx context.Context, c client, message []byte) (answer, error) {
+func deliver(ctx context.Context, c client, busy *sending.Busy, message []byte) (answer, error) {
 	// A client may be sending a request still when its answer has come; the caller's buffer is used again then.
-	return sending.Patiently(ctx, func() (answer, error) { return c.export(ctx, bytes.Clone(message)) })
+	return sending.Patiently(ctx, busy, func() (answer, error) { return c.export(ctx, bytes.Clone(message)) })
 }

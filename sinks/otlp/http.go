@@ -97,6 +97,8 @@ func statusError(op string, resp *http.Response, body []byte) error {
 		return fault.New(fault.Throttled, op, "", err).After(after)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return fault.New(fault.Auth, op, hintAuth, err)
+	case (code == http.StatusBadRequest || code == http.StatusUnprocessableEntity) && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html"):
+		return fault.New(fault.Config, op, "does the endpoint lead to an OTLP receiver? A web server or a proxy answers", err)
 	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity:
 		return fault.New(fault.Corrupt, op, "", fmt.Errorf("%w: %w", errRefused, err))
 	case code == http.StatusRequestEntityTooLarge:

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/columns"
+	"github.com/sluice-io/sluice/sinks/sending"
 	"github.com/sluice-io/sluice/sinks/target"
 )
 
@@ -51,6 +52,7 @@ type Sink struct {
 	settings  settings
 	resources []resource
 	client    client
+	busy      *sending.Busy
 	closed    atomic.Bool
 }
 
@@ -71,7 +73,7 @@ func Open(c sinks.Config) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Sink{config: c, settings: s}
+	k := &Sink{config: c, settings: s, busy: &sending.Busy{Log: c.Log}}
 	for _, name := range slices.Sorted(maps.Keys(s.Resource)) {
 		t, err := target.Parse(s.Resource[name])
 		if err != nil {
@@ -233,7 +235,7 @@ func (t *txn) flush(ctx context.Context) error {
 // halves are sent, and theirs, until each refused record is alone. What was taken comes again that way, under the same IDs; there are
 // fewer than two requests for each record. refusal is the error by which the whole was refused, nil without.
 func (t *txn) send(ctx context.Context, from, to int) (refusal, err error) {
-	a, err := deliver(ctx, t.sink.client, t.request.encode(from, to))
+	a, err := deliver(ctx, t.sink.client, t.sink.busy, t.request.encode(from, to))
 	reason := ""
 	switch {
 	case err == nil && a.refused <= 0:
@@ -248,6 +250,9 @@ func (t *txn) send(ctx context.Context, from, to int) (refusal, err error) {
 		refusal, reason = err, err.Error()
 	default:
 		return nil, err
+	}
+	if to-from == 1 && errors.Is(err, errTooLarge) && len(t.request.body) <= sending.Small {
+		return nil, err // no record is that small and too large
 	}
 	if to-from == 1 {
 		t.refuse(from, to, reason)
@@ -272,7 +277,7 @@ func (t *txn) refuse(from, to int, reason string) {
 func (t *txn) warn(message string) {
 	if log := t.sink.config.Log; message != "" && !t.told && log != nil {
 		t.told = true
-		log.Warn("the OTLP receiver warns", "sink", t.sink.config.Name, "slice", t.slice.String(), "message", message)
+		log.Warn("the OTLP receiver warns", "slice", t.slice.String(), "message", message)
 	}
 }
 

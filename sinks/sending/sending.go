@@ -7,8 +7,10 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -57,9 +59,42 @@ const Patience = 30 * time.Second
 // Pauses before a busy receiver is asked again, if it doesn't say when.
 const firstPause, mostPause = 250 * time.Millisecond, 5 * time.Second
 
+// Small is a size that every receiver takes. One that finds a request of this size too large isn't set up as it should be, and no record
+// is to blame.
+const Small = 4 << 10
+
+// Busy tells a log that a receiver takes nothing, once a minute at most, so that nobody wonders why nothing happens. It is safe for
+// concurrent use.
+type Busy struct {
+	Log *slog.Logger // the sink's; nil: it tells nobody
+
+	mu   sync.Mutex
+	told time.Time
+}
+
+// Told after a first moment, for short pauses are no news, and again after a longer one.
+const firstTold, againTold = time.Second, time.Minute
+
+// Tell says that the receiver is asked again after a pause, because of err; waited is how long the request has been held back by then.
+func (b *Busy) Tell(waited, pause time.Duration, err error) {
+	if b.Log == nil || waited < firstTold {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := time.Now(); b.told.IsZero() || now.Sub(b.told) >= againTold {
+		b.told = now
+		about := []any{"after", pause.Round(time.Millisecond).String(), "error", err.Error()}
+		if hint := fault.HintOf(err); hint != "" {
+			about = append(about, "hint", hint)
+		}
+		b.Log.Warn("the receiver takes nothing now and is asked again", about...)
+	}
+}
+
 // Patiently sends a request, and again while the error is of kind fault.Throttled: when the receiver says, else with growing pauses. It
 // gives up where that would take more than Patience, and returns what was answered last.
-func Patiently[T any](ctx context.Context, send func() (T, error)) (T, error) {
+func Patiently[T any](ctx context.Context, busy *Busy, send func() (T, error)) (T, error) {
 	var waited time.Duration
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
 		answer, err := send()
@@ -71,6 +106,7 @@ func Patiently[T any](ctx context.Context, send func() (T, error)) (T, error) {
 			return answer, err
 		}
 		waited += wait
+		busy.Tell(waited, wait, err)
 		if err := Sleep(ctx, wait); err != nil {
 			return answer, fmt.Errorf("wait until the receiver takes more: %w", err)
 		}

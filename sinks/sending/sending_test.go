@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,7 +58,7 @@ func TestPatiently(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sent, began := 0, time.Now()
-				_, err := Patiently(t.Context(), func() (int, error) {
+				_, err := Patiently(t.Context(), &Busy{}, func() (int, error) {
 					err := tt.errs[min(sent, len(tt.errs)-1)]
 					sent++
 					return sent, err
@@ -73,11 +75,35 @@ func TestPatientlyEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		_, err := Patiently(ctx, func() (int, error) {
+		_, err := Patiently(ctx, &Busy{}, func() (int, error) {
 			return 0, fault.New(fault.Throttled, "send", "", errors.New("busy")).After(10 * time.Second)
 		})
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
+		}
+	})
+}
+
+// TestBusy is told of once a minute, and not of a moment.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		b := &Busy{Log: slog.New(slog.NewTextHandler(&out, nil))}
+		err := fault.New(fault.Throttled, "send", "look there", errors.New("full"))
+		b.Tell(250*time.Millisecond, 250*time.Millisecond, err)
+		if out.Len() > 0 {
+			t.Errorf("told at once: %s", out.String())
+		}
+		for range 10 {
+			b.Tell(2*time.Second, time.Second, err)
+		}
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "after=1s error=\"send: full\" hint=\"look there\"") {
+			t.Errorf("told %s", got)
+		}
+		time.Sleep(time.Minute)
+		b.Tell(2*time.Second, time.Second, err)
+		if got := out.String(); strings.Count(got, "\n") != 2 {
+			t.Errorf("told %s", got)
 		}
 	})
 }

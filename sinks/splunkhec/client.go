@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/sending"
 )
@@ -59,13 +60,14 @@ type client struct {
 	settings settings
 	agent    string
 	http     *http.Client
+	busy     *sending.Busy
 }
 
-func newClient(s settings, base, version string) (*client, error) {
+func newClient(s settings, c sinks.Config) (*client, error) {
 	var secured *tls.Config
 	if s.https {
 		var err error
-		if secured, err = s.TLS.Config(base); err != nil {
+		if secured, err = s.TLS.Config(c.Base); err != nil {
 			return nil, err
 		}
 	}
@@ -75,7 +77,7 @@ func newClient(s settings, base, version string) (*client, error) {
 	}
 	k := sending.Client(secured)
 	k.Jar = jar
-	return &client{settings: s, agent: "sluice/" + version, http: k}, nil
+	return &client{settings: s, agent: "sluice/" + c.Sluice, http: k, busy: &sending.Busy{Log: c.Log}}, nil
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
@@ -214,7 +216,7 @@ func statusError(op string, resp *http.Response, r reply, text []byte) error {
 
 // send sends events, again while the collector is busy.
 func (c *client) send(ctx context.Context, channel string, events []byte) (reply, error) {
-	return sending.Patiently(ctx, func() (reply, error) { return c.post(ctx, "/services/collector/event", channel, events, true) })
+	return sending.Patiently(ctx, c.busy, func() (reply, error) { return c.post(ctx, "/services/collector/event", channel, events, true) })
 }
 
 // acks asks which requests are indexed; a true is said once.

@@ -69,7 +69,7 @@ func Open(c sinks.Config) (*Sink, error) {
 		return nil, err
 	}
 	k := &Sink{config: c, settings: s}
-	if k.client, err = newClient(s, c.Base, c.Sluice); err != nil {
+	if k.client, err = newClient(s, c); err != nil {
 		return nil, err
 	}
 	return k, nil
@@ -242,6 +242,8 @@ func (t *txn) send(ctx context.Context, from, to int) error {
 		return t.note(r)
 	case !errors.Is(err, errRefused) && !errors.Is(err, errTooLarge):
 		return err
+	case to-from == 1 && errors.Is(err, errTooLarge) && t.ends[from]-begin <= sending.Small:
+		return err // no event is that small and too large
 	case to-from == 1:
 		t.refused = append(t.refused, sinks.Rejected{Row: t.rows[from], Reason: err.Error()})
 		return nil
