@@ -396,9 +396,8 @@ func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (
 		Read: m.Sum, Delivered: l.delivered, Dead: l.deadSum,
 		Source: sinks.SourceInfo{Name: r.cfg.SourceName, Version: r.cfg.SourceVer, Sluice: r.cfg.Version},
 	}
-	if !account.Balanced() {
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, "sink "+l.sink.Name,
-			"of %d records read %d were delivered and %d are dead", m.Rows, l.delivered.Rows, l.deadSum.Rows)
+	if err := checkBalance(l.sink.Name, account); err != nil {
+		return sinks.Receipt{}, err
 	}
 	if l.dead != nil {
 		if err := l.dead.seal(); err != nil {
@@ -419,6 +418,11 @@ func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (
 	}
 	if err != nil && (errors.Is(err, sinks.ErrInDoubt) || fault.KindOf(err) == fault.InDoubt) {
 		return r.resolve(ctx, w, l, err)
+	}
+	if err == nil {
+		if err = checkReceipt(l.sink.Name, w.slice, account, receipt); err != nil {
+			l.keepDead() // the commit names them
+		}
 	}
 	return receipt, err
 }
