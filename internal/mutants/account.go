@@ -69,7 +69,7 @@ var accountMutants = []mutant{
 	{
 		name: "behind: a log that was never committed isn't known",
 		file: "cmd/sluice/run.go", old: "\tr.recordAsked(ctx, p)\n", new: "",
-		pkg: "./cmd/sluice", test: "^TestMetricsFile$",
+		pkg: "./cmd/sluice", test: "^TestScripts$/^behind$",
 	},
 	{
 		name: "behind: a range that moves on hides what it leaves",
