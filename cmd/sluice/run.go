@@ -193,6 +193,11 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 
 func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipeline, sel selection, drain <-chan struct{}, out *reporter) {
 	p, err := r.assemble(ctx, c, sel, drain, out)
+	if err == nil {
+		if err = p.openSpool(); err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}
 	if err != nil {
 		r.ended(live, nil, err)
 		if fault.KindOf(err) != fault.Canceled {

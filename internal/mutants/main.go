@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,7 +32,7 @@ type mutant struct {
 	file string
 	old  string // stands exactly once in the file
 	new  string
-	pkg  string // whose test has to fail
+	pkg  string // whose test has to fail; empty: the file's own
 	test string // pattern of go test -run
 }
 
@@ -70,7 +72,7 @@ func run(ctx context.Context, pattern string, list bool) error {
 		}
 		began := time.Now()
 		err := m.mustBeCaught(ctx, dir)
-		verdict := "caught by " + m.pkg + " " + m.test
+		verdict := "caught by " + m.tests() + " " + m.test
 		if err != nil {
 			verdict = "NOT CAUGHT"
 			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
@@ -83,6 +85,9 @@ func run(ctx context.Context, pattern string, list bool) error {
 	return errors.Join(errs...)
 }
 
+// tests returns the package whose test has to fail.
+func (m mutant) tests() string { return cmp.Or(m.pkg, "./"+path.Dir(m.file)) }
+
 // mustBeCaught builds the mutant, which must work, and runs its test, which must not.
 func (m mutant) mustBeCaught(ctx context.Context, dir string) error {
 	overlay, err := m.overlay(dir)
@@ -90,23 +95,23 @@ func (m mutant) mustBeCaught(ctx context.Context, dir string) error {
 		return err
 	}
 	binary := filepath.Join(dir, "mutant.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "-overlay", overlay, m.pkg)
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "-overlay", overlay, m.tests())
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("it doesn't compile: %w\n%s", err, out)
 	}
 	test := exec.CommandContext(ctx, binary, "-test.run", m.test, "-test.timeout", "4m", "-test.failfast")
-	test.Dir = filepath.FromSlash(m.pkg)
+	test.Dir = filepath.FromSlash(m.tests())
 	test.Env = append(os.Environ(), "GOTRACEBACK=single")
 	out, err := test.CombinedOutput()
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err == nil && strings.Contains(string(out), "no tests to run"):
-		return fmt.Errorf("%s has no test that matches %s", m.pkg, m.test)
+		return fmt.Errorf("%s has no test that matches %s", m.tests(), m.test)
 	case err == nil:
-		return fmt.Errorf("%s %s passes all the same", m.pkg, m.test)
+		return fmt.Errorf("%s %s passes all the same", m.tests(), m.test)
 	case !strings.Contains(string(out), "--- FAIL: "):
-		return fmt.Errorf("%s %s doesn't fail as a test does: %w\n%s", m.pkg, m.test, err, out)
+		return fmt.Errorf("%s %s doesn't fail as a test does: %w\n%s", m.tests(), m.test, err, out)
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ var mutants = []mutant{
 	{
 		name: "plans without the coverage",
 		file: "host/pipeline/partition.go", old: "gaps[i] = want.Minus(p.covered[i])", new: "gaps[i] = want",
-		pkg: "./host/pipeline", test: "^TestEveryMillisecondOnce$/^0$",
+		test: "^TestEveryMillisecondOnce$/^0$",
 	},
 	{
 		name: "plans without the coverage, seen from outside",
@@ -15,7 +15,7 @@ var mutants = []mutant{
 	{
 		name: "covers the future: asks for it",
 		file: "host/pipeline/clock.go", old: "c.Now().Add(-lag).Truncate(time.Millisecond)", new: "c.Now().Add(lag).Truncate(time.Millisecond)",
-		pkg: "./host/pipeline", test: "^TestTheFutureIsNeitherAskedForNorCovered$",
+		test: "^TestTheFutureIsNeitherAskedForNorCovered$",
 	},
 	{
 		name: "covers the future: takes the host's clock for the vendor's",
@@ -25,7 +25,7 @@ var mutants = []mutant{
 	{
 		name: "covers the future: commits an answer that is too young",
 		file: "host/pipeline/carry.go", old: "young > 0 {", new: "young > 1<<62 {",
-		pkg: "./host/pipeline", test: "^TestAnAnswerThatIsTooYoungIsNotCommitted$",
+		test: "^TestAnAnswerThatIsTooYoungIsNotCommitted$",
 	},
 	{
 		name: "writes the ledger before the sink",
@@ -33,7 +33,7 @@ var mutants = []mutant{
 		old:  "receipt, err := r.commitLeg(ctx, w, l, m)",
 		new: "_ = r.cfg.Ledger.Record(ctx, l.sink.Identity(), sinks.Receipt{Slice: w.slice, Delivered: l.delivered, Dead: l.deadSum, At: time.Now()})\n" +
 			"\t\t\treceipt, err := r.commitLeg(ctx, w, l, m)",
-		pkg: "./host/pipeline", test: "^TestEveryMillisecondOnce$",
+		test: "^TestEveryMillisecondOnce$",
 	},
 	{
 		name: "commits a truncated read: the source doesn't see the cap",
@@ -43,7 +43,7 @@ var mutants = []mutant{
 	{
 		name: "commits a truncated read: the host takes it for complete",
 		file: "host/supervisor/collect.go", old: "c.end = &flow.Truncated{Slice: c.read.slice, Into: parts, Rows: m.GetRows(), Bytes: m.GetBytes()}", new: "c.end = io.EOF",
-		pkg: "./host/supervisor", test: "^TestRead$/^truncated$",
+		test: "^TestRead$/^truncated$",
 	},
 	{
 		name: "takes a cut stream for an end: of the vendor",
@@ -53,12 +53,12 @@ var mutants = []mutant{
 	{
 		name: "takes a cut stream for an end: a text that ends by closing",
 		file: "plugins/rest/answer.go", old: "if r.ProtoMajor == 1 && r.ContentLength < 0", new: "if r.ProtoMajor == 9 && r.ContentLength < 0",
-		pkg: "./plugins/rest", test: "^TestAnswersThatProveNothing$",
+		test: "^TestAnswersThatProveNothing$",
 	},
 	{
 		name: "takes a cut stream for an end: of the plugin",
 		file: "host/supervisor/read.go", old: `return p.violation("a read ended without Done or Truncated")`, new: "return io.EOF",
-		pkg: "./host/supervisor", test: "^TestReadFails$",
+		test: "^TestReadFails$",
 	},
 	{
 		name: "renames before the commit point is durable",
@@ -96,7 +96,7 @@ var mutants = []mutant{
 	{
 		name: "heals the ledger downwards from a log that lost entries",
 		file: "host/pipeline/heal.go", old: "if k.number > 0 && !k.seen {", new: "if k.number > 0 && !k.seen && r == nil {",
-		pkg: "./host/pipeline", test: "^TestALogThatLostEntriesStopsThePipeline$",
+		test: "^TestALogThatLostEntriesStopsThePipeline$",
 	},
 	{
 		name: "heals the ledger downwards, seen from outside",
@@ -106,37 +106,37 @@ var mutants = []mutant{
 	{
 		name: "grants without release",
 		file: "proto/credit/window.go", old: "\tw.outstanding += n\n\treturn nil", new: "\tw.outstanding += n\n\tw.owed += n\n\treturn w.flush()",
-		pkg: "./proto/credit", test: "^(TestWindow|TestPair)$",
+		test: "^(TestWindow|TestPair)$",
 	},
 	{
 		name: "grants without release, in a read",
 		file: "host/supervisor/collect.go", old: "\tif in.Batch != nil || in.Dead != nil {\n\t\tif c.layout == nil {",
-		new: "\tif in.Batch != nil || in.Dead != nil {\n\t\tdefer func() { _ = c.read.window.Release(int64(in.Size)) }()\n\t\tif c.layout == nil {",
-		pkg: "./host/supervisor", test: "^TestNothingComesWithoutRelease$",
+		new:  "\tif in.Batch != nil || in.Dead != nil {\n\t\tdefer func() { _ = c.read.window.Release(int64(in.Size)) }()\n\t\tif c.layout == nil {",
+		test: "^TestNothingComesWithoutRelease$",
 	},
 	{
 		name: "drops a rejected record: from the dead letters and the sums",
 		file: "host/pipeline/deadletter.go", old: "\tif len(rejected) == 0 {\n", new: "\tif len(rejected) >= 0 {\n",
-		pkg: "./host/pipeline", test: "^TestDeadLettersAndRejectedRecordsAreKept$",
+		test: "^TestDeadLettersAndRejectedRecordsAreKept$",
 	},
 	{
 		name: "drops a rejected record: counted, not kept",
 		file: "host/pipeline/carry.go", old: "if err := l.dead.seal(); err != nil {", new: "if err := error(nil); err != nil {",
-		pkg: "./host/pipeline", test: "^TestDeadLettersAndRejectedRecordsAreKept$",
+		test: "^TestDeadLettersAndRejectedRecordsAreKept$",
 	},
 	{
 		name: "kafka: takes an aborted marker for a commit",
 		file: "sinks/kafka/tape.go", old: "if !isCommit(r) {", new: "if len(r.Key) < 4 {",
-		pkg: "./sinks/kafka", test: "^TestForeignTransaction$",
+		test: "^TestForeignTransaction$",
 	},
 	{
 		name: "kafka: doesn't see a commit above somebody else's open transaction",
 		file: "sinks/kafka/tape.go", old: "return t.readOpen(ctx, partition, offset, end, take)", new: "return nil",
-		pkg: "./sinks/kafka", test: "^TestForeignTransaction$",
+		test: "^TestForeignTransaction$",
 	},
 	{
 		name: "kafka: takes a commit in doubt for one that failed",
 		file: "sinks/kafka/txn.go", old: "only a fence and the markers tell.\n\t\tk.drop(t.lane)", new: "only a fence and the markers tell.",
-		pkg: "./sinks/kafka", test: "^TestNoRaceConformance$/^lost_answer_of_each_step$",
+		test: "^TestNoRaceConformance$/^lost_answer_of_each_step$",
 	},
 }

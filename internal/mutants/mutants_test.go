@@ -24,7 +24,7 @@ func TestMutantsFitTheSource(t *testing.T) {
 			if m.new == m.old {
 				t.Error("it changes nothing")
 			}
-			tests, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(m.pkg), "*_test.go"))
+			tests, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(m.tests()), "*_test.go"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -38,7 +38,7 @@ func TestMutantsFitTheSource(t *testing.T) {
 			}
 			for _, name := range function.FindAllString(m.test, -1) {
 				if !strings.Contains(all.String(), "func "+name+"(t *testing.T)") {
-					t.Errorf("%s has no %s", m.pkg, name)
+					t.Errorf("%s has no %s", m.tests(), name)
 				}
 			}
 		})

@@ -55,6 +55,7 @@ var checks = []check{
 	{"no credit stops emission and one grant resumes it", checkCredit},
 	{"stop ends a read in time", checkStop},
 	{"the end of a context ends a read in time", checkCancel},
+	{"measures are of what was asked", checkMeasures},
 	{"errors are statuses with a kind", checkErrors},
 	{"a second configure is refused", checkConfigureOnce},
 	{"no secret on stderr or in errors", checkSecrets},

@@ -18,7 +18,7 @@ func TestReaders(t *testing.T) {
 	exe := filepath.Join(realpart.Installed(t, "python"), "bin", "python")
 	for _, kind := range ipcfile.Kinds() {
 		root := filepath.Join(t.TempDir(), "lake")
-		k, err := Definition.Open(t.Context(), config(root, fmt.Sprintf(`"format": %q, "part_size": "8KiB"`, kind)))
+		k, err := Definition.Open(t.Context(), sinktest.InFolder(root, fmt.Sprintf(`"format": %q, "part_size": "8KiB"`, kind)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestSettings(t *testing.T) {
 		{`"part_size": "1KB"`, "part_size: 1000 bytes"},
 		{`"pth": 1`, "unknown field"},
 	} {
-		c := config(t.TempDir(), tt.more)
+		c := sinktest.InFolder(t.TempDir(), tt.more)
 		_, err := Definition.Open(t.Context(), c)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || fault.KindOf(err) != fault.Config {
 			t.Errorf("%s: %v, want %q", tt.more, err, tt.want)

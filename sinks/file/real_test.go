@@ -31,7 +31,7 @@ import (
 
 func open(t *testing.T, root, more string) *parts.Sink {
 	t.Helper()
-	k, err := Definition.Open(t.Context(), config(root, more))
+	k, err := Definition.Open(t.Context(), sinktest.InFolder(root, more))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestSettings(t *testing.T) {
 		{`"layout": "x={log}"`, "no placeholder is called {log}"},
 		{`"pth": 1`, "unknown field"},
 	} {
-		c := config(t.TempDir(), tt.more)
+		c := sinktest.InFolder(t.TempDir(), tt.more)
 		_, err := Definition.Open(t.Context(), c)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || fault.KindOf(err) != fault.Config {
 			t.Errorf("%s: %v, want %q", tt.more, err, tt.want)
@@ -163,7 +163,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: check says %v, open %v", tt.more, cerr, err)
 		}
 	}
-	c := config("lake", "")
+	c := sinktest.InFolder("lake", "")
 	c.Base = t.TempDir()
 	if err := Definition.Check(t.Context(), c); err != nil {
 		t.Error(err)

@@ -2,43 +2,10 @@
 // transaction and the layout, package textfile the formats.
 package file
 
-import (
-	"context"
+import "github.com/sluice-io/sluice/sinks/parts"
 
-	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
-	"github.com/sluice-io/sluice/sinks/parts"
-)
+// folder is the sink's type.
+var folder = parts.Type{Name: sinkType, Schema: parts.FolderSchema(sinkType, properties), Options: options}
 
 // Definition is the file sink's.
-var Definition = sinks.Definition{
-	Type:    "file",
-	Promise: "exactly once per slice",
-	Config:  []byte(schema),
-	Open: func(ctx context.Context, c sinks.Config) (sinks.Sink, error) {
-		return Open(ctx, c, commitlog.OS{})
-	},
-	Check: func(_ context.Context, c sinks.Config) error {
-		s, err := parse(c)
-		if err != nil {
-			return err
-		}
-		return parts.Check(c, s.options())
-	},
-	Buffer: func(c sinks.Config) (int64, error) {
-		s, err := parse(c)
-		if err != nil {
-			return 0, err
-		}
-		return s.options().Format.Buffer(), nil
-	},
-}
-
-// Open opens a file sink on a file system; Definition.Open does so on the machine's own.
-func Open(ctx context.Context, c sinks.Config, fsys commitlog.FS) (*parts.Sink, error) {
-	s, err := parse(c)
-	if err != nil {
-		return nil, err
-	}
-	return parts.Open(ctx, c, s.options(), fsys)
-}
+var Definition = folder.Definition()

@@ -3,21 +3,17 @@ package file
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	stdcsv "encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
-	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/encode"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 	"github.com/sluice-io/sluice/sinks/textfile"
@@ -30,23 +26,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func config(root string, more string) sinks.Config {
-	if more != "" {
-		more = ", " + more
-	}
-	return sinks.Config{
-		Settings: fmt.Appendf(nil, `{"path": %q%s}`, root, more), Pipeline: "prod", Name: "lake",
-		Streams: []sinks.Stream{sinktest.Stream()}, Sluice: "0.0.0-test",
-	}
-}
+var visible = sinktest.Visible(decode)
 
 // driver writes small parts, so that slices have several.
 func driver(f encode.Format, c textfile.Compression) sinktest.Driver {
+	settings := fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, f, c)
 	return sinktest.Driver{
-		Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
-			return Open(context.Background(), config(root, fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, f, c)), fsys)
-		},
-		Visible: visible,
+		Open: sinktest.OpenFolder(folder.Open, settings, false), Look: sinktest.OpenFolder(folder.Open, settings, true), Visible: visible,
 	}
 }
 
@@ -65,41 +51,6 @@ func TestConformance(t *testing.T) {
 			})
 		}
 	}
-}
-
-// visible reads what is below a root as a stranger would: by names, skipping what begins with _ or a point.
-func visible(fsys commitlog.FS, root string) ([]string, error) {
-	var out []string
-	entries, err := fsys.ReadDir(root)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		name := path.Join(root, e.Name())
-		switch {
-		case e.Name()[0] == '_' || e.Name()[0] == '.':
-		case e.IsDir():
-			more, err := visible(fsys, name)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, more...)
-		default:
-			b, err := fsys.ReadFile(name)
-			if err != nil {
-				return nil, err
-			}
-			bodies, err := decode(name, b)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
-			if len(bodies) == 0 {
-				return nil, fmt.Errorf("%s is empty", name)
-			}
-			out = append(out, bodies...)
-		}
-	}
-	return out, nil
 }
 
 func decode(name string, b []byte) (bodies []string, err error) {

@@ -43,9 +43,6 @@ const (
 	formatParquet     = "parquet"
 	formatArrow       = "arrow"
 	formatArrowStream = "arrow-stream"
-
-	minRowGroup = 64 << 10
-	maxRowGroup = 1 << 30
 )
 
 func contentDefaults() content {
@@ -55,11 +52,11 @@ func contentDefaults() content {
 
 // newFormat returns the format and reports everything that is wrong with its settings.
 func (c content) newFormat() (partfile.Format, error) {
-	if c.RowGroupSize < minRowGroup || c.RowGroupSize > maxRowGroup {
-		return nil, fmt.Errorf("row_group_size: %d bytes isn't between 64KiB and 1GiB", c.RowGroupSize)
+	if err := parquetfile.CheckRowGroup("row_group_size", int64(c.RowGroupSize)); err != nil {
+		return nil, err
 	}
-	if !slices.Contains(parquetfile.Units(), c.Timestamps) {
-		return nil, fmt.Errorf("timestamps: %q isn't one of us, ns, ms", c.Timestamps)
+	if err := setting.OneOf("timestamps", c.Timestamps, parquetfile.Units()...); err != nil {
+		return nil, err
 	}
 	switch text := encode.Format(c.Format); {
 	case slices.Contains(encode.Formats(), text):

@@ -1,10 +1,6 @@
 package parquet
 
 import (
-	"errors"
-	"fmt"
-	"slices"
-
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/parquetfile"
 	"github.com/sluice-io/sluice/sinks/parts"
@@ -21,16 +17,8 @@ type settings struct {
 	Timestamps   parquetfile.Unit        `json:"timestamps"`
 }
 
-// schema describes settings.
-const schema = `{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "title": "parquet sink",
-  "type": "object",
-  "additionalProperties": false,
-  "required": ["path"],
-  "properties": {
-    ` + parts.Properties + `,
-    "compression": {
+// properties describe what settings have beside those of all sinks in folders.
+const properties = `"compression": {
       "type": "string", "enum": ["zstd", "snappy", "none"], "default": "zstd",
       "description": "Compression of the pages; it may be changed at any time, for files that follow."
     },
@@ -41,45 +29,21 @@ const schema = `{
     "timestamps": {
       "type": "string", "enum": ["us", "ns", "ms"], "default": "us",
       "description": "Unit of timestamps. What is finer is cut off; Spark refuses ns."
-    }
-  }
-}`
+    }`
 
-// Bounds of row_group_size: below, a file would be all footer; above, no process could hold one.
-const (
-	minRowGroup = 64 << 10
-	maxRowGroup = 1 << 30
-)
-
-func defaults() settings {
-	o := parquetfile.Defaults()
-	return settings{Settings: parts.Defaults(), Compression: o.Compression, RowGroupSize: setting.Size(o.RowGroup), Timestamps: o.Timestamps}
-}
-
-// parse reads settings and validates what is this sink's own.
-func parse(c sinks.Config) (settings, error) {
-	s := defaults()
+// options reads settings and validates what is this sink's own.
+func options(c sinks.Config) (parts.Options, error) {
+	d := parquetfile.Defaults()
+	s := settings{Settings: parts.Defaults(), Compression: d.Compression, RowGroupSize: setting.Size(d.RowGroup), Timestamps: d.Timestamps}
 	if err := setting.Decode(sinkType, c.Settings, &s); err != nil {
-		return s, err
+		return parts.Options{}, err
 	}
-	var errs []error
-	if !slices.Contains(parquetfile.Compressions(), s.Compression) {
-		errs = append(errs, fmt.Errorf("compression: %q isn't one of zstd, snappy, none", s.Compression))
-	}
-	if !slices.Contains(parquetfile.Units(), s.Timestamps) {
-		errs = append(errs, fmt.Errorf("timestamps: %q isn't one of us, ns, ms", s.Timestamps))
-	}
-	if s.RowGroupSize < minRowGroup || s.RowGroupSize > maxRowGroup {
-		errs = append(errs, fmt.Errorf("row_group_size: %d bytes isn't between 64KiB and 1GiB", s.RowGroupSize))
-	}
-	if len(errs) > 0 {
-		return s, setting.Wrong(sinkType, errors.Join(errs...))
-	}
-	return s, nil
-}
-
-func (s settings) options() parts.Options {
+	err := setting.Check(sinkType,
+		setting.OneOf("compression", s.Compression, parquetfile.Compressions()...),
+		setting.OneOf("timestamps", s.Timestamps, parquetfile.Units()...),
+		parquetfile.CheckRowGroup("row_group_size", int64(s.RowGroupSize)),
+	)
 	return parts.Options{Type: sinkType, Settings: s.Settings, Format: parquetfile.New(parquetfile.Options{
 		Compression: s.Compression, Timestamps: s.Timestamps, RowGroup: int64(s.RowGroupSize),
-	})}
+	})}, err
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/sinktest"
 )
 
 // logs is the schema of a stream of lines as sources have it.
@@ -96,7 +97,7 @@ func commit(t *testing.T, k sinks.Sink, key, name string, at time.Time, rows int
 
 func openLogs(t *testing.T, root, more string) sinks.Sink {
 	t.Helper()
-	c := config(root, more)
+	c := sinktest.InFolder(root, more)
 	c.Streams = []sinks.Stream{{Name: "events", Selection: flow.SelectionID{1}, Schema: logs(), PartitionBy: "log_id"}}
 	k, err := Definition.Open(t.Context(), c)
 	if err != nil {
@@ -203,7 +204,7 @@ func TestSettings(t *testing.T) {
 		{`"layout": "{labels.team}"`, "no such label"},
 		{`"pth": 1`, "unknown field"},
 	} {
-		c := config(t.TempDir(), tt.more)
+		c := sinktest.InFolder(t.TempDir(), tt.more)
 		c.Labels = map[string]string{"tenant": "acme"}
 		_, err := Definition.Open(t.Context(), c)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || fault.KindOf(err) != fault.Config {
@@ -213,7 +214,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: check says %v, open %v", tt.more, cerr, err)
 		}
 	}
-	c := config(t.TempDir(), "")
+	c := sinktest.InFolder(t.TempDir(), "")
 	c.Streams = append(c.Streams, sinks.Stream{Name: "odd", Schema: arrow.NewSchema([]arrow.Field{{Name: "span", Type: arrow.FixedWidthTypes.MonthInterval}}, nil)})
 	if err := Definition.Check(t.Context(), c); fault.KindOf(err) != fault.Config || !strings.Contains(err.Error(), `column "span"`) {
 		t.Errorf("type that Parquet lacks: %v", err)

@@ -2,43 +2,27 @@ package parquet
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"path"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"go.uber.org/goleak"
 
-	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/parquetfile"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func config(root string, more string) sinks.Config {
-	if more != "" {
-		more = ", " + more
-	}
-	return sinks.Config{
-		Settings: fmt.Appendf(nil, `{"path": %q%s}`, root, more), Pipeline: "prod", Source: "sinktest", Name: "lake",
-		Streams: []sinks.Stream{sinktest.Stream()}, Sluice: "0.0.0-test", Labels: map[string]string{"tenant": "acme"},
-	}
-}
-
 func TestConformance(t *testing.T) {
 	for i, c := range parquetfile.Compressions() {
 		t.Run(string(c), func(t *testing.T) {
 			t.Parallel()
 			sinktest.Run(t, func(*testing.T) sinktest.Driver {
+				settings := fmt.Sprintf(`"compression": %q, "part_size": 2048`, c)
 				return sinktest.Driver{
-					Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
-						return Open(context.Background(), config(root, fmt.Sprintf(`"compression": %q, "part_size": 2048`, c)), fsys)
-					},
-					Visible: visible,
+					Open: sinktest.OpenFolder(folder.Open, settings, false), Look: sinktest.OpenFolder(folder.Open, settings, true),
+					Visible: sinktest.Visible(bodies),
 					Stride:  17 + 30*i, // what differs from the file sink is the bytes of parts
 				}
 			})
@@ -46,39 +30,11 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// visible reads what is below a root as a stranger would: by names, skipping what begins with _ or a point.
-func visible(fsys commitlog.FS, root string) ([]string, error) {
-	var out []string
-	entries, err := fsys.ReadDir(root)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		name := path.Join(root, e.Name())
-		switch {
-		case e.Name()[0] == '_' || e.Name()[0] == '.':
-		case e.IsDir():
-			more, err := visible(fsys, name)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, more...)
-		default:
-			b, err := fsys.ReadFile(name)
-			if err != nil {
-				return nil, err
-			}
-			err = parquetfile.Read(bytes.NewReader(b), func(rec arrow.Record) error {
-				body := rec.Column(rec.Schema().FieldIndices("body")[0]).(*array.String)
-				for i := range body.Len() {
-					out = append(out, body.Value(i))
-				}
-				return nil
-			})
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
-		}
-	}
-	return out, nil
+// bodies returns those of a file.
+func bodies(_ string, file []byte) (all []string, err error) {
+	err = parquetfile.Read(bytes.NewReader(file), func(rec arrow.Record) error {
+		all = append(all, sinktest.BodiesOf(rec)...)
+		return nil
+	})
+	return all, err
 }

@@ -7,6 +7,8 @@
 package parquetfile
 
 import (
+	"fmt"
+
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -65,6 +67,20 @@ type Options struct {
 
 // DefaultRowGroup makes row groups of some hundred thousand log lines, which is what readers like, and bounds memory.
 const DefaultRowGroup = 8 << 20
+
+// Bounds of Options.RowGroup: below, a file would be all footer; above, no process could hold one.
+const (
+	minRowGroup = 64 << 10
+	maxRowGroup = 1 << 30
+)
+
+// CheckRowGroup is an error that names the key unless n bytes can be a row group's.
+func CheckRowGroup(key string, n int64) error {
+	if n < minRowGroup || n > maxRowGroup {
+		return fmt.Errorf("%s: %d bytes isn't between 64KiB and 1GiB", key, n)
+	}
+	return nil
+}
 
 // Defaults returns the options of a sink that isn't told others.
 func Defaults() Options {

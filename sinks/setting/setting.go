@@ -5,8 +5,10 @@ package setting
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +33,26 @@ func Decode(sink string, settings json.RawMessage, v any) error {
 // Wrong returns err as an error of a sink's settings.
 func Wrong(sink string, err error) error {
 	return fault.New(fault.Config, "read the "+sink+" sink's settings", "", err)
+}
+
+// Check returns the errors of a sink's settings as one, nil without any.
+func Check(sink string, errs ...error) error {
+	if err := errors.Join(errs...); err != nil {
+		return Wrong(sink, err)
+	}
+	return nil
+}
+
+// OneOf is an error that names the key unless its value is one of all.
+func OneOf[T ~string](key string, value T, all ...T) error {
+	if slices.Contains(all, value) {
+		return nil
+	}
+	names := make([]string, len(all))
+	for i, one := range all {
+		names[i] = string(one)
+	}
+	return fmt.Errorf("%s: %q isn't one of %s", key, value, strings.Join(names, ", "))
 }
 
 // SizePattern is what JSON Schemas say of a Size that is written as a text.

@@ -11,6 +11,16 @@ CREATE TABLE measures (
   CHECK (from_ms < to_ms)
 ) WITHOUT ROWID;
 
+-- By which versions a pipeline ran, from when on: a row for each change.
+CREATE TABLE versions (
+  pipeline       TEXT    NOT NULL,
+  at_ms          INTEGER NOT NULL,
+  sluice         TEXT    NOT NULL,
+  source         TEXT    NOT NULL,
+  source_version TEXT    NOT NULL,
+  PRIMARY KEY (pipeline, at_ms)
+) WITHOUT ROWID;
+
 -- Committed ranges that were read again for records that the vendor indexed late. age_ms is the recheck's place in the settings:
 -- how long after the range's end it became due.
 CREATE TABLE rechecks (

@@ -164,6 +164,14 @@ CREATE TABLE unavailable (
   PRIMARY KEY (partition_id, from_ms, to_ms),
   CHECK (from_ms < to_ms)
 ) WITHOUT ROWID;
+CREATE TABLE versions (
+  pipeline       TEXT    NOT NULL,
+  at_ms          INTEGER NOT NULL,
+  sluice         TEXT    NOT NULL,
+  source         TEXT    NOT NULL,
+  source_version TEXT    NOT NULL,
+  PRIMARY KEY (pipeline, at_ms)
+) WITHOUT ROWID;
 CREATE VIEW v_budget AS
 SELECT n.key, n.namespace, n.window_ns / 1e9 AS window_seconds, n.allowed_requests, n.allowed_bytes,
        coalesce(sum(r.requests), 0) AS counted_requests, coalesce(sum(r.bytes), 0) AS counted_bytes,
