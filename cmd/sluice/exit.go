@@ -79,20 +79,3 @@ func (a *app) printError(err error) {
 	}
 	fmt.Fprintln(a.stderr, "sluice: "+a.log.redactor.Redact(text))
 }
-
-// laterCommands are refused by name with the reason, so that nobody takes a missing command for a typing mistake.
-func laterCommands() []*cobra.Command {
-	later := []struct{ name, what string }{
-		{"forget", "making committed ranges gaps again"},
-	}
-	var out []*cobra.Command
-	for _, l := range later {
-		out = append(out, &cobra.Command{
-			Use: l.name, Hidden: true, DisableFlagParsing: true,
-			RunE: func(*cobra.Command, []string) error {
-				return usageError(fmt.Errorf("`sluice %s` (%s) comes with a later version; this one doesn't have it", l.name, l.what))
-			},
-		})
-	}
-	return out
-}

@@ -15,8 +15,8 @@ func checkBalance(sink string, a sinks.Account) error {
 	if a.Balanced() {
 		return nil
 	}
-	return fault.Errorf(fault.Bug, "sink "+sink, "of %d records read %d were delivered and %d are dead, or their digests don't add up",
-		a.Read.Rows, a.Delivered.Rows, a.Dead.Rows)
+	return fault.Errorf(fault.Bug, "sink "+sink, "of %d records read %d were delivered, %d are dead and %d were there, or their digests don't add up",
+		a.Read.Rows, a.Delivered.Rows, a.Dead.Rows, a.Filtered.Rows)
 }
 
 // checkReceipt refuses a receipt that doesn't say what was committed. The commit stands: the next try finds it by Lookup.
