@@ -159,7 +159,7 @@ func (l *liveRun) summarise() pipelineSummary {
 	}
 	if l.pipeline != nil && l.assembled != nil && !l.assembled.run.HostClock {
 		if vendor := l.pipeline.VendorNow(); !vendor.IsZero() {
-			ahead := vendor.Sub(time.Now()).Seconds()
+			ahead := time.Until(vendor).Seconds()
 			p.VendorAhead = &ahead
 		}
 	}

@@ -405,9 +405,8 @@ func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (
 		Read: m.Sum, Delivered: l.delivered, Dead: l.deadSum, Filtered: l.filtered,
 		Source: sinks.SourceInfo{Name: r.cfg.SourceName, Version: r.cfg.SourceVer, Sluice: r.cfg.Version},
 	}
-	if !account.Balanced() {
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, "sink "+l.sink.Name,
-			"of %d records read %d were delivered, %d are dead and %d were there", m.Rows, l.delivered.Rows, l.deadSum.Rows, l.filtered.Rows)
+	if err := checkBalance(l.sink.Name, account); err != nil {
+		return sinks.Receipt{}, err
 	}
 	if l.dead != nil {
 		if err := l.dead.seal(); err != nil {
@@ -428,6 +427,11 @@ func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (
 	}
 	if err != nil && (errors.Is(err, sinks.ErrInDoubt) || fault.KindOf(err) == fault.InDoubt) {
 		return r.resolve(ctx, w, l, err)
+	}
+	if err == nil {
+		if err = checkReceipt(l.sink.Name, w.slice, account, receipt); err != nil {
+			l.keepDead() // the commit names them
+		}
 	}
 	return receipt, err
 }
