@@ -111,7 +111,7 @@ func (r *run) sampleAll(ctx context.Context, src Source, parts []Partition, aske
 
 // samplePartition asks for the closed days of a partition that have no settled figure yet.
 func (r *run) samplePartition(ctx context.Context, src Source, p flow.Partition, asked flow.Range, now time.Time) error {
-	name := "sampled " + p.String()
+	name := "sampled " + p.Selection.String() + "/" + p.String() // two sources may call a log the same
 	last, err := r.cfg.Ledger.Number(ctx, name)
 	if err != nil {
 		return err

@@ -371,10 +371,7 @@ func (b *builder) usage(ctx context.Context, log *Log, p flow.Partition, h held)
 	result := reconcile.Judge(reconcile.Days(reconcile.Entries(h.receipts, h.late), h.covered, measures))
 	u := &Usage{Unit: result.Unit, Ratio: result.Ratio, Overhead: result.Overhead, RatioDays: result.Days, Tolerance: result.Tolerance}
 	for _, j := range result.Judged {
-		figure, had := j.Figure.Bytes, j.Bytes
-		if u.Unit == reconcile.Rows {
-			figure, had = j.Figure.Rows, j.Rows
-		}
+		figure, had := u.Unit.Of(j)
 		if figure < 0 {
 			continue
 		}
