@@ -25,7 +25,7 @@ func (t *table) clickhouse() (string, error) {
 		settings = append(settings, "date_time_input_format = 'best_effort'")
 	case "csv":
 		format = "CSVWithNames"
-		settings = append(settings, "date_time_input_format = 'best_effort'", "input_format_csv_empty_as_default = 0", "format_csv_allow_single_quotes = 0", `format_csv_null_representation = ''`)
+		settings = append(settings, "date_time_input_format = 'best_effort'", "input_format_csv_empty_as_default = 0", "format_csv_allow_single_quotes = 0", "input_format_csv_trim_whitespaces = 0", `format_csv_null_representation = ''`)
 	case "raw":
 		format = "LineAsString"
 	case "arrow":

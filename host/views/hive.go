@@ -77,10 +77,9 @@ func (t *table) athena() (string, error) {
 		return "", fmt.Errorf("athena reads Amazon S3, and this sink writes elsewhere: an object sink with url s3://BUCKET/PREFIX is what it can read")
 	}
 	if !t.hive {
-		return "", fmt.Errorf("athena knows folders of the form NAME=VALUE only, and the layout has others: %s", strings.Join(t.files.Folders, "/"))
+		return "", fmt.Errorf("athena knows folders of the form NAME=VALUE alone, whose name no column has, and the layout has others: %s", strings.Join(t.files.Folders, "/"))
 	}
 	var format string
-	properties := []string{}
 	switch t.Files.Format {
 	case "parquet":
 		format = "STORED AS PARQUET\n"
@@ -110,9 +109,6 @@ func (t *table) athena() (string, error) {
 		sql += "PARTITIONED BY (" + strings.Join(of, ", ") + ")\n"
 	}
 	sql += format + "LOCATION " + doubled("'", t.hadoopURL("s3://", location)+"/")
-	if len(properties) > 0 {
-		sql += "\nTBLPROPERTIES (" + strings.Join(properties, ", ") + ")"
-	}
 	sql += ";\n"
 	if len(partitions) > 0 {
 		sql += "MSCK REPAIR TABLE " + doubled("`", t.Name) + ";\n"

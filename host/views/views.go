@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
 )
 
@@ -84,6 +85,8 @@ func (v View) table() (*table, error) {
 	for i, f := range files.Folders {
 		name, value, ok := strings.Cut(f, "=")
 		switch {
+		case ok && t.hides(name, value):
+			t.hive = false
 		case ok && !strings.Contains(name, "{") && name != "":
 			t.partitions = append(t.partitions, partition{name, value == "{date}", i})
 		case strings.Contains(f, "{"):
@@ -93,8 +96,14 @@ func (v View) table() (*table, error) {
 	if !t.hive {
 		t.partitions = nil // a folder between them would be taken for one
 	}
-	// A folder that is the same for all files is part of the place; where it comes first no engine need look beside it.
 	return t, nil
+}
+
+// hides reports whether a folder has the name of a column and tells something else: a reader that takes it for the column loses what the
+// files hold.
+func (t *table) hides(name, value string) bool {
+	same := name == t.Stream.PartitionBy && value == "{partition}" || name == flow.ColLogName && value == "{log_name}"
+	return !same && t.Files.Format != "raw" && t.Stream.Schema.HasField(name)
 }
 
 // isPartition reports whether a folder tells a column.
