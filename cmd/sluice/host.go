@@ -104,6 +104,7 @@ type selection struct {
 	from, to       *time.Time
 	last           time.Duration
 	firstRun       bool
+	recheck        bool // read again all that is committed
 }
 
 // assembled is one pipeline, ready to run.
@@ -210,6 +211,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err := setRange(&p.run, c.Range, sel); err != nil {
 		return p, err
 	}
+	h.setRecheck(p, sel)
 	if openSinks {
 		err = h.openSinks(ctx, p, sel, streams)
 	}

@@ -43,6 +43,7 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	f.selectors.add(c)
 	c.Flags().BoolVar(&f.firstRun, "first-run", false, "send what is asked also to sinks that keep no account and of which the ledger knows nothing")
+	c.Flags().BoolVar(&f.recheck, "recheck", false, "then read again what was committed before, and commit what is new of it: records that the vendor indexed late")
 	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
 	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
 	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")
@@ -207,6 +208,11 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 	}
 	r.recordAsked(ctx, p)
 	p.run.Observe = live.counts.observe(out.event)
+	if err := mayRecheck(p, r.app.log.logger); err != nil {
+		r.ended(live, nil, errors.Join(err, p.Close()))
+		out.pipelineFailed(c.Name, err)
+		return
+	}
 	r.mu.Lock()
 	live.assembled, live.pipeline = p, pipeline.New(p.run)
 	r.mu.Unlock()

@@ -63,6 +63,8 @@ type run struct {
 
 	spoolFull atomic.Bool                 // and told
 	kept      map[flow.SliceID]flow.Slice // in the spool for sinks that lack them; the loop's, with workMu held
+	late      late
+	meterMu   sync.Mutex // guards the partitions' meters
 }
 
 func newRun(cfg Config) *run {
@@ -274,6 +276,10 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		}
 	}
 	r.bringUp(opening, now, back)
+	if err := r.lookFirst(ctx); err != nil {
+		r.fatal = err
+		return -1
+	}
 	for r.running < r.cfg.Parallel && r.fatal == nil {
 		var w *work
 		var err error
@@ -291,6 +297,9 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		if w == nil && err == nil && r.tried {
 			w, err = r.tries(ctx, now, back)
 			try = w != nil
+		}
+		if w == nil && err == nil {
+			w, err = r.lateWork(ctx)
 		}
 		r.tried = try
 		if err != nil {

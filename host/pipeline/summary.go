@@ -22,6 +22,7 @@ type Summary struct {
 	Rows        uint64        // committed by this run, each once however many sinks took it
 	Bytes       uint64        // of them, as the digest counts
 	DeadLetters uint64        // records, each for each sink
+	Late        LateSummary   // of committed ranges that were read again
 	TooManyDead bool
 	Stopped     bool // told to stop, or ended
 	Faults      []Fault
