@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/host/config"
-	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/host/reconcile"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -104,22 +103,17 @@ func (v *verification) reconcile(ctx context.Context, sink string, p flow.Partit
 	if err != nil || len(measures) == 0 {
 		return reconcile.Result{}, err
 	}
-	late, err := lateRevisions(ctx, v.ledger, sink, p, all)
+	known, err := reconcile.Known(ctx, v.ledger, sink, p, all)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	r := reconcile.Judge(reconcile.Days(reconcile.Entries(receipts, reconcile.Late(receipts, late)), covered, measures))
+	r := reconcile.Judge(reconcile.Days(reconcile.Entries(receipts, reconcile.Late(receipts, known)), covered, measures))
 	if !v.asked.Empty() {
 		r.Judged = slices.DeleteFunc(r.Judged, func(j reconcile.Judged) bool {
 			return !v.asked.Meets(flow.Range{From: j.Day.Day, To: j.Day.Day.AddDate(0, 0, 1)})
 		})
 	}
 	return r, nil
-}
-
-// lateRevisions returns what says of a later revision that it is known to have brought records that the vendor indexed late.
-func lateRevisions(context.Context, *ledger.Ledger, string, flow.Partition, flow.Range) (func(flow.Slice) bool, error) {
-	return nil, nil
 }
 
 func usageOf(r reconcile.Result) usageLine {
@@ -161,7 +155,7 @@ func (v *verification) printDay(l usageLine, p flow.Partition, j reconcile.Judge
 		what += fmt.Sprintf(": a ratio of %.4f where the log's is %.4f (%d full days%s, tolerance %.1f %%), by which %s should have been",
 			j.Ratio, l.Ratio, l.RatioDays, reconcile.OverheadWords(l.Overhead), 100*l.Tolerance, grouped(uint64(max(0, j.Expected))))
 	}
-	hint := "records may have been indexed late, or an answer ended early: `sluice recheck` reads the day again and adds what is new; `sluice verify --drift` says what differs"
+	hint := "records may have been indexed late, or an answer ended early: `sluice run --recheck` reads it again and adds what is new; `sluice verify --drift` says what differs"
 	if j.Verdict == reconcile.Over {
 		hint = "`sluice verify --drift` downloads the day again and says what differs: records may be there twice, or the vendor has dropped some since"
 	}
