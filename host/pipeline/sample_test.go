@@ -143,7 +143,7 @@ func TestSamplesThatAreNotTold(t *testing.T) {
 
 func TestSamplingFailsNoRun(t *testing.T) {
 	s := newSampling(t)
-	s.vendor.err = fault.New(fault.Auth, "read usage", "ask for another key", errors.New("403"))
+	s.vendor.err = fault.New(fault.Transient, "read usage", "ask for another key", errors.New("503"))
 	now := midnight.AddDate(0, 0, 5)
 	asked := flow.Range{From: midnight, To: midnight.AddDate(0, 0, 3)}
 	s.sampleOnce(now, asked)
@@ -159,6 +159,18 @@ func TestSamplingFailsNoRun(t *testing.T) {
 	s.sampleOnce(now.Add(sampleAgain), asked)
 	if got := s.vendor.take(); len(got) != 1 {
 		t.Errorf("not asked again later: %v", got)
+	}
+}
+
+func TestKeysThatMayNotSeeFiguresAreAskedWeekly(t *testing.T) {
+	s := newSampling(t)
+	s.vendor.err = fault.New(fault.Auth, "read usage", "ask for another key", errors.New("403"))
+	now := midnight.AddDate(0, 0, 5)
+	for n := range 15 {
+		s.sampleOnce(now.AddDate(0, 0, n), flow.Range{From: midnight, To: now.AddDate(0, 0, n)})
+	}
+	if got := strings.Count(s.log.String(), "level=WARN"); got != 3 {
+		t.Errorf("%d warnings in 15 days, want one a week", got)
 	}
 }
 
