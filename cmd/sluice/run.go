@@ -125,6 +125,7 @@ type running struct {
 
 	mu        sync.Mutex
 	pipelines []*liveRun
+	foreseen  []*foreseen // of its pipelines, as they came
 	draining  atomic.Bool
 }
 
@@ -136,6 +137,7 @@ type liveRun struct {
 	summary   *pipeline.Summary
 	err       error
 	ended     bool
+	expected  *expected // nil: not known
 }
 
 func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selection, f runFlags) error {
@@ -195,6 +197,7 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		return
 	}
 	p.run.Observe = out.event
+	p.run.Foresee = func(ctx context.Context, f pipeline.Forecast) { r.foresee(ctx, p, f) }
 	r.mu.Lock()
 	live.assembled, live.pipeline = p, pipeline.New(p.run)
 	r.mu.Unlock()

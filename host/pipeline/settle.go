@@ -73,6 +73,7 @@ func (r *run) take(ctx context.Context, w *work, out outcome) {
 		r.summary.Rows += out.sum.Rows
 		r.summary.Bytes += out.sum.Bytes
 		r.summary.Slices++
+		r.summary.Pace.add(out)
 		r.learnPace(ctx, w, committed, out.took)
 		for name, n := range out.counters {
 			if r.summary.Counters == nil {

@@ -30,6 +30,7 @@ type Status struct {
 	Asked     flow.Range
 	AskedTime time.Duration // log time, summed over partitions
 	LeftTime  time.Duration // of it, what some sink lacks
+	Moved     Moved
 	Slices    []SliceStatus
 	Sinks     []SinkStatus
 }
@@ -40,7 +41,7 @@ func (p *Pipeline) Snapshot() Status {
 	st := Status{Name: r.cfg.Name, VendorNow: r.clock.Now()}
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
-	st.Asked = r.asked
+	st.Asked, st.Moved = r.asked, r.moved()
 	for i := range r.sinks {
 		st.Sinks = append(st.Sinks, r.sinkStatus(i))
 	}
