@@ -16,8 +16,11 @@ func Exactly(n float64) Estimate { return Estimate{n, n, n} }
 func within(mid, sigma float64) Estimate {
 	const eightOfTen = 1.28
 	spread := math.Min(eightOfTen*sigma, 3)
-	// As far down as up by factor: a figure isn't negative.
-	return Estimate{mid / (1 + spread), mid, mid * (1 + spread)}
+	down := 1 - spread
+	if spread > 0.5 { // a figure isn't negative
+		down = 0.5 / (0.5 + spread)
+	}
+	return Estimate{mid * down, mid, mid * (1 + spread)}
 }
 
 // Plus adds figures that may be wrong together.

@@ -23,6 +23,9 @@ const (
 	assumedOpen = 0.5
 )
 
+// fewRuns is below how many runs what they saw at least and at most says little.
+const fewRuns = 3
+
 // Pace is how a pipeline's slices go.
 type Pace struct {
 	Runs int // that it rests on; 0: assumed
@@ -67,6 +70,9 @@ func PaceOf(runs []Run) Pace {
 	if bytes > 0 {
 		mid := max(0, requests-sliced) / bytes
 		p.Extra = Estimate{min(mid, slices.Min(extras)), mid, max(1.2*mid, slices.Max(extras))}
+		if len(extras) < fewRuns {
+			p.Extra.Low, p.Extra.High = 0, 2*mid
+		}
 	}
 	if counted > 0 {
 		p.Received = received / counted
@@ -82,7 +88,11 @@ func PaceOf(runs []Run) Pace {
 
 // spread puts what was seen at least and at most around a mean, and a little more where that isn't much.
 func spread(all []float64, mid float64) Estimate {
-	return Estimate{min(slices.Min(all), mid/1.25), mid, max(slices.Max(all), mid*1.25)}
+	more := 1.25
+	if len(all) < fewRuns {
+		more = 2
+	}
+	return Estimate{min(slices.Min(all), mid/more), mid, max(slices.Max(all), mid*more)}
 }
 
 // Requests returns how many requests a slice of some bytes takes.
