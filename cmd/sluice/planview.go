@@ -160,8 +160,8 @@ func rounded(e forecast.Estimate) forecast.Estimate {
 	return forecast.Estimate{Low: math.Round(e.Low), Mid: math.Round(e.Mid), High: math.Round(e.High)}
 }
 
-// left is what is left of a limit for others; nil: it isn't limited.
-func left(limit uint64, used float64) *uint64 {
+// leftOf is what is left of a limit for others; nil: it isn't limited.
+func leftOf(limit uint64, used float64) *uint64 {
 	if limit == 0 {
 		return nil
 	}
@@ -178,8 +178,8 @@ func (o outlook) use(f *foreseen, i int) *planUse {
 	b, r := f.budget, o.results[likely].Budgets[at]
 	u := &planUse{
 		Namespace: b.namespace, Window: b.window.Seconds(), Share: b.share, LimitRequests: b.allRequests, MayRequests: b.requests,
-		PeakRequests: uint64(math.Ceil(r.PeakRequests)), LeftRequests: left(b.allRequests, r.PeakRequests),
-		LimitBytes: b.allOf, MayBytes: b.bytes, PeakBytes: uint64(r.PeakBytes), LeftBytes: left(b.allOf, r.PeakBytes),
+		PeakRequests: uint64(math.Ceil(r.PeakRequests)), LeftRequests: leftOf(b.allRequests, r.PeakRequests),
+		LimitBytes: b.allOf, MayBytes: b.bytes, PeakBytes: uint64(r.PeakBytes), LeftBytes: leftOf(b.allOf, r.PeakBytes),
 		Waits: o.results[likely].Lanes[i].Waited.Seconds(), Windows: []planWindow{},
 	}
 	for _, c := range f.charges {
@@ -191,7 +191,7 @@ func (o outlook) use(f *foreseen, i int) *planUse {
 			break
 		}
 		u.Windows = append(u.Windows, planWindow{
-			stamp(f.forecast.VendorNow.Add(w.From)), uint64(w.Requests), uint64(w.Bytes), left(b.allRequests, w.Requests), left(b.allOf, w.Bytes),
+			stamp(f.forecast.VendorNow.Add(w.From)), uint64(w.Requests), uint64(w.Bytes), leftOf(b.allRequests, w.Requests), leftOf(b.allOf, w.Bytes),
 		})
 	}
 	return u

@@ -27,6 +27,7 @@ type runFlags struct {
 	once     bool
 	deadline config.Duration
 	summary  string
+	metrics  string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -45,6 +46,7 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
 	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
 	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")
+	c.Flags().StringVar(&f.metrics, "metrics-file", "", "write Prometheus text to this file while the run goes on and at its end")
 	return c
 }
 
@@ -67,6 +69,11 @@ func (a *app) run(ctx context.Context, names []string, f runFlags) error {
 	if f.summary != "" {
 		if err := touch(f.summary); err != nil {
 			return usageError(fmt.Errorf("--summary: %w", err))
+		}
+	}
+	if f.metrics != "" {
+		if err := metricsWritable(f.metrics); err != nil {
+			return err
 		}
 	}
 	h, err := a.openHost(ctx, c)
@@ -135,6 +142,7 @@ type liveRun struct {
 	assembled *assembled
 	pipeline  *pipeline.Pipeline
 	summary   *pipeline.Summary
+	counts    *counts
 	err       error
 	ended     bool
 	expected  *expected // nil: not known
@@ -156,12 +164,13 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 	defer out.close()
 	var wg sync.WaitGroup
 	for _, c := range chosen {
-		live := &liveRun{name: c.Name}
+		live := &liveRun{name: c.Name, counts: &counts{}}
 		r.mu.Lock()
 		r.pipelines = append(r.pipelines, live)
 		r.mu.Unlock()
 		wg.Go(func() { r.runPipeline(ctx, live, c, sel, stop.drain, out) })
 	}
+	monitor := r.startMetrics(f.metrics, r.host.config, chosen)
 	finished := make(chan struct{})
 	go func() {
 		wg.Wait()
@@ -176,7 +185,9 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 	}
 	out.close()
 	total := r.total(stop)
-	if err := r.report(total, f.summary); err != nil {
+	err = r.report(total, f.summary)
+	monitor.end()
+	if err != nil {
 		return failedError(err)
 	}
 	return &exitError{code: total.Exit}
@@ -196,7 +207,8 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		}
 		return
 	}
-	p.run.Observe = out.event
+	r.recordAsked(ctx, p)
+	p.run.Observe = live.counts.observe(out.event)
 	p.run.Foresee = func(ctx context.Context, f pipeline.Forecast) { r.foresee(ctx, p, f) }
 	r.mu.Lock()
 	live.assembled, live.pipeline = p, pipeline.New(p.run)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -105,6 +106,10 @@ func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration
 // prepare asks the vendor's clock, fixes the asked range and heals the ledger.
 func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	if err := r.firstContact(ctx, drain); err != nil {
+		return err
+	}
+	err := r.cfg.Ledger.RecordVersions(ctx, r.cfg.Name, ledger.Versions{Sluice: r.cfg.Version, Source: r.cfg.SourceName, SourceVersion: r.cfg.SourceVer})
+	if err != nil {
 		return err
 	}
 	r.workMu.Lock()
