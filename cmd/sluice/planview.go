@@ -298,7 +298,11 @@ func (v planView) basis() planBasis {
 		}
 	}
 	if b.HistoryDays > 0 {
-		add("%.3g days of history by the hour of the week", b.HistoryDays)
+		noun := "days"
+		if b.HistoryDays < 1.005 {
+			noun = "day"
+		}
+		add("%.3g %s of history by the hour of the week", b.HistoryDays, noun)
 	}
 	if others > 0 {
 		add("no history of %s: assumes what the pipeline's other logs weigh", counted(uint64(others), "slice"))
