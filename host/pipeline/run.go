@@ -55,6 +55,10 @@ type run struct {
 
 	sinks   []sinkState
 	sampler sampler
+
+	foresight     foresight
+	lackedAtFirst time.Duration // of log time, by some sink, when the run began
+
 	adrift  *adrift
 	opens   chan opened
 	pending int  // sinks that are being opened
@@ -98,6 +102,7 @@ func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration
 	}
 	if err == nil {
 		r.observe(Event{Kind: Started, Message: r.startedMessage()})
+		r.foresee(ctx)
 		err = r.loop(ctx, drain, grace)
 	}
 	r.finish(err)
@@ -138,6 +143,9 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	}
 	if err := r.load(ctx); err != nil {
 		return err
+	}
+	for _, p := range r.parts {
+		r.lackedAtFirst += p.lacking().Duration()
 	}
 	r.beginFollow()
 	return r.sweepSpool(ctx)
@@ -221,6 +229,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 	}()
 	draining := false
 	defer func() { r.endSampling(draining || ctx.Err() != nil) }()
+	defer func() { r.endForesight(draining || ctx.Err() != nil) }()
 	stop := func() {
 		draining, r.ending = true, true
 		r.endWaiting()
