@@ -169,8 +169,10 @@ func (k *Sink) Lookup(ctx context.Context, s flow.Slice) (sinks.Receipt, error) 
 	}
 	var commits []entry
 	err := pgx.BeginFunc(ctx, k.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, takeLock, k.markers.lock(s.Partition, s.Day())); err != nil {
-			return err
+		if !k.config.ReadOnly { // a reader waits for nobody
+			if _, err := tx.Exec(ctx, takeLock, k.markers.lock(s.Partition, s.Day())); err != nil {
+				return err
+			}
 		}
 		var err error
 		commits, _, err = k.markers.stand(ctx, tx, s.Partition, s.Day())
@@ -225,6 +227,9 @@ func (k *Sink) Forget(ctx context.Context, p flow.Partition, day time.Time, numb
 	const op = "forget commits"
 	if err := k.checkOpen(); err != nil {
 		return sinks.Receipt{}, err
+	}
+	if k.config.ReadOnly {
+		return sinks.Receipt{}, fault.Errorf(fault.Bug, op, "the sink was opened to be read")
 	}
 	e := entry{day: flow.Day(day), kind: kindForget, forget: forget{V: version, Entries: numbers, Sluice: k.config.Sluice, At: now()}}
 	err := pgx.BeginFunc(ctx, k.pool, func(tx pgx.Tx) error {

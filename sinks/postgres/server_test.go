@@ -103,6 +103,11 @@ func (r rig) testConformance(t *testing.T) {
 				}
 				return k, nil
 			},
+			Look: func() (sinks.Sink, error) {
+				c := c
+				c.ReadOnly = true
+				return Definition.Open(context.Background(), c)
+			},
 			Visible: func() ([]string, error) {
 				there, err := r.Texts(database, `select relname::text from pg_class where oid = to_regclass($1)`, name+".events")
 				if err != nil || len(there) == 0 {
