@@ -84,7 +84,6 @@ func (a *app) printError(err error) {
 func laterCommands() []*cobra.Command {
 	later := []struct{ name, what string }{
 		{"forget", "making committed ranges gaps again"},
-		{"report", "the monthly report"},
 	}
 	var out []*cobra.Command
 	for _, l := range later {
