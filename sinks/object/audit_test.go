@@ -110,7 +110,9 @@ func TestStraysBesideAnAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer look.Close()
-	mine := func(key string) bool { return strings.Contains(key, next.ID.String()[:16]) && !strings.HasPrefix(key, "_") }
+	mine := func(key string) bool {
+		return strings.Contains(key, next.ID.String()[:16]) && !strings.HasPrefix(key, "_")
+	}
 	for deadline := time.After(time.Minute); !slices.ContainsFunc(b.Keys(), mine); {
 		select {
 		case <-deadline:
@@ -132,4 +134,3 @@ func TestStraysBesideAnAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 }
-
