@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -227,4 +229,63 @@ func TestVerifyLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.run(0, "verify").mustSay("there is no ledger")
+}
+
+// TestVerifyDrift has the vendor change its mind about what was committed: records come late, go, and get other bytes.
+func TestVerifyDrift(t *testing.T) {
+	day := func(n, rows int, line string) (out []vendorsim.Record) {
+		for i := range rows {
+			at := seedStart.AddDate(0, 0, n).Add(time.Duration(i) * time.Minute)
+			out = append(out, vendorsim.Record{Time: at, Line: fmt.Appendf(nil, "%s %d %d", line, n, i)})
+		}
+		return out
+	}
+	log := func(days ...[]vendorsim.Record) vendorsim.Log {
+		return vendorsim.Log{ID: vendorsim.SeedWebID, Name: "web", Records: slices.Concat(days...)}
+	}
+	r := newRig(t, vendorsim.Options{Logs: []vendorsim.Log{log(day(0, 30, "a"), day(1, 20, "a"), day(2, 20, "a"), day(3, 20, "a"))}})
+	r.source["limit"] = 40
+	r.to = seedStart.AddDate(0, 0, 4)
+	r.fileSink("lake", "raw", "none")
+	r.fileSink("copy", "ndjson", "gzip")
+	r.sinks = append(r.sinks, obj{"name": "screen", "type": "stdout", "config": obj{}})
+	r.write()
+	r.run(0, "run")
+	r.run(0, "verify", "--drift")
+
+	if err := r.sim.PutLog(log(day(0, 42, "a"), day(1, 19, "a"), day(2, 20, "b"), day(3, 20, "a"))); err != nil {
+		t.Fatal(err)
+	}
+	verdicts := func(lines map[string][]obj, sink string) (out []string) {
+		for _, l := range lines["compared"] {
+			if l["sink"] == sink {
+				out = append(out, l["from"].(string)[:10]+" "+l["verdict"].(string)+" "+fmt.Sprint(l["rows"]))
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	want := []string{"2026-03-01 more 12", "2026-03-02 fewer 1", "2026-03-03 others 0", "2026-03-04 same 0"}
+	got := r.verifies(1, "--drift")
+	for _, sink := range []string{"lake", "copy"} {
+		if diff := cmp.Diff(want, verdicts(got, sink)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", sink, diff)
+		}
+	}
+	text := r.run(1, "verify", "--drift", "--sink", "lake", "--to", "2026-03-04").stdout.String()
+	for _, word := range []string{"the vendor now has 12 rows more (late records: recheck)", "1 row fewer", "the same count but different bytes", "UNAVAILABLE"} {
+		if !strings.Contains(text, word) {
+			t.Errorf("the text lacks %q:\n%s", word, text)
+		}
+	}
+	r.run(0, "verify", "--drift", "--from", "2026-03-04")
+
+	// One seed draws one sample.
+	first, second := r.prepare("verify", "--sample", "2", "--seed", "7", "--json").start().wait(), r.prepare("verify", "--sample", "2", "--seed", "7", "--json").start().wait()
+	if a, b := strings.Count(first.stdout.String(), `"compared"`), strings.Count(second.stdout.String(), `"compared"`); a < 4 || a != b || first.code != second.code {
+		t.Errorf("%d and %d were compared, exits %d and %d", a, b, first.code, second.code)
+	}
+	first.mustSay("--seed 7")
+	r.verifies(0) // what was committed is still there, and nothing was added
+	r.run(2, "verify", "--sample", "2", "--drift")
 }
