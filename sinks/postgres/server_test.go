@@ -74,6 +74,8 @@ func TestServer(t *testing.T) {
 	r := rig{postgres.Start(t)}
 	t.Run("conformance", r.testConformance)
 	t.Run("types", r.testTypes)
+	t.Run("audit", r.testAudit)
+	t.Run("audit types", r.testAuditTypes)
 	t.Run("dead letters", r.testDeadLetters)
 	t.Run("schema", r.testSchema)
 	t.Run("targets", r.testTargets)
