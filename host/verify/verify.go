@@ -44,6 +44,8 @@ type Config struct {
 	Letters func(ctx context.Context, r sinks.Receipt) (*sinks.Finding, error)
 	// Progress is called after each slice, never concurrently; nil: not.
 	Progress func(Result)
+
+	waits func() // a seam for tests: before the ledger is looked at once more
 }
 
 // Finding is one thing that isn't as it was committed.
