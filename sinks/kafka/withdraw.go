@@ -169,8 +169,8 @@ func (v *coverage) target(s flow.Slice) (topic string, messages uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range v.parts[s.Partition][s.Day().Unix()] {
-		if e.id == s.ID && !e.forgotten && e.forgets == nil {
-			return e.topic, e.messages
+		if e.id == s.ID && !e.forgotten && e.forgets == nil && e.place != nil {
+			return e.place.topic, e.place.messages
 		}
 	}
 	return "", 0
