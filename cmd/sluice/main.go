@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,7 +86,8 @@ type app struct {
 	logLevel  string
 	logFormat string
 
-	step func(pipeline.Step) // a seam for tests, see pipeline.Config
+	step         func(pipeline.Step) // a seam for tests, see pipeline.Config
+	metricsEvery time.Duration       // another one for tests; 0: metricsEvery
 
 	printMu  sync.Mutex // of what is printed on stdout
 	printErr error      // the first that stdout gave

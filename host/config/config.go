@@ -51,6 +51,7 @@ type Pipeline struct {
 	Retry      Retry
 	DeadLetter DeadLetter
 	Recheck    Recheck
+	Spool      *Spool   // nil: nothing is kept
 	Position   Position // of the pipeline in the file
 }
 
@@ -133,6 +134,12 @@ const (
 	RecheckMoved  = "moved"  // unless the vendor's own figure proves that nothing came
 	RecheckAlways = "always" // whatever it says
 )
+
+// Spool says where slices are kept until every sink has them, and how much at most.
+type Spool struct {
+	Path string // absolute
+	Max  int64  // bytes
+}
 
 // Position is a place in the file; both count from 1, Column in characters. The zero Position is no place.
 type Position struct{ Line, Column int }

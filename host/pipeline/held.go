@@ -1,14 +1,9 @@
 package pipeline
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,7 +48,7 @@ func (r *run) held(ctx context.Context, i int, p flow.Partition, within flow.Ran
 			return set, err
 		}
 		if x.Dead.Rows > 0 {
-			if err := r.heldDead(x, receipts, set); err != nil {
+			if err := r.heldDead(ctx, x, receipts, set); err != nil {
 				return set, err
 			}
 		}
@@ -90,7 +85,7 @@ func (r *run) audit(ctx context.Context, i int, x sinks.Receipt, set *multiset.S
 
 // heldDead adds the dead letters of an entry that weren't delivered since. A file that someone removed isn't known any more: what was
 // in it comes again, to be delivered or to be a dead letter again.
-func (r *run) heldDead(x sinks.Receipt, receipts []sinks.Receipt, set *multiset.Set) error {
+func (r *run) heldDead(ctx context.Context, x sinks.Receipt, receipts []sinks.Receipt, set *multiset.Set) error {
 	path := filepath.Join(r.cfg.DeadPath, filepath.FromSlash(x.DeadLetters))
 	plan, planned, err := readPlan(path)
 	if err != nil {
@@ -104,9 +99,13 @@ func (r *run) heldDead(x sinks.Receipt, receipts []sinks.Receipt, set *multiset.
 			only[n] = true
 		}
 	}
+	if _, err := os.Stat(filepath.Join(r.cfg.DeadPath, deliveredFolder, filepath.FromSlash(x.DeadLetters))); err == nil {
+		only = nil // it was moved, and what couldn't be sent is a file of its own, in its place or about to be
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("dead letters: %w", err)
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		only = nil // what is left is a file of its own
 		f, err = os.Open(path + leftSuffix)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,111 +115,15 @@ func (r *run) heldDead(x sinks.Receipt, receipts []sinks.Receipt, set *multiset.
 		return fmt.Errorf("dead letters: %w", err)
 	}
 	defer f.Close()
-	in := bufio.NewReaderSize(f, 256<<10)
-	for n := 0; ; n++ {
-		sum, err := nextLetter(in)
-		if errors.Is(err, io.EOF) {
-			return nil
+	var failed error // of the count, not of the file
+	err = eachDead(ctx, f, func(n int, one flow.Sum) error {
+		if only == nil || only[n] {
+			failed = set.Add(one.Digest)
 		}
-		if err != nil {
-			return fault.New(fault.Config, "dead letters", "look at the file: it was changed, or isn't one of dead letters",
-				fmt.Errorf("%s: line %d: %w", f.Name(), n+1, err))
-		}
-		if only != nil && !only[n] {
-			continue
-		}
-		if err := set.Add(sum.Digest); err != nil {
-			return err
-		}
-	}
-}
-
-// letterHead is where a line of dead letters has said which kind of record follows: before it come only names and the slice.
-const letterHead = 64 << 10
-
-var base64Key = []byte(`"record_base64":"`)
-
-// nextLetter reads a line of dead letters and returns the Sum of its record, which may be longer than the memory has room for. io.EOF at
-// the end.
-func nextLetter(in *bufio.Reader) (flow.Sum, error) {
-	head, err := in.Peek(letterHead)
-	if len(head) == 0 {
-		return flow.Sum{}, err
-	}
-	if end := bytes.IndexByte(head, '\n'); end >= 0 {
-		head = head[:end]
-	}
-	at := bytes.Index(head, base64Key)
-	if at < 0 {
-		return textLetter(in)
-	}
-	if _, err := in.Discard(at + len(base64Key)); err != nil {
-		return flow.Sum{}, err
-	}
-	hasher := flow.NewHasher()
-	if _, err := io.Copy(hasher, base64.NewDecoder(base64.StdEncoding, &untilQuote{in: in})); err != nil {
-		return flow.Sum{}, err
-	}
-	for {
-		_, err := in.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
-		}
-		if err != nil {
-			return flow.Sum{}, orUnexpected(err)
-		}
-		return hasher.Sum(), nil
-	}
-}
-
-// textLetter reads a line whose record is text: those are no longer than a batch may be.
-func textLetter(in *bufio.Reader) (flow.Sum, error) {
-	line, tooLong, err := readLine(in, maxLetter)
-	if err != nil {
-		return flow.Sum{}, orUnexpected(err)
-	}
-	if tooLong {
-		return flow.Sum{}, fmt.Errorf("a line of more than %d bytes", maxLetter)
-	}
-	var l letter
-	if err := json.Unmarshal(line, &l); err != nil {
-		return flow.Sum{}, err
-	}
-	return flow.SumOf(l.body()), nil
-}
-
-func orUnexpected(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
+		return failed
+	})
+	if err != nil && failed == nil && ctx.Err() == nil {
+		return &refusedError{fmt.Sprintf("the dead letters of %s can't be read: %s: %v", x.Slice, f.Name(), err)}
 	}
 	return err
-}
-
-// untilQuote reads up to the quote that ends a text of base64, which holds none.
-type untilQuote struct {
-	in  *bufio.Reader
-	end bool
-}
-
-// Read implements io.Reader.
-func (u *untilQuote) Read(p []byte) (int, error) {
-	if u.end {
-		return 0, io.EOF
-	}
-	text, err := u.in.Peek(min(len(p), 4<<10))
-	if len(text) == 0 {
-		return 0, orUnexpected(err)
-	}
-	if at := bytes.IndexByte(text, '"'); at >= 0 {
-		u.end = true
-		n := copy(p, text[:at])
-		_, err := u.in.Discard(at + 1)
-		if n == 0 && err == nil {
-			err = io.EOF
-		}
-		return n, err
-	}
-	n := copy(p, text)
-	_, err = u.in.Discard(n)
-	return n, err
 }

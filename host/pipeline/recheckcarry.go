@@ -171,7 +171,7 @@ func (r *run) readPiece(ctx context.Context, src Source, w *work, piece flow.Sli
 		return flow.Sum{}, err
 	}
 	defer reader.Close()
-	if err := r.ripe(piece, reader.VendorTime()); err != nil {
+	if _, err := r.ripe(piece, reader.VendorTime()); err != nil {
 		return flow.Sum{}, err
 	}
 	r.step(StepSinks)

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -60,6 +62,9 @@ type run struct {
 	idle    bool // nothing is left but what sinks lack that are down
 	late    late
 	meterMu sync.Mutex // guards the partitions' meters
+
+	spoolFull atomic.Bool                 // and told
+	kept      map[flow.SliceID]flow.Slice // in the spool for sinks that lack them; the loop's, with workMu held
 }
 
 func newRun(cfg Config) *run {
@@ -100,6 +105,10 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	if err := r.firstContact(ctx, drain); err != nil {
 		return err
 	}
+	err := r.cfg.Ledger.RecordVersions(ctx, r.cfg.Name, ledger.Versions{Sluice: r.cfg.Version, Source: r.cfg.SourceName, SourceVersion: r.cfg.SourceVer})
+	if err != nil {
+		return err
+	}
 	r.workMu.Lock()
 	r.ask()
 	r.workMu.Unlock()
@@ -119,7 +128,10 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	for _, p := range r.parts {
 		p.asked = r.stream(p.Partition.Partition).Asks(r.asked, r.clock.horizon(r.cfg.Lag))
 	}
-	return r.load(ctx)
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	return r.sweepSpool(ctx)
 }
 
 // firstContact starts the plugin and asks the vendor's clock. What may pass is tried again as often as a slice is.

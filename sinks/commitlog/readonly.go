@@ -24,11 +24,21 @@ func (l *Log) visit(want Owner) error {
 	if err != nil {
 		return absent(root, err)
 	}
-	if err := o.Fits(want, root); err != nil {
-		return err
-	}
 	l.owner = o
-	return nil
+	return o.Fits(o.lending(want), root)
+}
+
+// lending returns want with the owner's selections: whoever only reads needs not know what was selected.
+func (o Owner) lending(want Owner) Owner {
+	streams := make(map[string]OwnedStream, len(want.Streams))
+	for name, s := range want.Streams {
+		if own, known := o.Streams[name]; known {
+			s.Selection = own.Selection
+		}
+		streams[name] = s
+	}
+	want.Streams = streams
+	return want
 }
 
 // absent tells a target to which nothing was ever written from other causes.
@@ -53,7 +63,7 @@ func (l *StoreLog) visit(ctx context.Context, want Owner) error {
 		return absent(l.root, err)
 	}
 	l.owner = o
-	return o.FitsStore(want, l.root)
+	return o.FitsStore(o.lending(want), l.root)
 }
 
 func (l *StoreLog) checkWritable() error {
