@@ -34,6 +34,7 @@ type runSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
+	Late        *lateSummary      `json:"late,omitempty"`
 	Pipelines   []pipelineSummary `json:"pipelines"`
 }
 
@@ -50,6 +51,7 @@ type pipelineSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
+	Late        *lateSummary      `json:"late,omitempty"`
 	VendorAhead *float64          `json:"vendor_ahead_seconds,omitempty"` // of this machine's clock when the run ended; left out if it was never asked
 	Settle      map[string]int64  `json:"settle,omitzero"`                // by stream: how much longer than the lag its ranges are left alone, in ms
 	Counters    map[string]uint64 `json:"counters,omitempty"`
@@ -114,6 +116,7 @@ func (t *runSummary) add(p pipelineSummary) {
 	t.Bytes += p.Bytes
 	t.Requests += p.Requests
 	t.Dead += p.Dead
+	t.Late = t.Late.plus(p.Late)
 	t.Pipelines = append(t.Pipelines, p)
 }
 
@@ -176,6 +179,7 @@ func (l *liveRun) summarise() pipelineSummary {
 	p.Asked, p.Covered = s.Asked.Milliseconds(), s.Covered.Milliseconds()
 	p.Missing, p.Unavailable = s.Missing.Milliseconds(), s.Unavailable.Milliseconds()
 	p.Slices, p.Rows, p.Bytes, p.Dead, p.Counters = s.Slices, s.Rows, s.Bytes, s.DeadLetters, s.Counters
+	p.Late = lateOf(s.Late)
 	for _, part := range s.Partitions {
 		for _, g := range part.Missing {
 			p.Gaps = append(p.Gaps, gapOf(part.Partition, g))
@@ -265,6 +269,9 @@ func (t runSummary) print(w io.Writer, l *logging) {
 				fmt.Fprintf(&b, ", unavailable %s", covered(p.Unavailable, p.snapshots))
 			}
 			fmt.Fprintf(&b, " (log time, %s to %s)\n", p.From, p.To)
+		}
+		if p.Late != nil {
+			fmt.Fprintf(&b, "  %s\n", p.Late.text())
 		}
 		if p.Dead > 0 {
 			fmt.Fprintf(&b, "  %s\n", counted(p.Dead, "dead letter"))

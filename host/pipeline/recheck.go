@@ -378,6 +378,41 @@ func nextRev(held []ledger.Window, span flow.Range) uint32 {
 	return rev + 1
 }
 
+// NextRecheck says how many committed ranges of a partition are due in a sink, and when another becomes due; horizon is the vendor's clock
+// minus lag, as is next. It looks at ranges that are young enough to become due by themselves, and only reads the ledger.
+func NextRecheck(
+	ctx context.Context, l *ledger.Ledger, identity string, p flow.Partition, s Stream, after []time.Duration, lag time.Duration, horizon time.Time,
+) (due int, next time.Time, err error) {
+	if !s.Rechecks() || len(after) == 0 {
+		return 0, next, nil
+	}
+	within := flow.Range{From: horizon.Add(-after[len(after)-1] - s.Settle - 48*time.Hour), To: horizon}
+	held, err := l.Windows(ctx, identity, p, within)
+	if err != nil {
+		return 0, next, err
+	}
+	checks, err := l.Rechecks(ctx, identity, p, within)
+	if err != nil {
+		return 0, next, err
+	}
+	reads := readTimes{first: map[flow.Range]time.Time{}}
+	for _, k := range checks {
+		reads.add(k)
+	}
+	var soonest late
+	for _, h := range held {
+		if h.Rev > 0 {
+			continue
+		}
+		age, at := dueAge(after, horizon, h.To.Add(s.Settle), reads.of(h).Add(-lag))
+		if age > 0 {
+			due++
+		}
+		soonest.nextAt(at)
+	}
+	return due, soonest.next, nil
+}
+
 // readTimes is when ranges of a partition were read last for a sink, by the vendor's clock.
 type readTimes struct {
 	first  map[flow.Range]time.Time
@@ -393,39 +428,41 @@ func (r *run) readTimes(ctx context.Context, p *partition, i int, within flow.Ra
 		return out, err
 	}
 	for _, k := range all {
-		switch k.Outcome {
-		case ledger.FirstRead:
-			out.first[k.Range] = k.Read
-			continue
-		case ledger.RecheckPlanned:
-			ended, err := r.endPlanned(ctx, p, i, &k)
-			if err != nil {
+		if k.Outcome == ledger.RecheckPlanned {
+			if err := r.endPlanned(ctx, p, i, &k); err != nil {
 				return out, err
 			}
-			if !ended {
-				continue
-			}
 		}
-		out.checks = append(out.checks, k)
+		out.add(k)
 	}
-	slices.SortStableFunc(out.checks, func(a, b ledger.Recheck) int { return a.From.Compare(b.From) })
 	return out, nil
 }
 
+// add takes up what the ledger holds, in its order. A recheck that isn't known to have ended doesn't count.
+func (t *readTimes) add(k ledger.Recheck) {
+	switch k.Outcome {
+	case ledger.FirstRead:
+		t.first[k.Range] = k.Read
+	case ledger.RecheckPlanned:
+	default:
+		t.checks = append(t.checks, k)
+	}
+}
+
 // endPlanned looks whether what a recheck was to commit is committed: then a run ended before it could write that down.
-func (r *run) endPlanned(ctx context.Context, p *partition, i int, k *ledger.Recheck) (bool, error) {
+func (r *run) endPlanned(ctx context.Context, p *partition, i int, k *ledger.Recheck) error {
 	receipts, err := r.cfg.Ledger.CommittedIn(ctx, r.identity(i), p.Partition.Partition, k.Range)
 	if err != nil {
-		return false, err
+		return err
 	}
 	id := flow.NewSlice(p.Partition.Partition, k.From, k.To, k.Rev).ID
 	at := slices.IndexFunc(receipts, func(x sinks.Receipt) bool { return x.Slice.ID == id })
 	if at < 0 {
-		return false, nil
+		return nil
 	}
 	found := foundBy(receipts[at], *k)
 	*k = found
-	return true, r.cfg.Ledger.RecordRechecks(ctx, r.identity(i), p.Partition.Partition, found)
+	return r.cfg.Ledger.RecordRechecks(ctx, r.identity(i), p.Partition.Partition, found)
 }
 
 // of returns when a window was read last. A read whose time wasn't written down was made before its commit.
