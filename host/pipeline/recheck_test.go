@@ -638,3 +638,59 @@ func TestDueAge(t *testing.T) {
 		}
 	}
 }
+
+// TestRecheckFigureAfterTheRead: a figure that was taken between the read and the recheck says nothing of what came before it.
+func TestRecheckFigureAfterTheRead(t *testing.T) {
+	asked := span(0, 60)
+	b, v := newBench(t, 12, 1), newVendor(12, asked)
+	v.use(b)
+	day := flow.Range{From: flow.Day(asked.From), To: flow.Day(asked.From).Add(24 * time.Hour)}
+	figure := flow.Measure{Range: day, Rows: -1, Bytes: 100}
+	b.source.measure = func(context.Context, flow.Partition, flow.Range) ([]flow.Measure, error) {
+		return []flow.Measure{figure}, nil
+	}
+	b.rechecks(nil, 24*time.Hour)
+	v.now = asked.To.Add(2 * time.Minute)
+	if _, err := b.run(asked); err != nil {
+		t.Fatal(err)
+	}
+	figure.Bytes = 200
+	l, err := ledger.Open(context.Background(), filepath.Join(b.dir, "state"), ledger.Options{Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(l.RecordMeasures(context.Background(), logA.Partition, asked.To.Add(time.Hour), []flow.Measure{figure}), l.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.now = asked.To.Add(25 * time.Hour)
+	s, err := b.run(asked)
+	if err != nil || s.Late.Unmoved > 0 || s.Late.Rows == 0 {
+		t.Fatalf("%v, %+v", err, s.Late)
+	}
+	v.wants(t, b.sinks[0].store, asked)
+}
+
+// TestRecheckWholeEntries: a revision that reaches further than what is due is compared whole, with all that it meets.
+func TestRecheckWholeEntries(t *testing.T) {
+	asked := flow.Range{From: at(0), To: at(4000)}
+	b, v := newBench(t, 13, 1), newVendor(13, asked)
+	v.use(b)
+	b.source.maxCut = 700
+	b.rechecks(func(c *Config) { c.Recheck.Asked = v.now.Sub(asked.To) == 10*time.Minute }, time.Hour)
+	for _, after := range []time.Duration{2 * time.Minute, 10 * time.Minute, 61*time.Minute - 2*time.Second} {
+		v.now = asked.To.Add(after)
+		s, err := b.run(asked)
+		if err != nil || s.Failed() {
+			t.Fatalf("%s: %v, %+v", after, err, s.Faults)
+		}
+		if after > 2*time.Minute && s.Late.Rows == 0 {
+			t.Errorf("%s: %+v", after, s.Late)
+		}
+		v.wants(t, b.sinks[0].store, asked)
+	}
+	last := b.sinks[0].store.receipts[len(b.sinks[0].store.receipts)-1]
+	if last.Slice.Rev != 2 || last.Slice.Range() != asked {
+		t.Errorf("committed as %s", last.Slice)
+	}
+}
