@@ -422,12 +422,12 @@ func (a *app) printChecked(c *config.Pipeline, p checkedPipeline) {
 		rows = append(rows, []string{"  spool", fmt.Sprintf("%s, at most %s", c.Spool.Path, size(uint64(c.Spool.Max)))})
 		more = " + spool's buffer " + size(uint64(p.Spool))
 	}
-	more += ")"
+	memory := fmt.Sprintf("%s at most: window %s + %d x (largest record %s + source's buffer %s + sinks' buffers %s%s)",
+		size(uint64(p.Memory)), size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.Buffer)), size(uint64(p.buffers)), more)
 	if p.Recheck != nil {
-		more += " + recheck " + size(uint64(p.Recheck.Memory))
+		memory += " + recheck " + size(uint64(p.Recheck.Memory))
 	}
-	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + source's buffer %s + sinks' buffers %s%s",
-		size(uint64(p.Memory)), size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.Buffer)), size(uint64(p.buffers)), more)})
+	rows = append(rows, []string{"  memory", memory})
 	rows = append(rows, p.Vendor.rows()...)
 	_ = a.printTable(rows) // execute tells what stdout gave
 }

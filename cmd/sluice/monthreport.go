@@ -120,9 +120,7 @@ func reportInput(ctx context.Context, l *ledger.Ledger, c *config.Config, p *con
 		}
 	}
 	streams := streamKinds(p, summaries)
-	in.Asks = func(stream string, r flow.Range, horizon time.Time) flow.Ranges {
-		return streams[stream].Asks(r, horizon)
-	}
+	in.Asks = func(stream string, r flow.Range, horizon time.Time) flow.Ranges { return streams[stream].Asks(r, horizon) }
 	in.Snapshot = func(stream string) bool { return streams[stream].Snapshot }
 	for _, s := range p.Sinks {
 		d, err := sinkDefinition(s.Type)

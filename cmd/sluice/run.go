@@ -206,13 +206,13 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		}
 		return
 	}
+	r.recordAsked(ctx, p)
+	p.run.Observe = live.counts.observe(out.event)
 	if err := mayRecheck(p, r.app.log.logger); err != nil {
 		r.ended(live, nil, errors.Join(err, p.Close()))
 		out.pipelineFailed(c.Name, err)
 		return
 	}
-	r.recordAsked(ctx, p)
-	p.run.Observe = live.counts.observe(out.event)
 	r.mu.Lock()
 	live.assembled, live.pipeline = p, pipeline.New(p.run)
 	r.mu.Unlock()

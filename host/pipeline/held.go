@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -115,15 +117,21 @@ func (r *run) heldDead(ctx context.Context, x sinks.Receipt, receipts []sinks.Re
 		return fmt.Errorf("dead letters: %w", err)
 	}
 	defer f.Close()
-	var failed error // of the count, not of the file
-	err = eachDead(ctx, f, func(n int, one flow.Sum) error {
-		if only == nil || only[n] {
-			failed = set.Add(one.Digest)
+	in := bufio.NewReaderSize(f, 256<<10)
+	for n := 0; ctx.Err() == nil; n++ {
+		one, err := nextLetter(in)
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		return failed
-	})
-	if err != nil && failed == nil && ctx.Err() == nil {
-		return &refusedError{fmt.Sprintf("the dead letters of %s can't be read: %s: %v", x.Slice, f.Name(), err)}
+		if err != nil {
+			return &refusedError{fmt.Sprintf("the dead letters of %s can't be read: %s: line %d: %v", x.Slice, f.Name(), n+1, err)}
+		}
+		if only != nil && !only[n] {
+			continue
+		}
+		if err := set.Add(one.Digest); err != nil {
+			return err
+		}
 	}
-	return err
+	return ctx.Err()
 }

@@ -93,8 +93,8 @@ type Config struct {
 	DeadPath   string        // folder of dead letters
 	DeadMax    uint64        // more dead letters fail the run
 	DeadRecord int64         // a larger dead record fails its slice, bytes
-	Recheck    Recheck       // of committed ranges, for late records
 	Spool      *Spool        // keeps what was read until every sink has it; nil: nothing is kept
+	Recheck    Recheck       // of committed ranges, for late records
 	// Start starts a fresh plugin process, configured. It is called again after a crash and after an error of
 	// authentication, so that secrets are read again.
 	Start  func(ctx context.Context) (Source, error)

@@ -60,11 +60,11 @@ type run struct {
 	pending int  // sinks that are being opened
 	tried   bool // what started last was a try whether a sink is back
 	idle    bool // nothing is left but what sinks lack that are down
-	late    late
-	meterMu sync.Mutex // guards the partitions' meters
 
 	spoolFull atomic.Bool                 // and told
 	kept      map[flow.SliceID]flow.Slice // in the spool for sinks that lack them; the loop's, with workMu held
+	late      late
+	meterMu   sync.Mutex // guards the partitions' meters
 }
 
 func newRun(cfg Config) *run {

@@ -32,6 +32,7 @@ func (r *run) openRead(ctx context.Context, w *work) (Reader, error) {
 	w.src = src
 	r.measureBefore(ctx, src, w)
 	w.state.wait("vendor", time.Time{})
+	r.measureBefore(ctx, src, w)
 	r.step(StepOpen)
 	reader, err := src.Read(ctx, w.slice, r.cfg.share(), func(until time.Time, why string) {
 		w.state.wait(why, until)
@@ -70,6 +71,7 @@ func (r *run) fromSpool(w *work) Reader {
 	r.cfg.Log.Debug("read from the spool", "slice", w.slice.String())
 	w.readAt = reader.ReadAt()
 	w.state.wait("spool", time.Time{})
+	w.readAt = reader.ReadAt() // what the vendor indexed since isn't in it
 	return replay{reader}
 }
 
