@@ -43,6 +43,9 @@ func (a *app) printStatus(s pipelineStatus, deadPath string, f statusFlags) {
 	if legend := d.screen.legend(d.used); legend != "" {
 		fmt.Fprintf(&b, "    %s\n", legend)
 	}
+	if s.Late != nil {
+		fmt.Fprintf(&b, "  %s\n", s.Late.text())
+	}
 	if dead > 0 {
 		fmt.Fprintf(&b, "  dead letters: %s in %s\n", grouped(dead), deadPath)
 	}
