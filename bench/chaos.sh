@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Chaos: ROUNDS (100) rounds of TestChaos into each exactly-once sink, one sink after another, and as many drawn rounds of each source, into
-# bench/CHAOS.md. SEED is the first round's seed, else one is drawn; a round that fails is named, with what plays it again.
+# Chaos: ROUNDS (100) rounds of TestChaos into each exactly-once sink, one sink after another, as many drawn rounds of each source, and as many kills
+# of TestWires, into bench/CHAOS.md. SEED is the first round's seed, else one is drawn; a round that fails is named, with what plays it again.
 # shellcheck source=../.ci/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../.ci/lib.sh"
 
@@ -26,11 +26,16 @@ for prey in files object postgres kafka; do
 	SLUICE_CHAOS_REPORT=$WORK/$prey.md play "$prey" -test.run "^TestChaos\$/^$prey\$"
 	if [ -s "$WORK/table" ]; then tail -n +3 "$WORK/$prey.md"; else cat "$WORK/$prey.md"; fi >>"$WORK/table"
 done
+# verdict NAME WORDS says how a play ended, and what failed of it.
+verdict() {
+	if [[ " ${failed[*]:-} " == *" $1 "* ]]; then
+		printf '**failed**: %s' "$(grep -E '^ *--- FAIL' "$WORK/$1.log" | sed 's/.*FAIL: //; s/ (.*//' | paste -sd, -)"
+	else
+		printf '%s' "$2"
+	fi
+}
 play sources -test.run '^TestAnythingHoldsWhatWasServed$'
-sources="every record once"
-if [[ " ${failed[*]} " == *" sources "* ]]; then
-	sources="**failed**: $(grep -E '^ *--- FAIL.*seed=' "$WORK/sources.log" | sed 's/.*HoldsWhatWasServed.//; s/ (.*//' | paste -sd, -)"
-fi
+play wires -test.run '^TestWires$'
 
 {
 	printf '# Chaos\n\n'
@@ -41,7 +46,10 @@ fi
 	printf "from the round's seed; then the runs go on to their end, and what readers find is compared with what was served, record by record.\n"
 	printf '`SLUICE_CHAOS_SEED=N go test ./cmd/sluice -run '"'"'TestChaos/SINK/seed=N$'"'"'` plays a round again.\n\n'
 	cat "$WORK/table"
-	printf '\nDrawn ranges, caps and faults of vendors (`TestAnythingHoldsWhatWasServed`), %s rounds of each source from seed %s: %s.\n' "$rounds" "$seed" "$sources"
+	printf '\nDrawn ranges, caps and faults of vendors (`TestAnythingHoldsWhatWasServed`), %s rounds of each source from seed %s: %s.\n' \
+		"$rounds" "$seed" "$(verdict sources "every record once")"
+	printf '\nHost, plugin and receiver killed while records go to the sinks that deliver at least once (`TestWires`), %s times from seed %s: %s.\n' \
+		"$rounds" "$seed" "$(verdict wires "nothing is missing, and repeats have the ID of what they repeat")"
 } >bench/CHAOS.md
 cat bench/CHAOS.md
 [ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}"

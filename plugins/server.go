@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
 	v1 "github.com/sluice-io/sluice/proto/sluice/v1"
 	"github.com/sluice-io/sluice/proto/wire"
 )
@@ -333,6 +334,36 @@ func (s *Server) Now(ctx context.Context, _ *v1.NowRequest) (_ *v1.NowResponse, 
 		return nil, wire.ToStatus(err)
 	}
 	return &v1.NowResponse{Time: wire.TimeToProto(now)}, nil
+}
+
+// Measure implements the SourceService.
+func (s *Server) Measure(ctx context.Context, req *v1.MeasureRequest) (_ *v1.MeasureResponse, err error) {
+	defer s.recovered("measure", &err)
+	source, _, err := s.configured()
+	if err != nil {
+		return nil, err
+	}
+	m, ok := source.(Meter)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the source can't tell how much a range holds")
+	}
+	p, r, err := wire.MeasureRequestFromProto(req)
+	if err != nil {
+		return nil, wire.ToStatus(fault.New(fault.Bug, "measure", "", err))
+	}
+	if _, ok := s.streams[p.Stream]; !ok {
+		return nil, wire.ToStatus(s.unknownStream("measure", p.Stream))
+	}
+	measures, err := m.Measure(ctx, p, r)
+	if err == nil {
+		if wrong := flow.CheckMeasures(r, measures); wrong != nil {
+			err = fault.New(fault.Bug, "measure", "", wrong)
+		}
+	}
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	return &v1.MeasureResponse{Measures: wire.MeasuresToProto(measures)}, nil
 }
 
 func (s *Server) unknownStream(op, name string) error {

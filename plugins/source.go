@@ -103,7 +103,9 @@ type Settler interface {
 // Meter is implemented by sources whose vendor tells by a cheap answer how much a range holds.
 type Meter interface {
 	// Measure returns the vendor's own figures of the parts of r that it has figures for, in time order and without overlap; none
-	// is legal. The figures of a vendor that counts whole days or hours are of those that meet r. The calls are paid from the budget.
+	// is legal, of a stream that it can't tell of as well. The figures of a vendor that counts whole days or hours are of those that
+	// meet r; one that counts any range is asked for r cut at UTC midnights. The calls are paid from the budget, which ctx bounds
+	// the wait for.
 	Measure(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error)
 }
 

@@ -83,9 +83,7 @@ func (a *app) printError(err error) {
 // laterCommands are refused by name with the reason, so that nobody takes a missing command for a typing mistake.
 func laterCommands() []*cobra.Command {
 	later := []struct{ name, what string }{
-		{"verify", "proof by reading the sinks again"},
 		{"forget", "making committed ranges gaps again"},
-		{"report", "the monthly report"},
 	}
 	var out []*cobra.Command
 	for _, l := range later {

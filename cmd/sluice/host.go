@@ -113,6 +113,7 @@ type assembled struct {
 	requests   *requestCounter
 	streams    []sinks.Stream
 	buffers    map[string]int64 // by stream: what a read may hold, in bytes
+	schema     []byte           // of the source's settings
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
 	swept      bool               // the spool folder, of what earlier runs left
@@ -138,6 +139,10 @@ func (p *assembled) Close() error {
 		errs = append(errs, s.Close())
 	}
 	p.opened = nil
+	if p.run.Spool != nil {
+		errs = append(errs, p.run.Spool.Close())
+		p.run.Spool = nil
+	}
 	return errors.Join(errs...)
 }
 
@@ -181,7 +186,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err != nil {
 		return p, err
 	}
-	p.streams, p.buffers = streams, map[string]int64{}
+	p.streams, p.buffers, p.schema = streams, map[string]int64{}, description.ConfigSchema
 	for _, s := range description.Streams {
 		p.buffers[s.Name] = s.Buffer
 	}
@@ -372,7 +377,7 @@ func streamRules(d supervisor.Description, configured supervisor.Configured) map
 	for _, s := range d.Streams {
 		rules[s.Name] = pipeline.Stream{
 			Snapshot: s.Kind == supervisor.Snapshot, Granularity: s.Granularity, Settle: configured.Settle[s.Name],
-			DigestColumns: s.DigestColumns,
+			DigestColumns: s.DigestColumns, Schema: s.Schema,
 		}
 	}
 	return rules

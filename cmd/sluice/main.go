@@ -87,8 +87,9 @@ type app struct {
 	logFormat string
 
 	// Seams for tests.
-	step    func(pipeline.Step) // see pipeline.Config
-	silence time.Duration       // see supervisor.Timeouts; 0: its own
+	step         func(pipeline.Step) // see pipeline.Config
+	silence      time.Duration       // see supervisor.Timeouts; 0: its own
+	metricsEvery time.Duration       // 0: metricsEvery
 
 	printMu  sync.Mutex // of what is printed on stdout
 	printErr error      // the first that stdout gave

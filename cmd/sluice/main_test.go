@@ -15,6 +15,9 @@ const asSluiceEnv = "SLUICE_TEST_AS_SLUICE"
 // silenceEnv is after how long a sluice with hooks takes a silent plugin for one that hangs.
 const silenceEnv = "SLUICE_TEST_SILENCE"
 
+// metricsEnv is how often a run writes its metrics, as a duration; unset: as often as it does for users.
+const metricsEnv = "SLUICE_TEST_METRICS_EVERY"
+
 // TestMain lets the test binary be sluice: as a plugin, started by a host that is this binary too; as a host with hooks
 // (asSluiceEnv); and as the command of scripts.
 func TestMain(m *testing.M) {
@@ -25,6 +28,7 @@ func TestMain(m *testing.M) {
 		a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
 		a.step = killStep(os.Getenv(killEnv))
 		a.silence, _ = time.ParseDuration(os.Getenv(silenceEnv))
+		a.metricsEvery, _ = time.ParseDuration(os.Getenv(metricsEnv))
 		os.Exit(a.execute(context.Background(), os.Args[1:]))
 	}
 	testscript.Main(m, map[string]func(){"sluice": func() { os.Exit(Main()) }})

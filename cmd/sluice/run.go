@@ -27,6 +27,7 @@ type runFlags struct {
 	once     bool
 	deadline config.Duration
 	summary  string
+	metrics  string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -45,6 +46,7 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
 	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
 	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")
+	c.Flags().StringVar(&f.metrics, "metrics-file", "", "write Prometheus text to this file while the run goes on and at its end")
 	return c
 }
 
@@ -67,6 +69,11 @@ func (a *app) run(ctx context.Context, names []string, f runFlags) error {
 	if f.summary != "" {
 		if err := touch(f.summary); err != nil {
 			return usageError(fmt.Errorf("--summary: %w", err))
+		}
+	}
+	if f.metrics != "" {
+		if err := metricsWritable(f.metrics); err != nil {
+			return err
 		}
 	}
 	h, err := a.openHost(ctx, c)
@@ -134,6 +141,7 @@ type liveRun struct {
 	assembled *assembled
 	pipeline  *pipeline.Pipeline
 	summary   *pipeline.Summary
+	counts    *counts
 	err       error
 	ended     bool
 }
@@ -154,12 +162,13 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 	defer out.close()
 	var wg sync.WaitGroup
 	for _, c := range chosen {
-		live := &liveRun{name: c.Name}
+		live := &liveRun{name: c.Name, counts: &counts{}}
 		r.mu.Lock()
 		r.pipelines = append(r.pipelines, live)
 		r.mu.Unlock()
 		wg.Go(func() { r.runPipeline(ctx, live, c, sel, stop.drain, out) })
 	}
+	monitor := r.startMetrics(f.metrics, r.host.config, chosen)
 	finished := make(chan struct{})
 	go func() {
 		wg.Wait()
@@ -174,7 +183,9 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 	}
 	out.close()
 	total := r.total(stop)
-	if err := r.report(total, f.summary); err != nil {
+	err = r.report(total, f.summary)
+	monitor.end()
+	if err != nil {
 		return failedError(err)
 	}
 	return &exitError{code: total.Exit}
@@ -182,6 +193,11 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 
 func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipeline, sel selection, drain <-chan struct{}, out *reporter) {
 	p, err := r.assemble(ctx, c, sel, drain, out)
+	if err == nil {
+		if err = p.openSpool(); err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}
 	if err != nil {
 		r.ended(live, nil, err)
 		if fault.KindOf(err) != fault.Canceled {
@@ -189,7 +205,8 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		}
 		return
 	}
-	p.run.Observe = out.event
+	r.recordAsked(ctx, p)
+	p.run.Observe = live.counts.observe(out.event)
 	r.mu.Lock()
 	live.assembled, live.pipeline = p, pipeline.New(p.run)
 	r.mu.Unlock()

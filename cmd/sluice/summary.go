@@ -50,7 +50,8 @@ type pipelineSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
-	Settle      map[string]int64  `json:"settle,omitzero"` // by stream: how much longer than the lag its ranges are left alone, in ms
+	VendorAhead *float64          `json:"vendor_ahead_seconds,omitempty"` // of this machine's clock when the run ended; left out if it was never asked
+	Settle      map[string]int64  `json:"settle,omitzero"`                // by stream: how much longer than the lag its ranges are left alone, in ms
 	Counters    map[string]uint64 `json:"counters,omitempty"`
 	Error       string            `json:"error,omitempty"`
 	Hint        string            `json:"hint,omitempty"`
@@ -152,6 +153,12 @@ func (l *liveRun) summarise() pipelineSummary {
 		p.streams = map[string]bool{}
 		for _, part := range l.assembled.run.Partitions {
 			p.streams[part.Stream] = true
+		}
+	}
+	if l.pipeline != nil && l.assembled != nil && !l.assembled.run.HostClock {
+		if vendor := l.pipeline.VendorNow(); !vendor.IsZero() {
+			ahead := vendor.Sub(time.Now()).Seconds()
+			p.VendorAhead = &ahead
 		}
 	}
 	s := l.summary

@@ -50,6 +50,7 @@ type Pipeline struct {
 	Sinks      []Sink // at least one, names unique in the pipeline
 	Retry      Retry
 	DeadLetter DeadLetter
+	Spool      *Spool   // nil: nothing is kept
 	Position   Position // of the pipeline in the file
 }
 
@@ -119,6 +120,12 @@ type DeadLetter struct {
 	Path      string // absolute
 	Max       int64  // more dead letters than this make a run fail
 	MaxRecord int64  // bytes; a longer record fails its slice
+}
+
+// Spool says where slices are kept until every sink has them, and how much at most.
+type Spool struct {
+	Path string // absolute
+	Max  int64  // bytes
 }
 
 // Position is a place in the file; both count from 1, Column in characters. The zero Position is no place.

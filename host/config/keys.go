@@ -103,7 +103,10 @@ func fileKeys() []key {
 			}},
 			{name: "recheck", later: "asking again for records found late " + laterFile},
 			{name: "priority", later: "priorities come with a later version"},
-			{name: "spool", later: "a folder for large intermediate files " + laterFile},
+			{name: "spool", typ: aSection, doc: "keeps each slice that was read on disk until every sink has it, so that a sink that fails costs no second download; without this key nothing is kept", keys: []key{
+				{name: "path", typ: aPath, doc: "folder, of this pipeline alone; relative to this file; default: in `state`"},
+				{name: "max", typ: aSize, def: "10GiB", min: 1 << 20, max: maxBytes, doc: "bytes of all that is kept; what doesn't fit is read without it"},
+			}},
 			{name: "transforms", later: "transforms come with a later version"},
 		}},
 	}

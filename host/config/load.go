@@ -119,6 +119,7 @@ func (l *loader) pipeline(s *section) Pipeline {
 			key: joinPath(letters.path, "path"), pos: letters.position("path"), name: p.Name, letters: true,
 		})
 	}
+	p.Spool = l.spool(s, p.Name)
 	names := map[string]Position{}
 	for _, sub := range s.values["sinks"].sections {
 		sink := l.sink(sub, &p)

@@ -19,6 +19,8 @@ type Pipeline struct {
 	Error  string  `json:"error,omitempty"`
 	Slices []Slice `json:"slices"` // in flight, in time order
 	Sinks  []Sink  `json:"sinks"`
+	// VendorNow is the vendor's clock at the moment of the snapshot.
+	VendorNow time.Time `json:"vendor_now,omitzero"`
 	// Settle says by stream how much longer than the lag its ranges are left alone, in milliseconds; nil: not known yet.
 	Settle map[string]int64 `json:"settle,omitzero"`
 }

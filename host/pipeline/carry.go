@@ -58,24 +58,11 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		}
 		return out.failAll(lacking, fault.New(fault.Config, "ledger", "check the state folder's disk", err))
 	}
-	src, err := r.source(ctx)
-	if err != nil {
-		return out.failAll(lacking, err)
-	}
-	w.src = src
-	w.state.wait("vendor", time.Time{})
-	r.step(StepOpen)
-	reader, err := src.Read(ctx, w.slice, r.cfg.share(), func(until time.Time, why string) {
-		w.state.wait(why, until)
-		r.observe(Event{Kind: Waiting, Slice: w.slice, Name: w.part.Name, Until: until, Message: why})
-	})
+	reader, err := r.openRead(ctx, w)
 	if err != nil {
 		return out.failAll(lacking, err)
 	}
 	defer reader.Close()
-	if err := r.ripe(w.slice, reader.VendorTime()); err != nil {
-		return out.failAll(lacking, err)
-	}
 	r.step(StepSinks)
 	opened := time.Now()
 	legs := r.begin(ctx, w, lacking, reader)
@@ -93,6 +80,9 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		}
 		if errors.Is(err, errNoSinkLeft) {
 			return out
+		}
+		if _, ok := reader.(replay); ok && ctx.Err() == nil {
+			r.unspool(w.slice) // it would give the same again
 		}
 		return out.failAll(lacking, err)
 	}
@@ -171,13 +161,19 @@ func (r *run) record(ctx context.Context, i int, receipt sinks.Receipt, out *out
 	into[i] = receipt
 }
 
-// ripe refuses a slice that the vendor's own clock, in the very answer that opened it, doesn't call closed.
-func (r *run) ripe(s flow.Slice, vendor time.Time) error {
+// ripe refuses a slice that the vendor's own clock, in the very answer that opened it, doesn't call closed. It returns the clock that it
+// went by.
+func (r *run) ripe(s flow.Slice, vendor time.Time) (time.Time, error) {
 	if r.cfg.HostClock || vendor.IsZero() {
 		vendor = r.clock.Now()
 	} else {
 		r.clock.set(vendor)
 	}
+	return vendor, r.closedAt(s, vendor)
+}
+
+// closedAt refuses a slice that isn't closed by a reading of the vendor's clock.
+func (r *run) closedAt(s flow.Slice, vendor time.Time) error {
 	stream := r.stream(s.Partition)
 	if young := s.To.Sub(vendor.Add(-r.cfg.Lag - stream.Settle)); young > 0 {
 		return fault.Errorf(fault.NotYet, "read", "the vendor's clock says %s: the slice is closed in %s",
@@ -230,7 +226,7 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 	for {
 		dropLate(w, legs)
 		alive := living(legs)
-		if len(alive) == 0 {
+		if len(alive) == 0 && !r.keepsOn(reader, legs) {
 			return flow.Manifest{}, errNoSinkLeft
 		}
 		next, cancel := withDeadline(ctx, alive)
@@ -278,6 +274,9 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 			reader.Release(item)
 		}
 	}
+	if len(living(legs)) == 0 {
+		return flow.Manifest{}, errNoSinkLeft
+	}
 	manifest := reader.Manifest()
 	if manifest.Sum != read || manifest.Slice.ID != w.slice.ID {
 		return flow.Manifest{}, fault.Errorf(fault.Bug, "read", "the manifest says %d rows, %d bytes, digest %s; what came was %d, %d, %s",
@@ -289,7 +288,10 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 var errNoSinkLeft = errors.New("no sink is left to write to")
 
 func waitsForSink(alive []*leg) string {
-	if len(alive) == 1 {
+	switch len(alive) {
+	case 0:
+		return "spool"
+	case 1:
 		return "sink " + alive[0].sink.Name
 	}
 	return "sinks"

@@ -40,6 +40,14 @@ type fakeSource struct {
 	dead     func(ms int64) bool
 	stalls   func(s flow.Slice) bool // its read goes on for ever
 	crash    func(call string) error // of Plan ("plan") and Now ("now"); nil: neither fails
+	measure  func(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error)
+}
+
+func (f *fakeSource) Measure(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error) {
+	if f.measure == nil {
+		return nil, nil
+	}
+	return f.measure(ctx, p, r)
 }
 
 func (f *fakeSource) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {

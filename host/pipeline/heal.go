@@ -148,6 +148,7 @@ func (r *run) correct(ctx context.Context, w *work, ids []string) error {
 		}
 	}
 	r.drop(w)
+	r.unspool(w.slice)
 	return r.cfg.Ledger.GiveUp(ctx, ids, w.slice, "it ends after the vendor's now")
 }
 

@@ -238,6 +238,10 @@ func (p *process) Close() error {
 
 func (p *process) Done() <-chan struct{} { return p.closed }
 
+func (p *process) Measure(context.Context, flow.Partition, flow.Range) ([]flow.Measure, error) {
+	return nil, nil
+}
+
 func (p *process) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 	to := g.From.Add(10 * time.Millisecond)
 	if to.After(g.To) {

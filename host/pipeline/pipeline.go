@@ -25,6 +25,9 @@ type Source interface {
 	// Next. share is the credit in bytes; waiting is called, perhaps from another goroutine, whenever the source says what it
 	// waits for, until Read returns and after.
 	Read(ctx context.Context, s flow.Slice, share int64, waiting func(until time.Time, why string)) (Reader, error)
+	// Measure returns what the vendor itself says, by a cheaper answer than the records, of the parts of r that it has figures for.
+	// nil, nil: the source can't, or has none. It waits for the budget as long as ctx lets it.
+	Measure(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error)
 	// Close ends the process.
 	Close() error
 	// Done is closed when the process has ended.
@@ -90,6 +93,7 @@ type Config struct {
 	DeadPath   string        // folder of dead letters
 	DeadMax    uint64        // more dead letters fail the run
 	DeadRecord int64         // a larger dead record fails its slice, bytes
+	Spool      *Spool        // keeps what was read until every sink has it; nil: nothing is kept
 	// Start starts a fresh plugin process, configured. It is called again after a crash and after an error of
 	// authentication, so that secrets are read again.
 	Start  func(ctx context.Context) (Source, error)

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -52,11 +54,15 @@ type run struct {
 	starts int // failed starts of the plugin in a row
 
 	sinks   []sinkState
+	sampler sampler
 	adrift  *adrift
 	opens   chan opened
 	pending int  // sinks that are being opened
 	tried   bool // what started last was a try whether a sink is back
 	idle    bool // nothing is left but what sinks lack that are down
+
+	spoolFull atomic.Bool                 // and told
+	kept      map[flow.SliceID]flow.Slice // in the spool for sinks that lack them; the loop's, with workMu held
 }
 
 func newRun(cfg Config) *run {
@@ -97,6 +103,10 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	if err := r.firstContact(ctx, drain); err != nil {
 		return err
 	}
+	err := r.cfg.Ledger.RecordVersions(ctx, r.cfg.Name, ledger.Versions{Sluice: r.cfg.Version, Source: r.cfg.SourceName, SourceVersion: r.cfg.SourceVer})
+	if err != nil {
+		return err
+	}
 	r.workMu.Lock()
 	r.ask()
 	r.workMu.Unlock()
@@ -116,7 +126,10 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	for _, p := range r.parts {
 		p.asked = r.stream(p.Partition.Partition).Asks(r.asked, r.clock.horizon(r.cfg.Lag))
 	}
-	return r.load(ctx)
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	return r.sweepSpool(ctx)
 }
 
 // firstContact starts the plugin and asks the vendor's clock. What may pass is tried again as often as a slice is.
@@ -188,6 +201,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 		}
 	}()
 	draining := false
+	defer func() { r.endSampling(draining || ctx.Err() != nil) }()
 	stop := func() {
 		draining, r.ending = true, true
 		r.endWaiting()
@@ -197,6 +211,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 	for {
 		wake := time.Duration(-1)
 		if !draining && ctx.Err() == nil {
+			r.sample(ctx)
 			wake = r.start(ctx, opening)
 			if r.fatal != nil {
 				stop()

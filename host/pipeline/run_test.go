@@ -49,6 +49,8 @@ type bench struct {
 	starts int
 	edit   func(*Config)
 	during func(Event)
+
+	spoolMax int64 // bytes; 0: without a spool
 }
 
 func newBench(t *testing.T, seed uint64, sinkCount int) *bench {
@@ -91,6 +93,9 @@ func (b *bench) runWith(ctx context.Context, asked flow.Range, drain <-chan stru
 	}
 	defer l.Close()
 	cfg := b.config(l, asked)
+	if b.spoolMax > 0 {
+		defer b.openSpool(&cfg)()
+	}
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	summary, err := New(cfg).Run(ctx, drain, 5*time.Second)
@@ -116,7 +121,7 @@ func (b *bench) config(l *ledger.Ledger, asked flow.Range) Config {
 	}
 	for i, k := range b.sinks {
 		cfg.Sinks = append(cfg.Sinks, Sink{Name: fmt.Sprintf("s%d", i), Type: "fake", Sink: k})
-		if err := l.RegisterSink(context.Background(), ledger.SinkInfo{Identity: k.Identity(), Name: "s", Type: "fake", Memory: true}, nil); err != nil {
+		if err := l.RegisterSink(context.Background(), ledger.SinkInfo{Identity: k.Identity(), Pipeline: cfg.Name, Name: "s", Type: "fake", Memory: true}, nil); err != nil {
 			b.t.Fatal(err)
 		}
 	}
@@ -145,6 +150,9 @@ func TestEveryMillisecondOnce(t *testing.T) {
 			if rng.IntN(2) == 0 {
 				b.source.limit = 1 + rng.Int64N(10)
 			}
+			if seed%2 == 1 { // kept on disk, now and then with too little room
+				b.spoolMax = 2_000 + rng.Int64N(50_000)
+			}
 			asked := make([]flow.Ranges, len(b.sinks))
 			all := b.sinks
 			for range 3 + rng.IntN(4) {
@@ -169,6 +177,9 @@ func TestEveryMillisecondOnce(t *testing.T) {
 				_, _ = b.runWith(ctx, r, nil)
 				cancel()
 				b.during = nil
+				if rng.IntN(4) == 0 {
+					b.damageSpool(rng)
+				}
 				for i, k := range all {
 					if slices.Contains(b.sinks, k) {
 						asked[i] = asked[i].Add(r)

@@ -28,6 +28,11 @@ func (r *run) settle(ctx context.Context, out outcome) {
 	r.take(ctx, w, out)
 	w.attempt++
 	r.detachFailed(ctx, w, out)
+	defer func() {
+		if err := r.settleSpool(ctx, w.part, w.slice); err != nil {
+			r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+		}
+	}()
 	if w.sinks == 0 {
 		r.drop(w)
 		return
@@ -202,6 +207,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 			err = r.cfg.Ledger.GiveUp(ctx, ids, w.slice, "unavailable")
 		}
 		r.drop(w)
+		r.unspool(w.slice)
 	case actDrop:
 		r.drop(w)
 		if !r.ending { // a sink whose other side has ended, such as a pipe: trying again would not bring it back
@@ -257,6 +263,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 		w.part.addCut(part, g.sinks)
 	}
 	r.drop(w)
+	r.unspool(w.slice) // it isn't read again as it was cut
 	event.Kind, event.Parts = Split, parts
 	r.observe(event)
 	return nil
@@ -284,6 +291,7 @@ func (r *run) replan(ctx context.Context, w *work, g group) error {
 		return err
 	}
 	r.drop(w)
+	r.unspool(w.slice)
 	return nil
 }
 

@@ -34,6 +34,9 @@ type Status struct {
 	Sinks     []SinkStatus
 }
 
+// VendorNow returns the vendor's clock, the zero time before it was first asked. Safe for concurrent use.
+func (p *Pipeline) VendorNow() time.Time { return p.run.clock.Now() }
+
 // Snapshot returns what the pipeline does now. Safe for concurrent use with Run, but not from Config.Observe.
 func (p *Pipeline) Snapshot() Status {
 	r := p.run

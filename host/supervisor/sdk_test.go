@@ -13,6 +13,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/proto/fault"
@@ -42,6 +43,16 @@ func (*sdkSource) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 
 func (*sdkSource) Partitions(context.Context, string) ([]plugins.PartitionKey, error) {
 	return []plugins.PartitionKey{{Key: "batches 20 200"}}, nil
+}
+
+func (*sdkSource) Measure(_ context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error) {
+	switch p.Key {
+	case "nothing":
+		return nil, fault.Errorf(fault.NotFound, "measure", "no such log")
+	case "beside":
+		return []flow.Measure{{Range: flow.Range{From: r.To, To: r.To.Add(time.Hour)}}}, nil
+	}
+	return []flow.Measure{{Range: flow.Range{From: r.From, To: r.From.Add(time.Hour)}, Rows: -1, Bytes: 7}, {Range: flow.Range{From: r.From.Add(time.Hour), To: r.To}, Rows: 0, Bytes: -1}}, nil
 }
 
 func (*sdkSource) Settle(string) time.Duration { return time.Hour }
@@ -122,6 +133,23 @@ func TestServedBySDK(t *testing.T) {
 	}
 	if err := p.Discover(t.Context(), func(Found) error { return nil }); !errors.Is(err, ErrNotSupported) {
 		t.Errorf("Discover = %v, want ErrNotSupported", err)
+	}
+	asked := flow.Range{From: fakeDay, To: fakeDay.Add(3 * time.Hour)}
+	measures, err := p.Measure(t.Context(), flow.Partition{Stream: "events", Key: "batches 20 200"}, asked)
+	want := []flow.Measure{
+		{Range: flow.Range{From: fakeDay, To: fakeDay.Add(time.Hour)}, Rows: -1, Bytes: 7},
+		{Range: flow.Range{From: fakeDay.Add(time.Hour), To: asked.To}, Rows: 0, Bytes: -1},
+	}
+	if d := cmp.Diff(want, measures); d != "" || err != nil {
+		t.Errorf("Measure: %v\n%s", err, d)
+	}
+	if got, err := p.Measure(t.Context(), flow.Partition{Stream: "events"}, flow.Range{From: asked.To, To: asked.To}); got != nil || err != nil {
+		t.Errorf("Measure of nothing = %v, %v", got, err)
+	}
+	for key, kind := range map[string]fault.Kind{"nothing": fault.NotFound, "beside": fault.Bug} {
+		if _, err := p.Measure(t.Context(), flow.Partition{Stream: "events", Key: key}, asked); fault.KindOf(err) != kind {
+			t.Errorf("Measure of %q = %v, want %s", key, err, kind)
+		}
 	}
 	stopped := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

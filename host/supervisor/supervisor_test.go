@@ -294,6 +294,10 @@ func TestDescribeConfigureCalls(t *testing.T) {
 	if now, err := p.Now(t.Context()); err != nil || !now.Equal(fakeDay) {
 		t.Errorf("Now = %v, %v", now, err)
 	}
+	measured, err := p.Measure(t.Context(), flow.Partition{Stream: "events", Key: "a"}, flow.Range{From: fakeDay, To: fakeDay.Add(time.Hour)})
+	if measured != nil || err != nil {
+		t.Errorf("a plugin that can't measure = %v, %v", measured, err)
+	}
 	var found []string
 	if err := p.Discover(t.Context(), func(f Found) error { found = append(found, f.ID); return nil }); err != nil || len(found) != 2 {
 		t.Errorf("found %v, %v", found, err)

@@ -71,6 +71,7 @@ var (
 	_ plugins.Checker     = (*source)(nil)
 	_ plugins.Discoverer  = (*source)(nil)
 	_ plugins.Partitioner = (*source)(nil)
+	_ plugins.Meter       = (*source)(nil)
 )
 
 func open(cfg plugins.Config) (*source, error) {

@@ -50,6 +50,7 @@ type source struct {
 	client    *client
 	directory *directory
 	usage     *rapid7.Usage
+	meter     *rapid7.Meter // nil: a query leaves out events, and figures are of whole logs
 	schema    *arrow.Schema // of events
 	frame     *arrow.Schema
 	times     *logtime.Parser // nil: the vendor's times stand
@@ -68,6 +69,7 @@ var (
 	_ plugins.Partitioner = (*source)(nil)
 	_ plugins.Discoverer  = (*source)(nil)
 	_ plugins.Settler     = (*source)(nil)
+	_ plugins.Meter       = (*source)(nil)
 )
 
 func open(cfg plugins.Config) (*source, error) {
@@ -91,8 +93,12 @@ func open(cfg plugins.Config) (*source, error) {
 	}
 	schema := eventSchema()
 	mem := plugins.NewAllocator()
+	var meter *rapid7.Meter
+	if s.Query == rapid7.MatchAll {
+		meter = rapid7.NewMeter(rapid7.Usage{Client: c.rest, Place: s.place, Limit: c.usage, Now: time.Now})
+	}
 	return &source{
-		usage: &rapid7.Usage{
+		meter: meter, usage: &rapid7.Usage{
 			Client: c.rest, Place: s.place, Source: Name, Form: rapid7.UsageLogs, Limit: c.usage,
 			Names: rapid7.NewLogNames(c.rest, c.management, time.Now, cfg.Log), Mem: mem, Now: time.Now,
 		},
@@ -221,6 +227,14 @@ func (s *source) rowCap() uint64 {
 		share = rest.DefaultShare
 	}
 	return uint64(s.perPage) * max(20, uint64(share*float64(s.client.query.Requests)))
+}
+
+// Measure implements plugins.Meter: the bytes that a log received on each day, by the vendor's usage figures.
+func (s *source) Measure(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error) {
+	if err := known(p.Stream); err != nil || p.Stream != streamEvents || s.meter == nil {
+		return nil, err
+	}
+	return s.meter.Measure(ctx, p.Key, r)
 }
 
 // Plan implements plugins.Source.

@@ -57,6 +57,7 @@ var checks = []check{
 	{"no credit stops emission and one grant resumes it", checkCredit, true},
 	{"stop ends a read in time", checkStop, true},
 	{"the end of a context ends a read in time", checkCancel, true},
+	{"measures are of what was asked", checkMeasures, false},
 	{"errors are statuses with a kind", checkErrors, false},
 	{"a second configure is refused", checkConfigureOnce, false},
 	{"no secret on stderr or in errors", checkSecrets, false},

@@ -89,6 +89,16 @@ func (s *toySource) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 	return out, nil
 }
 
+func (s *toySource) Measure(_ context.Context, _ flow.Partition, r flow.Range) ([]flow.Measure, error) {
+	switch s.broken {
+	case "measures another range":
+		return []flow.Measure{{Range: flow.Range{From: r.To, To: r.To.Add(time.Hour)}, Rows: 1, Bytes: 1}}, nil
+	case "fails to measure":
+		return nil, errors.New("the vendor is out")
+	}
+	return []flow.Measure{{Range: r, Rows: int64(r.Duration() / (10 * time.Second)), Bytes: -1}}, nil
+}
+
 func (s *toySource) Read(ctx context.Context, sl flow.Slice, out plugins.Emitter) error {
 	if s.broken == "fails with the secret" {
 		return fault.Errorf(fault.Auth, "read", "key %s was refused", secret)
@@ -189,6 +199,8 @@ func TestBrokenSourcesAreCaught(t *testing.T) {
 		{"plans at random", "plan is pure", "two plans differ"},
 		{"differs from read to read", "reading again gives the same manifest", "first {"},
 		{"ignores the end", "the end of a context ends a read in time", "ignores the end"},
+		{"measures another range", "measures are of what was asked", "doesn't meet"},
+		{"fails to measure", "measures are of what was asked", "the vendor is out"},
 		{"leaks the secret", "no secret on stderr or in errors", "stands on stderr"},
 		{"fails with the secret", "no secret on stderr or in errors", "stands in an error"},
 	}

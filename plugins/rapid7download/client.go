@@ -43,6 +43,14 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 	return &client{rest: c, settings: s, download: s.Settings.Limit(rapid7.DownloadLimit)}, nil
 }
 
+// meter returns what tells the vendor's usage figures; nil if the settings leave out records, which the figures count.
+func (c *client) meter() *rapid7.Meter {
+	if c.settings.Query != rapid7.MatchAll {
+		return nil
+	}
+	return rapid7.NewMeter(rapid7.Usage{Client: c.rest, Place: c.settings.place, Limit: rapid7.UsageLimit, Now: time.Now})
+}
+
 // open asks for the lines of a slice: one log, bounds in milliseconds, always with a query and a limit.
 func (c *client) open(ctx context.Context, s flow.Slice, waiting func(time.Time, string) error) (*rest.Answer, error) {
 	to := s.To.UnixMilli()

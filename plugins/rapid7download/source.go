@@ -35,7 +35,7 @@ func Definition() plugins.Definition {
 		Version: Version,
 		Streams: streams(),
 		Config:  plugins.Schema(configSchema),
-		Limits:  []plugins.Limit{rapid7.DownloadLimit, rapid7.ManagementLimit},
+		Limits:  []plugins.Limit{rapid7.DownloadLimit, rapid7.ManagementLimit, rapid7.UsageLimit},
 		Open:    func(_ context.Context, cfg plugins.Config) (plugins.Source, error) { return open(cfg) },
 	}
 }
@@ -43,6 +43,7 @@ func Definition() plugins.Definition {
 // source implements plugins.Source. Safe for concurrent use.
 type source struct {
 	client  *client
+	meter   *rapid7.Meter // nil: a query leaves out records, and figures are of whole logs
 	schema  *arrow.Schema
 	times   *logtime.Parser // nil: lines aren't looked at
 	frame   *arrow.Schema
@@ -59,6 +60,7 @@ var (
 	_ plugins.Clock       = (*source)(nil)
 	_ plugins.Checker     = (*source)(nil)
 	_ plugins.Partitioner = (*source)(nil)
+	_ plugins.Meter       = (*source)(nil)
 )
 
 func open(cfg plugins.Config) (*source, error) {
@@ -87,7 +89,7 @@ func open(cfg plugins.Config) (*source, error) {
 	schema := eventSchema()
 	mem := plugins.NewAllocator()
 	return &source{
-		client: c, schema: schema, times: times, frame: frameSchema(schema, times != nil),
+		client: c, meter: c.meter(), schema: schema, times: times, frame: frameSchema(schema, times != nil),
 		target: cfg.Slice, limits: cfg.Limits,
 		mem: mem, fast: mem.Unzeroed(), buffers: newReadBuffers(), now: time.Now,
 	}, nil
@@ -110,6 +112,14 @@ func (s *source) Partitions(_ context.Context, stream string) ([]plugins.Partiti
 
 // Now implements plugins.Clock.
 func (s *source) Now(ctx context.Context) (time.Time, error) { return s.client.rest.Now(ctx) }
+
+// Measure implements plugins.Meter: the bytes that a log received on each day, by the vendor's usage figures.
+func (s *source) Measure(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error) {
+	if err := known(p.Stream); err != nil || s.meter == nil {
+		return nil, err
+	}
+	return s.meter.Measure(ctx, p.Key, r)
+}
 
 // Check implements plugins.Checker.
 func (s *source) Check(ctx context.Context) (string, error) { return s.client.check(ctx) }

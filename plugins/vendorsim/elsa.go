@@ -31,6 +31,14 @@ const (
 	MixedOrder  = "mixed"
 )
 
+// Forms of a search's answer, which the vendor doesn't document.
+const (
+	SearchTotal = "total" // the default: totalItems beside data
+	SearchHits  = "hits"  // hits.total with value and relation
+	SearchNone  = "none"  // data alone
+	SearchEnds  = "ends"  // the count ends at 10,000
+)
+
 // Layouts of an entry in the JSON format.
 const (
 	LayoutArray = "array" // the default
@@ -52,6 +60,7 @@ type Elsa struct {
 	BOM         bool   // each entry begins with a byte order mark
 	NumberCodes bool   // error codes as numbers instead of texts
 	XMLErrors   bool   // errors as XML
+	Search      string // how a search tells what it found: SearchTotal (the default), SearchHits, SearchNone or SearchEnds
 }
 
 // The vendor's documented bounds of a download.
@@ -70,6 +79,7 @@ func (e *Elsa) setDefaults() {
 	e.Order = cmp.Or(e.Order, OldestFirst)
 	e.Layout = cmp.Or(e.Layout, LayoutArray)
 	e.Entries = cmp.Or(e.Entries, 1)
+	e.Search = cmp.Or(e.Search, SearchTotal)
 	e.Budget.setDefaults(1<<62, 1<<62)
 }
 
@@ -83,6 +93,9 @@ func (e *Elsa) validate(bad func(field, format string, args ...any)) {
 	if !slices.Contains([]string{OldestFirst, NewestFirst, MixedOrder}, e.Order) {
 		bad("Elsa.Order", "want %s, %s or %s, got %q", OldestFirst, NewestFirst, MixedOrder, e.Order)
 	}
+	if !slices.Contains([]string{SearchTotal, SearchHits, SearchNone, SearchEnds}, e.Search) {
+		bad("Elsa.Search", "want total, hits, none or ends, got %q", e.Search)
+	}
 	if !slices.Contains([]string{LayoutArray, LayoutLines}, e.Layout) {
 		bad("Elsa.Layout", "want array or lines, got %q", e.Layout)
 	}
@@ -93,6 +106,7 @@ const (
 	elsaSpace           = "/api/v1"
 	elsaDownload        = elsaSpace + "/logs/download"
 	elsaFields          = elsaSpace + "/fields"
+	elsaSearch          = elsaSpace + "/logs/search"
 	elsaKeyHeader       = "X-Ncp-Iam-Access-Key"
 	elsaTimeHeader      = "X-Ncp-Apigw-Timestamp"
 	elsaSignatureHeader = "X-Ncp-Apigw-Signature-V2"
@@ -188,6 +202,8 @@ func (c *call) elsa(key string) {
 		c.elsaFail(0, 100, err.Error())
 	case c.path == elsaFields:
 		c.elsaListFields(q)
+	case c.path == elsaSearch:
+		c.elsaCount(q)
 	default:
 		c.x.beginDownload()
 		c.elsaServe(q)
@@ -232,7 +248,7 @@ var errNoSuchCall = errors.New("no such call")
 func parseElsa(method, path string, body []byte, values url.Values, now time.Time) (elsaQuery, error) {
 	q := elsaQuery{Format: "JSON", Limit: elsaDefaultLimit, Count: elsaDefaultCount}
 	switch {
-	case path == elsaDownload && method == http.MethodPost:
+	case (path == elsaDownload || path == elsaSearch) && method == http.MethodPost:
 		if err := json.Unmarshal(body, &q); err != nil {
 			return q, fmt.Errorf("body: %w", err)
 		}
@@ -299,6 +315,28 @@ func (c *call) elsaListFields(q elsaQuery) {
 		fields = append(fields, field{name, !slices.Contains([]string{"projectName", "logTime", "logLevel", "host", "projectVersion"}, name)})
 	}
 	c.json(http.StatusOK, map[string]any{"fields": fields})
+}
+
+// elsaCount answers a search: what was found, without the records themselves.
+func (c *call) elsaCount(q elsaQuery) {
+	p, lo, hi := c.selected(q)
+	if p == nil {
+		c.elsaFail(0, 300)
+		return
+	}
+	const end = 10_000
+	n := hi - lo
+	answer := map[string]any{"data": []any{}}
+	switch c.sim.opts.Elsa.Search {
+	case SearchHits:
+		answer = map[string]any{"hits": map[string]any{"total": map[string]any{"value": n, "relation": "eq"}, "hits": []any{}}}
+	case SearchNone:
+	case SearchEnds:
+		answer["totalItems"] = min(n, end)
+	default:
+		answer["totalItems"], answer["pageNumber"], answer["pageSize"] = n, 1, q.Limit
+	}
+	c.json(http.StatusOK, answer)
 }
 
 // elsaServe answers a download with an archive.

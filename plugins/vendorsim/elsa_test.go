@@ -81,7 +81,7 @@ func TestElsa(t *testing.T) {
 		{"limit out of range", "POST", elsaDownload, `{` + project + `, "limit": 1001}`, 0, DemoSecretKey, 400, "limit", 0},
 		{"count out of range", "POST", elsaDownload, `{` + project + `, "count": 0}`, 0, DemoSecretKey, 400, "count", 0},
 		{"text where a number belongs", "POST", elsaDownload, `{"projectKey": "x", "projectId": "1"}`, 0, DemoSecretKey, 400, "body", 0},
-		{"search", "POST", elsaSpace + "/logs/search", `{}`, 0, DemoSecretKey, 404, `"300"`, 0},
+		{"unknown path", "POST", elsaSpace + "/logs/elsewhere", `{}`, 0, DemoSecretKey, 404, `"300"`, 0},
 		{"fields", "GET", elsaFields + fmt.Sprintf("?projectKey=%s&projectId=%d&from=%d&to=%d", SeedProject, SeedProjectID, day.UnixMilli(), day.AddDate(0, 0, 1).UnixMilli()), "", 0, DemoSecretKey, 200, "ExceptionType", 0},
 	}
 	for _, tt := range tests {

@@ -41,6 +41,8 @@ type content interface {
 	// pages yields the records [lo, hi) in order as blocks of whole lines, each line with its line feed. A block
 	// is valid until the next is asked for and must not be changed.
 	pages(lo, hi int64) iter.Seq[[]byte]
+	// size returns how many bytes pages yields.
+	size(lo, hi int64) int64
 }
 
 type logContent struct {
@@ -126,6 +128,17 @@ func (e *explicit) pages(lo, hi int64) iter.Seq[[]byte] {
 		}
 		yield(e.blob[start:e.ends[hi-1]])
 	}
+}
+
+func (e *explicit) size(lo, hi int64) int64 {
+	if lo >= hi {
+		return 0
+	}
+	start := 0
+	if lo > 0 {
+		start = e.ends[lo-1]
+	}
+	return int64(e.ends[hi-1] - start)
 }
 
 // lines yields the single lines of pages, without their line feeds.

@@ -295,3 +295,26 @@ func TestClock(t *testing.T) {
 		t.Errorf("set: %s ahead", ahead)
 	}
 }
+
+func TestSizeIsWhatPagesYield(t *testing.T) {
+	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	logs := append(Seeded(SeedOptions{Start: from, Days: 1, Lines: 200}),
+		Log{ID: "ring", Generated: &Generated{From: from, To: from.Add(time.Hour), Bytes: 200_000, RingBytes: 30_000}},
+		Log{ID: "stamped", Generated: &Generated{From: from, LinesPerSecond: 1, Stamped: true, RingBytes: 30_000}})
+	for _, l := range logs {
+		c, err := newLogContent(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range [][2]time.Duration{{0, time.Hour}, {0, 24 * time.Hour}, {time.Minute, 7 * time.Minute}, {time.Hour, time.Hour}, {5 * time.Hour, 6 * time.Hour}} {
+			lo, hi := c.span(from.Add(r[0]).UnixMilli(), from.Add(r[1]).UnixMilli())
+			var want int64
+			for page := range c.pages(lo, hi) {
+				want += int64(len(page))
+			}
+			if got := c.size(lo, hi); got != want {
+				t.Errorf("log %s, records %d to %d: size %d, pages %d", l.Name, lo, hi, got, want)
+			}
+		}
+	}
+}

@@ -39,10 +39,13 @@ var Handshake = plugin.HandshakeConfig{
 }
 
 // Features lists the optional parts of the protocol that this build knows. One is used only if both sides name it.
-func Features() []string { return []string{FeatureNullColumns} }
+func Features() []string { return []string{FeatureNullColumns, FeatureMeasure} }
 
 // FeatureNullColumns is the feature of frames that leave out columns which are null in every row.
 const FeatureNullColumns = "null_columns"
+
+// FeatureMeasure is the feature of sources that may be asked what the vendor itself says of a range.
+const FeatureMeasure = "measure"
 
 // ServerOptions returns the options of a gRPC server that takes part in the protocol.
 func ServerOptions() []grpc.ServerOption {

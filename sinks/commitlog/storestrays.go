@@ -57,7 +57,7 @@ func (l *StoreLog) each(ctx context.Context, dir string, do func(dir, name strin
 	return nil
 }
 
-// Strays yields the keys, relative to the root, of objects that have the form of a part's name and that no commit which stands
+// Strays yields the keys, relative to the root, of objects that readers would take for data by the end of their keys and that no commit which stands
 // names: those of an attempt that has ended without a commit, or that runs. It holds 16 bytes for each part of the log meanwhile.
 // An error ends the sequence.
 func (l *StoreLog) Strays(ctx context.Context) iter.Seq2[string, error] {
@@ -84,7 +84,7 @@ func (l *StoreLog) strays(ctx context.Context, yield func(string) bool) error {
 		if err != nil {
 			return err
 		}
-		if hidden(key) || !partName.MatchString(path.Base(key)) {
+		if hidden(key) || !dataName.MatchString(path.Base(key)) {
 			continue
 		}
 		if _, ok := named[flow.DigestOf([]byte(key))]; !ok && !yield(key) {

@@ -77,7 +77,7 @@ func (p place) withLog(c sinks.Config, m seam) parts.Options {
 		}
 		l, err := commitlog.OpenStore(ctx, commitlog.StoreOptions{
 			Store: s, Owner: owner, Sluice: c.Sluice, Now: time.Now, Log: c.Log,
-			PieceSize: m.piece, Pieces: p.Upload.Concurrency,
+			PieceSize: m.piece, Pieces: p.Upload.Concurrency, ReadOnly: c.ReadOnly,
 		})
 		if err != nil {
 			return nil, errors.Join(err, disconnect(s))

@@ -3,8 +3,6 @@ package opensearch
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks/secure"
 )
 
 // client speaks to the nodes of one cluster. It may be used concurrently.
@@ -105,15 +104,11 @@ func (c *client) send(ctx context.Context, q request) (answer, error) {
 
 func connectionError(node string, err error) error {
 	op := "ask " + node
-	var verify *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	switch {
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		return err
-	case errors.As(err, &verify), errors.As(err, new(x509.UnknownAuthorityError)), errors.As(err, new(x509.HostnameError)):
-		return fault.New(fault.Config, op, "the server's certificate isn't trusted: name its authority as tls.ca_file, or its name as tls.server_name", err)
-	case errors.As(err, &record):
-		return fault.New(fault.Config, op, "the port speaks no TLS: write http:// if that is meant", err)
+	}
+	if e := secure.Explain(op, err); e != nil {
+		return e
 	}
 	return fault.New(fault.Transient, op, "is the node up, and can it be reached from here?", err)
 }

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks/secure"
 )
 
 // client sends one request, whose bytes it may keep, and returns what the receiver said. It is safe for concurrent use. Errors have a
@@ -50,18 +50,11 @@ const (
 
 // connectError is a request that got no answer. gRPC's errors hold their causes as text alone, so that is looked at.
 func connectError(op string, err error) error {
+	if e := secure.Explain(op, err); e != nil {
+		return e
+	}
 	text := err.Error()
-	var verification *tls.CertificateVerificationError
-	var name x509.HostnameError
 	switch {
-	case errors.As(err, &name), strings.Contains(text, "x509: certificate is valid for"), strings.Contains(text, "x509: certificate is not valid for"):
-		return fault.New(fault.Config, op, "tls.server_name is the name that the certificate must have", err)
-	case errors.As(err, &verification), strings.Contains(text, "x509:"):
-		return fault.New(fault.Config, op, "tls.ca_file names the certificates that are trusted", err)
-	case strings.Contains(text, "first record does not look like a TLS handshake"), strings.Contains(text, "server gave HTTP response to HTTPS client"):
-		return fault.New(fault.Config, op, "the port doesn't speak TLS: the endpoint begins with http:// then", err)
-	case strings.Contains(text, "tls: certificate required"), strings.Contains(text, "tls: bad certificate"):
-		return fault.New(fault.Config, op, "the receiver wants another client certificate: tls.cert_file and tls.key_file", err)
 	case strings.Contains(text, "looked like an HTTP/1.1 header"):
 		return fault.New(fault.Config, op, "the port speaks HTTP: set `protocol: http`, or the port for gRPC (4317 by custom)", err)
 	case strings.Contains(text, "malformed HTTP response"), strings.Contains(text, "readLoopPeekFailLocked: %!w(<nil>)"):

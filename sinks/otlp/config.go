@@ -178,7 +178,7 @@ func (s *settings) parseEndpoint() error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Hostname() == "":
-		return fmt.Errorf("endpoint: %q isn't https://HOST:PORT", s.Endpoint)
+		return errors.New("endpoint: it isn't https://HOST:PORT") // it isn't shown, for a password may be in it
 	case u.Scheme != "http" && u.Scheme != "https":
 		return fmt.Errorf("endpoint: %q is neither http:// nor https://", u.Scheme+"://")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":

@@ -4,20 +4,21 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"slices"
 	"strconv"
-	"strings"
+	"syscall"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks/secure"
 )
 
 // answerLimit bounds what is read of an answer.
@@ -26,16 +27,28 @@ const answerLimit = 1 << 20
 // patience is how long a request is held back in all because the collector is busy, before its slice gives up and comes again.
 const patience = 30 * time.Second
 
-// Codes of the collector that something is decided by.
+// Codes of the collector that something is decided by, as Splunk lists them ("Troubleshoot HTTP Event Collector", possible error codes).
+// Some come with statuses that say less: 21 and 22 with 400, 24 and 25, which only warn, with 200.
 const (
-	codeNoData      = 5
-	codeInvalid     = 6
-	codeIndex       = 7
-	codeNoChannel   = 10
-	codeNoEvent     = 12
-	codeBlank       = 13
-	codeAckDisabled = 14
-	codeFields      = 15
+	codeSuccess       = 0
+	codeDisabled      = 1
+	codeNoToken       = 2
+	codeAuthorization = 3
+	codeToken         = 4
+	codeNoData        = 5
+	codeInvalid       = 6
+	codeIndex         = 7
+	codeNoChannel     = 10
+	codeChannel       = 11
+	codeNoEvent       = 12
+	codeBlank         = 13
+	codeAckDisabled   = 14
+	codeFields        = 15
+	codeQueryToken    = 16
+	codeToken2        = 21
+	codeDisabled2     = 22
+	codeQueueNearFull = 24
+	codeAckNearFull   = 25
 )
 
 // errRefused is a request with an event that the collector doesn't take; errTooLarge is one beyond its limit.
@@ -76,11 +89,14 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 // reply is an answer of the collector.
 type reply struct {
 	Text  string          `json:"text"`
-	Code  int             `json:"code"`
+	Code  *int            `json:"code"` // nil: it has none
 	AckID *int64          `json:"ackId"`
 	Event *int            `json:"invalid-event-number"`
 	Acks  map[string]bool `json:"acks"`
 }
+
+// is reports whether the collector answered with one of some codes.
+func (r reply) is(codes ...int) bool { return r.Code != nil && slices.Contains(codes, *r.Code) }
 
 // post sends a body to a path and returns the answer; one other than 200 is an error too.
 func (c *client) post(ctx context.Context, path, channel string, body []byte, pack bool) (reply, error) {
@@ -115,7 +131,7 @@ func (c *client) post(ctx context.Context, path, channel string, body []byte, pa
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}
-		return out, connectError(op, err)
+		return out, c.connectError(op, err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
@@ -123,65 +139,96 @@ func (c *client) post(ctx context.Context, path, channel string, body []byte, pa
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}
-		return out, connectError(op, err)
+		return out, c.connectError(op, err)
 	}
+	text = bytes.ReplaceAll(text, []byte(c.settings.Token), []byte("***")) // some servers say what they were sent, and errors say what they answer
 	if err := json.Unmarshal(text, &out); err != nil {
 		out = reply{}
-		if resp.StatusCode/100 == 2 {
-			return out, fault.New(fault.Config, op, "does the endpoint lead to a Splunk HTTP Event Collector (port 8088 by custom)?", fmt.Errorf("it answers %s without JSON", resp.Status))
-		}
 	}
-	if resp.StatusCode == http.StatusOK {
-		return out, nil
+	if resp.StatusCode/100 == 2 {
+		return out, accepted(op, resp, out, text)
 	}
-	return out, statusError(op, resp, out)
+	return out, statusError(op, resp, out, text)
 }
 
-func connectError(op string, err error) error {
-	text := err.Error()
+// accepted checks an answer of success: a load balancer, a login page and a collector's refusal say 200 too.
+func accepted(op string, resp *http.Response, r reply, text []byte) error {
 	switch {
-	case strings.Contains(text, "x509: certificate is valid for"), strings.Contains(text, "x509: certificate is not valid for"):
-		return fault.New(fault.Config, op, "tls.server_name is the name that the certificate must have", err)
-	case strings.Contains(text, "x509:"):
-		return fault.New(fault.Config, op, "tls.ca_file names the certificates that are trusted", err)
-	case strings.Contains(text, "server gave HTTP response to HTTPS client"), strings.Contains(text, "first record does not look like a TLS handshake"):
-		return fault.New(fault.Config, op, "the port doesn't speak TLS: the endpoint begins with http:// then", err)
+	case resp.StatusCode == http.StatusOK && (r.Acks != nil || r.is(codeSuccess, codeQueueNearFull, codeAckNearFull)):
+		return nil
+	case r.Code != nil:
+		return statusError(op, resp, r, text)
 	}
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
-		return fault.New(fault.Config, op, "the collector wants another client certificate: tls.cert_file and tls.key_file", err)
-	}
-	return fault.New(fault.Transient, op, "is Splunk running there with the collector enabled, and does a firewall let it through?", err)
+	return fault.New(fault.Config, op, hintEndpoint, fmt.Errorf("it answers %s as no collector does: %s", resp.Status, said(r, text)))
 }
 
-// statusError is what an answer other than 200 asks for.
-func statusError(op string, resp *http.Response, r reply) error {
-	err := fmt.Errorf("it answers %s, code %d: %q", resp.Status, r.Code, r.Text)
-	var after time.Duration
-	if n, e := strconv.Atoi(resp.Header.Get("Retry-After")); e == nil && n >= 0 {
-		after = time.Duration(min(n, 24*60*60)) * time.Second
+const hintEndpoint = "does the endpoint lead to a Splunk HTTP Event Collector (port 8088 by custom)?"
+
+// said is what an answer says, not too much of it.
+func said(r reply, text []byte) string {
+	if r.Code != nil {
+		return fmt.Sprintf("code %d, %q", *r.Code, r.Text)
 	}
+	const most = 200
+	if len(text) > most {
+		return fmt.Sprintf("%q ...", text[:most])
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+func (c *client) connectError(op string, err error) error {
+	if e := secure.Explain(op, err); e != nil {
+		return e
+	}
+	hint := "is Splunk running there with the collector enabled, and does a firewall let it through?"
+	if !c.settings.https && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		hint = "does the port want TLS? The endpoint begins with https:// then"
+	}
+	return fault.New(fault.Transient, op, hint, err)
+}
+
+// statusError is what an answer that isn't a success asks for.
+func statusError(op string, resp *http.Response, r reply, text []byte) error {
+	err := fmt.Errorf("it answers %s: %s", resp.Status, said(r, text))
+	after, _ := retryAfter(resp.Header.Get("Retry-After"), time.Now())
 	switch status := resp.StatusCode; {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case status == http.StatusUnauthorized, status == http.StatusForbidden,
+		r.is(codeDisabled, codeNoToken, codeAuthorization, codeToken, codeQueryToken, codeToken2, codeDisabled2):
 		return fault.New(fault.Auth, op, "is the token right, of this collector, and enabled?", err)
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
-		return fault.New(fault.Throttled, op, "", err).After(after)
+		return fault.New(fault.Throttled, op, "Splunk's queues are full, or it is being restarted; splunkd.log tells", err).After(after)
 	case status == http.StatusRequestEntityTooLarge:
 		return fault.New(fault.Config, op, "make batch_size smaller, or the collector's max_content_length larger", fmt.Errorf("%w: %w", errTooLarge, err))
 	case status/100 == 5, status == http.StatusRequestTimeout:
-		return fault.New(fault.Transient, op, "", err).After(after)
-	}
-	switch r.Code {
-	case codeInvalid, codeNoEvent, codeBlank, codeFields:
+		return fault.New(fault.Transient, op, "splunkd.log tells, or the log of what stands before it", err).After(after)
+	case r.is(codeInvalid, codeNoEvent, codeBlank, codeFields):
 		return fault.New(fault.Corrupt, op, "", fmt.Errorf("%w: %w", errRefused, err))
-	case codeIndex:
+	case r.is(codeIndex):
 		return fault.New(fault.Config, op, "does the index exist, and is it among the token's indexes?", err)
-	case codeNoChannel:
+	case r.is(codeNoChannel):
 		return fault.New(fault.Config, op, "the token has indexer acknowledgement on: set `ack: true`", err)
-	case codeAckDisabled:
+	case r.is(codeChannel):
+		return fault.New(fault.Config, op, "does a proxy change the header X-Splunk-Request-Channel?", err)
+	case r.is(codeAckDisabled):
 		return fault.New(fault.Config, op, "turn indexer acknowledgement on for the token, or set `ack: false`, which promises less", err)
+	case status/100 == 3:
+		return fault.New(fault.Config, op, "redirects aren't followed, for the token's sake: write the address that it leads to", fmt.Errorf("%w to %q", err, resp.Header.Get("Location")))
 	}
-	return fault.New(fault.Config, op, "does the endpoint lead to a Splunk HTTP Event Collector (port 8088 by custom)?", err)
+	if bytes.Contains(text, []byte("HTTPS")) { // so do most servers speak to a plain request on a port for TLS
+		return fault.New(fault.Config, op, "the port wants TLS: the endpoint begins with https:// then", err)
+	}
+	return fault.New(fault.Config, op, hintEndpoint, err)
+}
+
+// retryAfter reads the header: seconds or a time.
+func retryAfter(text string, now time.Time) (time.Duration, bool) {
+	if n, err := strconv.Atoi(text); err == nil && n >= 0 {
+		return time.Duration(min(n, 24*60*60)) * time.Second, true
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now)), true
+	}
+	return 0, false
 }
 
 // send sends events, again while the collector is busy.
@@ -218,6 +265,9 @@ func (c *client) acks(ctx context.Context, channel string, ids []int64) (map[str
 		return nil, err
 	}
 	r, err := c.post(ctx, "/services/collector/ack", channel, body, false)
+	if err == nil && r.Acks == nil {
+		err = fault.Errorf(fault.Config, "ask the collector "+c.settings.base, "it doesn't say what is indexed").WithHint(hintEndpoint)
+	}
 	return r.Acks, err
 }
 

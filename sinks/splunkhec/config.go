@@ -164,7 +164,7 @@ func (s *settings) parseEndpoint() error {
 	u, err := url.Parse(s.Endpoint)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("endpoint: %q isn't https://HOST:PORT", s.Endpoint)
+		return errors.New("endpoint: it isn't https://HOST:PORT") // it isn't shown, for a password may be in it
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return errors.New("endpoint: it takes no user, query or fragment; the token has a key of its own")
 	case u.Scheme == "http" && s.TLS.On(false):
@@ -173,9 +173,13 @@ func (s *settings) parseEndpoint() error {
 		return errors.New("tls.enabled is false, and the endpoint begins with https://")
 	}
 	s.https = u.Scheme == "https"
-	s.base = strings.TrimSuffix(u.String(), "/")
-	for _, tail := range []string{"/event", "/services/collector"} {
-		s.base = strings.TrimSuffix(s.base, tail)
+	// Splunk's documents and others' settings have the whole path: what is before it may be a proxy's.
+	path := strings.TrimSuffix(u.Path, "/")
+	before, after, whole := strings.Cut(path, "/services/collector")
+	if whole && after != "" && after != "/event" {
+		return fmt.Errorf("endpoint: events go to /services/collector/event, not to %s", path)
 	}
+	u.Path, u.RawPath = before, ""
+	s.base = u.String()
 	return nil
 }

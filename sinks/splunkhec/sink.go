@@ -53,8 +53,9 @@ type Sink struct {
 	client   *client
 	id       string
 
-	mu     sync.Mutex
-	closed bool
+	mu       sync.Mutex
+	channels []string // that no transaction uses and whose requests are all acknowledged
+	closed   bool
 }
 
 var (
@@ -88,7 +89,7 @@ func online(ctx context.Context, c sinks.Config) (string, error) {
 	if k.settings.Ack {
 		channel = newChannel()
 	}
-	if r, err := k.client.post(ctx, "/services/collector/event", channel, nil, false); err != nil && r.Code != codeNoData {
+	if r, err := k.client.post(ctx, "/services/collector/event", channel, nil, false); err != nil && !r.is(codeNoData) {
 		return "", err
 	}
 	if !k.settings.Ack {
@@ -121,7 +122,28 @@ func (k *Sink) isClosed() bool {
 	return k.closed
 }
 
-// Begin implements sinks.Sink. Each transaction has a channel of its own.
+// takeChannel returns a channel for one transaction. They are used again: a collector keeps each for some minutes at least, for good if it
+// is set so, and takes a million of them by default.
+func (k *Sink) takeChannel() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := len(k.channels)
+	if n == 0 {
+		return newChannel()
+	}
+	channel := k.channels[n-1]
+	k.channels = k.channels[:n-1]
+	return channel
+}
+
+// giveChannel takes back a channel whose requests are all acknowledged. Any other is forgotten: its ackIds could be taken for later ones.
+func (k *Sink) giveChannel(channel string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.channels = append(k.channels, channel)
+}
+
+// Begin implements sinks.Sink. A transaction has its channel for itself.
 func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Schema) (sinks.Txn, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -145,7 +167,7 @@ func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Sc
 	}
 	t := &txn{sink: k, slice: s, reader: reader, encoder: enc, ids: recordid.New(s, digest), open: map[int64]struct{}{}}
 	if k.settings.Ack {
-		t.channel = newChannel()
+		t.channel = k.takeChannel()
 	}
 	return t, nil
 }
@@ -356,6 +378,9 @@ func (t *txn) Commit(ctx context.Context, a sinks.Account) (sinks.Receipt, error
 	}
 	if err := t.settle(ctx); err != nil {
 		return sinks.Receipt{}, fmt.Errorf("slice %s: %w", t.slice, err)
+	}
+	if t.channel != "" {
+		t.sink.giveChannel(t.channel)
 	}
 	return sinks.Receipt{
 		Slice: t.slice, Delivered: a.Delivered, Dead: a.Dead, DeadLetters: a.DeadLetters, At: time.Now().UTC().Truncate(time.Millisecond),

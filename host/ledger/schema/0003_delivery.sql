@@ -11,6 +11,16 @@ CREATE TABLE measures (
   CHECK (from_ms < to_ms)
 ) WITHOUT ROWID;
 
+-- By which versions a pipeline ran, from when on: a row for each change.
+CREATE TABLE versions (
+  pipeline       TEXT    NOT NULL,
+  at_ms          INTEGER NOT NULL,
+  sluice         TEXT    NOT NULL,
+  source         TEXT    NOT NULL,
+  source_version TEXT    NOT NULL,
+  PRIMARY KEY (pipeline, at_ms)
+) WITHOUT ROWID;
+
 -- Committed ranges that were read again for records that the vendor indexed late. age_ms is the recheck's place in the settings:
 -- how long after the range's end it became due.
 CREATE TABLE rechecks (
@@ -39,4 +49,15 @@ CREATE TABLE forecasts (
   finish_ms INTEGER NOT NULL, -- when it was expected to end; 0: not known
   detail    TEXT    NOT NULL, -- JSON: by partition
   PRIMARY KEY (pipeline, at_ms)
+) WITHOUT ROWID;
+
+-- What the last start of each pipeline asked for, whether it went on or not: the partitions with what people call them, and how much
+-- longer than the lag a range of theirs is left alone.
+CREATE TABLE asked (
+  pipeline     TEXT    NOT NULL,
+  partition_id INTEGER NOT NULL REFERENCES partitions (id),
+  name         TEXT    NOT NULL,
+  settle_ms    INTEGER NOT NULL,
+  at_ms        INTEGER NOT NULL,
+  PRIMARY KEY (pipeline, partition_id)
 ) WITHOUT ROWID;

@@ -5,6 +5,14 @@ CREATE INDEX slices_cuts ON slices (sink_id, partition_id, from_ms, to_ms)
   WHERE state IN ('planned', 'reading', 'failed', 'quarantined');
 CREATE UNIQUE INDEX slices_entry ON slices (sink_id, partition_id, from_ms / 86400000, entry) WHERE state = 'committed' AND entry > 0;
 CREATE INDEX slices_weight ON slices (partition_id, at_ms) WHERE state IN ('committed', 'split');
+CREATE TABLE asked (
+  pipeline     TEXT    NOT NULL,
+  partition_id INTEGER NOT NULL REFERENCES partitions (id),
+  name         TEXT    NOT NULL,
+  settle_ms    INTEGER NOT NULL,
+  at_ms        INTEGER NOT NULL,
+  PRIMARY KEY (pipeline, partition_id)
+) WITHOUT ROWID;
 CREATE TABLE budget_namespaces (
   key                TEXT    NOT NULL,
   namespace          TEXT    NOT NULL,
@@ -155,6 +163,14 @@ CREATE TABLE unavailable (
   at_ms        INTEGER NOT NULL,
   PRIMARY KEY (partition_id, from_ms, to_ms),
   CHECK (from_ms < to_ms)
+) WITHOUT ROWID;
+CREATE TABLE versions (
+  pipeline       TEXT    NOT NULL,
+  at_ms          INTEGER NOT NULL,
+  sluice         TEXT    NOT NULL,
+  source         TEXT    NOT NULL,
+  source_version TEXT    NOT NULL,
+  PRIMARY KEY (pipeline, at_ms)
 ) WITHOUT ROWID;
 CREATE VIEW v_budget AS
 SELECT n.key, n.namespace, n.window_ns / 1e9 AS window_seconds, n.allowed_requests, n.allowed_bytes,

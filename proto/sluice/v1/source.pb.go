@@ -944,6 +944,196 @@ func (x *NowResponse) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+type MeasureRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Selection     []byte                 `protobuf:"bytes,1,opt,name=selection,proto3" json:"selection,omitempty"`
+	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	Partition     string                 `protobuf:"bytes,3,opt,name=partition,proto3" json:"partition,omitempty"`
+	FromMs        int64                  `protobuf:"varint,4,opt,name=from_ms,json=fromMs,proto3" json:"from_ms,omitempty"`
+	ToMs          int64                  `protobuf:"varint,5,opt,name=to_ms,json=toMs,proto3" json:"to_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeasureRequest) Reset() {
+	*x = MeasureRequest{}
+	mi := &file_sluice_v1_source_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeasureRequest) ProtoMessage() {}
+
+func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_source_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeasureRequest.ProtoReflect.Descriptor instead.
+func (*MeasureRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MeasureRequest) GetSelection() []byte {
+	if x != nil {
+		return x.Selection
+	}
+	return nil
+}
+
+func (x *MeasureRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *MeasureRequest) GetPartition() string {
+	if x != nil {
+		return x.Partition
+	}
+	return ""
+}
+
+func (x *MeasureRequest) GetFromMs() int64 {
+	if x != nil {
+		return x.FromMs
+	}
+	return 0
+}
+
+func (x *MeasureRequest) GetToMs() int64 {
+	if x != nil {
+		return x.ToMs
+	}
+	return 0
+}
+
+type MeasureResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In time order and without overlap. Each meets the range that was asked for; a vendor that counts whole days tells of whole days.
+	Measures      []*Measure `protobuf:"bytes,1,rep,name=measures,proto3" json:"measures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeasureResponse) Reset() {
+	*x = MeasureResponse{}
+	mi := &file_sluice_v1_source_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeasureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeasureResponse) ProtoMessage() {}
+
+func (x *MeasureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_source_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeasureResponse.ProtoReflect.Descriptor instead.
+func (*MeasureResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *MeasureResponse) GetMeasures() []*Measure {
+	if x != nil {
+		return x.Measures
+	}
+	return nil
+}
+
+// Measure is what the vendor says that a range holds.
+type Measure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FromMs        int64                  `protobuf:"varint,1,opt,name=from_ms,json=fromMs,proto3" json:"from_ms,omitempty"`
+	ToMs          int64                  `protobuf:"varint,2,opt,name=to_ms,json=toMs,proto3" json:"to_ms,omitempty"`
+	Rows          *uint64                `protobuf:"varint,3,opt,name=rows,proto3,oneof" json:"rows,omitempty"`   // records; absent: not told
+	Bytes         *uint64                `protobuf:"varint,4,opt,name=bytes,proto3,oneof" json:"bytes,omitempty"` // as the vendor counts them, which may differ from the records' own; absent: not told
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Measure) Reset() {
+	*x = Measure{}
+	mi := &file_sluice_v1_source_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Measure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Measure) ProtoMessage() {}
+
+func (x *Measure) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_source_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Measure.ProtoReflect.Descriptor instead.
+func (*Measure) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Measure) GetFromMs() int64 {
+	if x != nil {
+		return x.FromMs
+	}
+	return 0
+}
+
+func (x *Measure) GetToMs() int64 {
+	if x != nil {
+		return x.ToMs
+	}
+	return 0
+}
+
+func (x *Measure) GetRows() uint64 {
+	if x != nil && x.Rows != nil {
+		return *x.Rows
+	}
+	return 0
+}
+
+func (x *Measure) GetBytes() uint64 {
+	if x != nil && x.Bytes != nil {
+		return *x.Bytes
+	}
+	return 0
+}
+
 var File_sluice_v1_source_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_source_proto_rawDesc = "" +
@@ -1007,11 +1197,27 @@ const file_sluice_v1_source_proto_rawDesc = "" +
 	"\n" +
 	"NowRequest\"=\n" +
 	"\vNowResponse\x12.\n" +
-	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xbd\x01\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x92\x01\n" +
+	"\x0eMeasureRequest\x12\x1c\n" +
+	"\tselection\x18\x01 \x01(\fR\tselection\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x1c\n" +
+	"\tpartition\x18\x03 \x01(\tR\tpartition\x12\x17\n" +
+	"\afrom_ms\x18\x04 \x01(\x03R\x06fromMs\x12\x13\n" +
+	"\x05to_ms\x18\x05 \x01(\x03R\x04toMs\"A\n" +
+	"\x0fMeasureResponse\x12.\n" +
+	"\bmeasures\x18\x01 \x03(\v2\x12.sluice.v1.MeasureR\bmeasures\"~\n" +
+	"\aMeasure\x12\x17\n" +
+	"\afrom_ms\x18\x01 \x01(\x03R\x06fromMs\x12\x13\n" +
+	"\x05to_ms\x18\x02 \x01(\x03R\x04toMs\x12\x17\n" +
+	"\x04rows\x18\x03 \x01(\x04H\x00R\x04rows\x88\x01\x01\x12\x19\n" +
+	"\x05bytes\x18\x04 \x01(\x04H\x01R\x05bytes\x88\x01\x01B\a\n" +
+	"\x05_rowsB\b\n" +
+	"\x06_bytes2\xff\x01\n" +
 	"\rSourceService\x129\n" +
 	"\x04Plan\x12\x16.sluice.v1.PlanRequest\x1a\x17.sluice.v1.PlanResponse0\x01\x12;\n" +
 	"\x04Read\x12\x16.sluice.v1.ReadRequest\x1a\x17.sluice.v1.ReadResponse(\x010\x01\x124\n" +
-	"\x03Now\x12\x15.sluice.v1.NowRequest\x1a\x16.sluice.v1.NowResponseB6Z4github.com/sluice-io/sluice/proto/sluice/v1;sluicev1b\x06proto3"
+	"\x03Now\x12\x15.sluice.v1.NowRequest\x1a\x16.sluice.v1.NowResponse\x12@\n" +
+	"\aMeasure\x12\x19.sluice.v1.MeasureRequest\x1a\x1a.sluice.v1.MeasureResponseB6Z4github.com/sluice-io/sluice/proto/sluice/v1;sluicev1b\x06proto3"
 
 var (
 	file_sluice_v1_source_proto_rawDescOnce sync.Once
@@ -1025,7 +1231,7 @@ func file_sluice_v1_source_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_source_proto_rawDescData
 }
 
-var file_sluice_v1_source_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_sluice_v1_source_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_sluice_v1_source_proto_goTypes = []any{
 	(*PlanRequest)(nil),           // 0: sluice.v1.PlanRequest
 	(*PlanResponse)(nil),          // 1: sluice.v1.PlanResponse
@@ -1041,42 +1247,48 @@ var file_sluice_v1_source_proto_goTypes = []any{
 	(*Truncated)(nil),             // 11: sluice.v1.Truncated
 	(*NowRequest)(nil),            // 12: sluice.v1.NowRequest
 	(*NowResponse)(nil),           // 13: sluice.v1.NowResponse
-	nil,                           // 14: sluice.v1.Done.CountersEntry
-	(*Hint)(nil),                  // 15: sluice.v1.Hint
-	(*Slice)(nil),                 // 16: sluice.v1.Slice
-	(*Waiting)(nil),               // 17: sluice.v1.Waiting
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*Sum)(nil),                   // 19: sluice.v1.Sum
+	(*MeasureRequest)(nil),        // 14: sluice.v1.MeasureRequest
+	(*MeasureResponse)(nil),       // 15: sluice.v1.MeasureResponse
+	(*Measure)(nil),               // 16: sluice.v1.Measure
+	nil,                           // 17: sluice.v1.Done.CountersEntry
+	(*Hint)(nil),                  // 18: sluice.v1.Hint
+	(*Slice)(nil),                 // 19: sluice.v1.Slice
+	(*Waiting)(nil),               // 20: sluice.v1.Waiting
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*Sum)(nil),                   // 22: sluice.v1.Sum
 }
 var file_sluice_v1_source_proto_depIdxs = []int32{
-	15, // 0: sluice.v1.PlanRequest.hints:type_name -> sluice.v1.Hint
-	16, // 1: sluice.v1.PlanResponse.slice:type_name -> sluice.v1.Slice
+	18, // 0: sluice.v1.PlanRequest.hints:type_name -> sluice.v1.Hint
+	19, // 1: sluice.v1.PlanResponse.slice:type_name -> sluice.v1.Slice
 	3,  // 2: sluice.v1.ReadRequest.open:type_name -> sluice.v1.Open
 	4,  // 3: sluice.v1.ReadRequest.grant:type_name -> sluice.v1.Grant
 	5,  // 4: sluice.v1.ReadRequest.stop:type_name -> sluice.v1.Stop
-	16, // 5: sluice.v1.Open.slice:type_name -> sluice.v1.Slice
+	19, // 5: sluice.v1.Open.slice:type_name -> sluice.v1.Slice
 	7,  // 6: sluice.v1.ReadResponse.opened:type_name -> sluice.v1.Opened
-	17, // 7: sluice.v1.ReadResponse.waiting:type_name -> sluice.v1.Waiting
+	20, // 7: sluice.v1.ReadResponse.waiting:type_name -> sluice.v1.Waiting
 	9,  // 8: sluice.v1.ReadResponse.dead:type_name -> sluice.v1.DeadLetterPiece
 	10, // 9: sluice.v1.ReadResponse.done:type_name -> sluice.v1.Done
 	11, // 10: sluice.v1.ReadResponse.truncated:type_name -> sluice.v1.Truncated
 	8,  // 11: sluice.v1.ReadResponse.batch:type_name -> sluice.v1.Batch
-	18, // 12: sluice.v1.Opened.vendor_time:type_name -> google.protobuf.Timestamp
-	19, // 13: sluice.v1.Done.sum:type_name -> sluice.v1.Sum
-	14, // 14: sluice.v1.Done.counters:type_name -> sluice.v1.Done.CountersEntry
-	16, // 15: sluice.v1.Truncated.parts:type_name -> sluice.v1.Slice
-	18, // 16: sluice.v1.NowResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 17: sluice.v1.SourceService.Plan:input_type -> sluice.v1.PlanRequest
-	2,  // 18: sluice.v1.SourceService.Read:input_type -> sluice.v1.ReadRequest
-	12, // 19: sluice.v1.SourceService.Now:input_type -> sluice.v1.NowRequest
-	1,  // 20: sluice.v1.SourceService.Plan:output_type -> sluice.v1.PlanResponse
-	6,  // 21: sluice.v1.SourceService.Read:output_type -> sluice.v1.ReadResponse
-	13, // 22: sluice.v1.SourceService.Now:output_type -> sluice.v1.NowResponse
-	20, // [20:23] is the sub-list for method output_type
-	17, // [17:20] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	21, // 12: sluice.v1.Opened.vendor_time:type_name -> google.protobuf.Timestamp
+	22, // 13: sluice.v1.Done.sum:type_name -> sluice.v1.Sum
+	17, // 14: sluice.v1.Done.counters:type_name -> sluice.v1.Done.CountersEntry
+	19, // 15: sluice.v1.Truncated.parts:type_name -> sluice.v1.Slice
+	21, // 16: sluice.v1.NowResponse.time:type_name -> google.protobuf.Timestamp
+	16, // 17: sluice.v1.MeasureResponse.measures:type_name -> sluice.v1.Measure
+	0,  // 18: sluice.v1.SourceService.Plan:input_type -> sluice.v1.PlanRequest
+	2,  // 19: sluice.v1.SourceService.Read:input_type -> sluice.v1.ReadRequest
+	12, // 20: sluice.v1.SourceService.Now:input_type -> sluice.v1.NowRequest
+	14, // 21: sluice.v1.SourceService.Measure:input_type -> sluice.v1.MeasureRequest
+	1,  // 22: sluice.v1.SourceService.Plan:output_type -> sluice.v1.PlanResponse
+	6,  // 23: sluice.v1.SourceService.Read:output_type -> sluice.v1.ReadResponse
+	13, // 24: sluice.v1.SourceService.Now:output_type -> sluice.v1.NowResponse
+	15, // 25: sluice.v1.SourceService.Measure:output_type -> sluice.v1.MeasureResponse
+	22, // [22:26] is the sub-list for method output_type
+	18, // [18:22] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_source_proto_init() }
@@ -1098,13 +1310,14 @@ func file_sluice_v1_source_proto_init() {
 		(*ReadResponse_Truncated)(nil),
 		(*ReadResponse_Batch)(nil),
 	}
+	file_sluice_v1_source_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_source_proto_rawDesc), len(file_sluice_v1_source_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SourceService_Plan_FullMethodName = "/sluice.v1.SourceService/Plan"
-	SourceService_Read_FullMethodName = "/sluice.v1.SourceService/Read"
-	SourceService_Now_FullMethodName  = "/sluice.v1.SourceService/Now"
+	SourceService_Plan_FullMethodName    = "/sluice.v1.SourceService/Plan"
+	SourceService_Read_FullMethodName    = "/sluice.v1.SourceService/Read"
+	SourceService_Now_FullMethodName     = "/sluice.v1.SourceService/Now"
+	SourceService_Measure_FullMethodName = "/sluice.v1.SourceService/Measure"
 )
 
 // SourceServiceClient is the client API for SourceService service.
@@ -39,6 +40,10 @@ type SourceServiceClient interface {
 	Read(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReadRequest, ReadResponse], error)
 	// Now returns the vendor's clock, asked without key or budget. UNIMPLEMENTED if the vendor has none.
 	Now(ctx context.Context, in *NowRequest, opts ...grpc.CallOption) (*NowResponse, error)
+	// Measure returns what the vendor itself says, by a cheaper answer than the records, of how much a range of a partition holds.
+	// It is asked only if both sides name the feature "measure". UNIMPLEMENTED if the source can't. The answer may take as long as
+	// the vendor's budget makes it wait; the caller bounds it.
+	Measure(ctx context.Context, in *MeasureRequest, opts ...grpc.CallOption) (*MeasureResponse, error)
 }
 
 type sourceServiceClient struct {
@@ -91,6 +96,16 @@ func (c *sourceServiceClient) Now(ctx context.Context, in *NowRequest, opts ...g
 	return out, nil
 }
 
+func (c *sourceServiceClient) Measure(ctx context.Context, in *MeasureRequest, opts ...grpc.CallOption) (*MeasureResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MeasureResponse)
+	err := c.cc.Invoke(ctx, SourceService_Measure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SourceServiceServer is the server API for SourceService service.
 // All implementations must embed UnimplementedSourceServiceServer
 // for forward compatibility.
@@ -106,6 +121,10 @@ type SourceServiceServer interface {
 	Read(grpc.BidiStreamingServer[ReadRequest, ReadResponse]) error
 	// Now returns the vendor's clock, asked without key or budget. UNIMPLEMENTED if the vendor has none.
 	Now(context.Context, *NowRequest) (*NowResponse, error)
+	// Measure returns what the vendor itself says, by a cheaper answer than the records, of how much a range of a partition holds.
+	// It is asked only if both sides name the feature "measure". UNIMPLEMENTED if the source can't. The answer may take as long as
+	// the vendor's budget makes it wait; the caller bounds it.
+	Measure(context.Context, *MeasureRequest) (*MeasureResponse, error)
 	mustEmbedUnimplementedSourceServiceServer()
 }
 
@@ -124,6 +143,9 @@ func (UnimplementedSourceServiceServer) Read(grpc.BidiStreamingServer[ReadReques
 }
 func (UnimplementedSourceServiceServer) Now(context.Context, *NowRequest) (*NowResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Now not implemented")
+}
+func (UnimplementedSourceServiceServer) Measure(context.Context, *MeasureRequest) (*MeasureResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Measure not implemented")
 }
 func (UnimplementedSourceServiceServer) mustEmbedUnimplementedSourceServiceServer() {}
 func (UnimplementedSourceServiceServer) testEmbeddedByValue()                       {}
@@ -182,6 +204,24 @@ func _SourceService_Now_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SourceService_Measure_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MeasureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SourceServiceServer).Measure(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SourceService_Measure_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SourceServiceServer).Measure(ctx, req.(*MeasureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SourceService_ServiceDesc is the grpc.ServiceDesc for SourceService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -192,6 +232,10 @@ var SourceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Now",
 			Handler:    _SourceService_Now_Handler,
+		},
+		{
+			MethodName: "Measure",
+			Handler:    _SourceService_Measure_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
