@@ -368,7 +368,7 @@ func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, err
 
 // freshFor takes up the next slice that partition.next gives.
 func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Range, sooner func(time.Duration)) (*work, error) {
-	horizon := r.clock.horizon(r.cfg.Lag)
+	now, horizon := r.clock.Now(), r.clock.horizon(r.cfg.Lag)
 	for n := range r.parts {
 		p := r.parts[(r.turn+n)%len(r.parts)]
 		c, ok := p.next(away, wanted, avoid)
@@ -385,6 +385,17 @@ func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Ran
 			return nil, r.startFailed(ctx, src, err, sooner)
 		}
 		r.starts = 0
+		if s.To.After(now) { // another slice's answer has set the clock back since the range was fixed
+			p.cuts = cuts
+			r.workMu.Lock()
+			err := r.narrow(ctx)
+			r.workMu.Unlock()
+			if err != nil {
+				return nil, err
+			}
+			sooner(0)
+			continue
+		}
 		if s.To.After(horizon) { // a `to` that has passed by less than lag
 			p.cuts = cuts
 			until := time.Now().Add(s.To.Sub(horizon))
