@@ -19,7 +19,7 @@ func everyBlow() []blow {
 		{name: "host killed", strike: killHost},
 		{name: "plugin killed", strike: killPlugin, begun: true},
 		{name: "plugin stopped for longer than it may be silent", strike: stopPlugin, env: silenceEnv + "=1500ms", begun: true},
-		{name: "host stopped, another begins", strike: stopHost},
+		{name: "host stopped, another begins", strike: stopHost, begun: true},
 		{name: "host stopped, one elsewhere writes", strike: stopHostElsewhere, ends: []int{exitFailed, exitStopped}},
 		{name: "files may not grow", strike: limitFiles, ends: []int{exitFailed}},
 		{name: "vendor's clock steps", strike: stepClock, ends: []int{exitStopped}},

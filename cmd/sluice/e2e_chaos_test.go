@@ -70,7 +70,7 @@ type blow struct {
 	strike func(g *game) (heal func())
 	ends   []int  // the exit codes that the run may end with beside 0
 	env    string // of the run, as NAME=VALUE
-	begun  bool   // it comes behind a commit: a plugin that ends while it starts fails the run
+	begun  bool   // it comes behind a commit: before, a run has no lock yet, and a plugin that ends while it starts fails it
 }
 
 // game is a round.
