@@ -421,7 +421,7 @@ func nothing(*partition) flow.Range { return flow.Range{} }
 func (r *run) freshFor(
 	ctx context.Context, away, wanted sinkSet, avoid func(*partition) flow.Range, sooner func(time.Duration),
 ) (*work, error) {
-	horizon, now := r.clock.horizon(r.cfg.Lag), time.Now()
+	vendor, horizon, now := r.clock.Now(), r.clock.horizon(r.cfg.Lag), time.Now()
 	for n := range r.parts {
 		p := r.parts[(r.turn+n)%len(r.parts)]
 		c, ok := p.next(away, wanted, avoid(p))
@@ -438,6 +438,17 @@ func (r *run) freshFor(
 			return nil, r.startFailed(ctx, src, err, sooner)
 		}
 		r.starts = 0
+		if s.To.After(vendor) { // another slice's answer has set the clock back since the range was fixed
+			p.cuts = cuts
+			r.workMu.Lock()
+			err := r.narrow(ctx)
+			r.workMu.Unlock()
+			if err != nil {
+				return nil, err
+			}
+			sooner(0)
+			continue
+		}
 		if r.grows(p, s, set) {
 			p.cuts = cuts
 			continue
