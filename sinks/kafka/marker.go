@@ -18,6 +18,7 @@ const version = 1
 // Kinds of markers. A reader that meets another of its own sink stops.
 const (
 	kindCommit = "commit"
+	kindForget = "forget"
 	kindOwner  = "owner"
 	kindSchema = "schema"
 )
