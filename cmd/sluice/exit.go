@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/host/pipeline"
