@@ -71,7 +71,7 @@ func newRun(cfg Config) *run {
 	r := &run{
 		cfg: cfg, clock: &vendorClock{now: time.Now}, results: make(chan outcome, cfg.Parallel),
 		cancel: map[*work]context.CancelFunc{}, sinks: make([]sinkState, len(cfg.Sinks)), opens: make(chan opened, len(cfg.Sinks)),
-		adrift: newAdrift(len(cfg.Sinks)),
+		adrift: newAdrift(len(cfg.Sinks)), sampler: sampler{grace: sampleGrace},
 	}
 	r.cfg.Sinks = slices.Clone(cfg.Sinks) // Open puts others in their place
 	for _, p := range cfg.Partitions {
