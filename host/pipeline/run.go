@@ -79,6 +79,7 @@ func newRun(cfg Config) *run {
 		cfg: cfg, clock: newVendorClock(), results: make(chan outcome, cfg.Parallel),
 		cancel: map[*work]context.CancelFunc{}, sinks: make([]sinkState, len(cfg.Sinks)), opens: make(chan opened, len(cfg.Sinks)),
 		adrift: newAdrift(len(cfg.Sinks)), follow: follow{ticks: make(chan tick)}, nudges: make(chan nudge), over: make(chan struct{}),
+		sampler: sampler{grace: sampleGrace},
 	}
 	r.cfg.Sinks = slices.Clone(cfg.Sinks) // Open puts others in their place
 	for _, p := range cfg.Partitions {
