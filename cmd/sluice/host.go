@@ -49,12 +49,13 @@ func (a *app) loadBy(reg config.Registry) (*config.Config, error) {
 
 // host is an open state: the ledger, whose lock it holds, and the budget in it.
 type host struct {
-	config *config.Config
-	ledger *ledger.Ledger
-	budget *budget.Manager
-	log    *slog.Logger
-	app    *app
-	spool  string // of commands that only look and may run beside a host; empty: the state's
+	config       *config.Config
+	ledger       *ledger.Ledger
+	budget       *budget.Manager
+	log          *slog.Logger
+	app          *app
+	newSelection bool   // other selections are let into the sinks' targets
+	spool        string // of commands that only look and may run beside a host; empty: the state's
 }
 
 // spoolFolder holds a folder for each pipeline's plugin.
@@ -104,6 +105,9 @@ type selection struct {
 	from, to       *time.Time
 	last           time.Duration
 	firstRun       bool
+	recheck        bool // read again all that is committed
+	once           bool // don't follow
+	newSelection   bool
 }
 
 // assembled is one pipeline, ready to run.
@@ -210,6 +214,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err := setRange(&p.run, c.Range, sel); err != nil {
 		return p, err
 	}
+	h.setRecheck(p, sel)
 	if openSinks {
 		err = h.openSinks(ctx, p, sel, streams)
 	}

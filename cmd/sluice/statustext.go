@@ -144,7 +144,7 @@ func (a *app) printHost(c *config.Config, running bool, s control.Snapshot) {
 		if p.Error != "" {
 			text += ": " + p.Error
 		}
-		_ = a.printText(text + "\n")
+		_ = a.printText(text + "\n" + followText(p.Follow))
 		for _, k := range p.Sinks {
 			if k.State != pipeline.SinkUp {
 				_ = a.printText("    " + sinkText(k) + "\n")
@@ -161,6 +161,21 @@ func (a *app) printHost(c *config.Config, running bool, s control.Snapshot) {
 	for _, b := range s.Budgets {
 		_ = a.printText("  " + budgetText(b) + "\n")
 	}
+}
+
+func followText(f *control.Follow) string {
+	if f == nil {
+		return ""
+	}
+	text := fmt.Sprintf("    follows every %s: asked up to %s, next at %s", shortDuration(time.Duration(f.Every)*time.Millisecond),
+		f.To.Format(time.RFC3339), f.Next.Format("15:04:05Z"))
+	if f.Left > 0 {
+		text += ", behind by " + span(f.Behind)
+	}
+	if f.Error != "" {
+		text += "; the vendor doesn't tell its time: " + f.Error
+	}
+	return text + "\n"
 }
 
 func sinkText(k control.Sink) string {

@@ -51,6 +51,8 @@ type pipelineSummary struct {
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
 	VendorAhead *float64          `json:"vendor_ahead_seconds,omitempty"` // of this machine's clock when the run ended; left out if it was never asked
+	Follow      int64             `json:"follow,omitempty"`               // how often new time was asked for, in ms; left out: it didn't follow
+	Came        int64             `json:"came,omitempty"`                 // of missing: what came while it followed, for the next run
 	Settle      map[string]int64  `json:"settle,omitzero"`                // by stream: how much longer than the lag its ranges are left alone, in ms
 	Counters    map[string]uint64 `json:"counters,omitempty"`
 	Error       string            `json:"error,omitempty"`
@@ -157,7 +159,7 @@ func (l *liveRun) summarise() pipelineSummary {
 	}
 	if l.pipeline != nil && l.assembled != nil && !l.assembled.run.HostClock {
 		if vendor := l.pipeline.VendorNow(); !vendor.IsZero() {
-			ahead := vendor.Sub(time.Now()).Seconds()
+			ahead := time.Until(vendor).Seconds()
 			p.VendorAhead = &ahead
 		}
 	}
@@ -175,6 +177,7 @@ func (l *liveRun) summarise() pipelineSummary {
 	p.From, p.To = s.Range.From.Format(flow.Layout), s.Range.To.Format(flow.Layout)
 	p.Asked, p.Covered = s.Asked.Milliseconds(), s.Covered.Milliseconds()
 	p.Missing, p.Unavailable = s.Missing.Milliseconds(), s.Unavailable.Milliseconds()
+	p.Follow, p.Came = s.Follow.Milliseconds(), (s.Missing - s.Due).Milliseconds()
 	p.Slices, p.Rows, p.Bytes, p.Dead, p.Counters = s.Slices, s.Rows, s.Bytes, s.DeadLetters, s.Counters
 	for _, part := range s.Partitions {
 		for _, g := range part.Missing {
@@ -260,6 +263,9 @@ func (t runSummary) print(w io.Writer, l *logging) {
 			fmt.Fprintf(&b, "  asked %s, covered %s", asked(p.Asked, p.snapshots), covered(p.Covered, p.snapshots))
 			if p.Missing > 0 {
 				fmt.Fprintf(&b, ", missing %s", covered(p.Missing, p.snapshots))
+				if p.Came > 0 {
+					fmt.Fprintf(&b, " (%s came while it followed)", covered(p.Came, p.snapshots))
+				}
 			}
 			if p.Unavailable > 0 {
 				fmt.Fprintf(&b, ", unavailable %s", covered(p.Unavailable, p.snapshots))

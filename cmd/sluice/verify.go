@@ -23,8 +23,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify [PIPELINE...]",
 		Short: "Prove what the sinks hold, by reading it again",
 		Long: "verify reads every committed slice back and compares records, bytes and digest with its commit, the files' sizes and\n" +
-			"SHA-256 too, and the sinks' commit logs with the ledger. It names what is missing, truncated, changed or there twice, asks\n" +
-			"no vendor, changes nothing and may run beside `sluice run`. Sinks that can't be read back are named as such.\n" +
+			"SHA-256 too, and the sinks' commit logs with the ledger. It names what is missing, truncated, changed or there twice, and\n" +
+			"days that don't go with the vendor's own figures, which runs keep in the ledger. It asks no vendor, changes nothing and may run\n" +
+			"beside `sluice run`. Sinks that can't be read back are named as such.\n" +
 			"With --sample or --drift it downloads committed slices once more and compares what the vendor has now with what the sinks hold.\n" +
 			"That costs requests and bytes of the budget, so it needs the state: not while `sluice run` holds it. Nothing is committed.\n\n" +
 			"Exit: 0 all is proved, 1 something is wrong or couldn't be read, 2 command line or file, 4 a run holds the state.",
@@ -62,6 +63,7 @@ type verification struct {
 	running  bool           // a host is at work
 	findings uint64
 	sinks    []verifiedSink
+	usages   []usageLine // of logs that the vendor told figures of
 
 	unread, unprovable int // sinks
 }
@@ -212,6 +214,9 @@ func (v *verification) pipeline(ctx context.Context, p *config.Pipeline) error {
 			out.State, out.Error = unreadable, err.Error()
 		}
 		v.printSink(out, err)
+		if err := v.usage(ctx, p, s); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -222,7 +227,7 @@ func (v *verification) end() error {
 		v.printJSON(verified{
 			V: 1, TS: stamp(time.Now()), Event: "verified", Findings: v.findings, Unreadable: v.unread, Unprovable: v.unprovable,
 		})
-	} else if err := v.printVerified(); err != nil {
+	} else if err := errors.Join(v.printVerified(), v.printUsages()); err != nil {
 		return err
 	}
 	switch {

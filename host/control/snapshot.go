@@ -21,8 +21,20 @@ type Pipeline struct {
 	Sinks  []Sink  `json:"sinks"`
 	// VendorNow is the vendor's clock at the moment of the snapshot.
 	VendorNow time.Time `json:"vendor_now,omitzero"`
+	// Follow is nil for a pipeline that ends when all is covered.
+	Follow *Follow `json:"follow,omitempty"`
 	// Settle says by stream how much longer than the lag its ranges are left alone, in milliseconds; nil: not known yet.
 	Settle map[string]int64 `json:"settle,omitzero"`
+}
+
+// Follow is how a pipeline stands that keeps going.
+type Follow struct {
+	Every  int64     `json:"every"`           // milliseconds
+	Next   time.Time `json:"next,omitzero"`   // when new time is asked for
+	To     time.Time `json:"to"`              // up to where time was asked for
+	Behind int64     `json:"behind"`          // milliseconds from the earliest gap to the vendor's now minus lag; 0: without one
+	Left   int64     `json:"left"`            // milliseconds of log time that are asked for and missing
+	Error  string    `json:"error,omitempty"` // of asking for the vendor's time
 }
 
 // Sink is how a sink of a pipeline stands.

@@ -31,6 +31,7 @@ func (r *run) openRead(ctx context.Context, w *work) (Reader, error) {
 	}
 	w.src = src
 	w.state.wait("vendor", time.Time{})
+	r.measureBefore(ctx, src, w)
 	r.step(StepOpen)
 	reader, err := src.Read(ctx, w.slice, r.cfg.share(), func(until time.Time, why string) {
 		w.state.wait(why, until)
@@ -68,6 +69,7 @@ func (r *run) fromSpool(w *work) Reader {
 	}
 	r.cfg.Log.Debug("read from the spool", "slice", w.slice.String())
 	w.state.wait("spool", time.Time{})
+	w.readAt = reader.ReadAt() // what the vendor indexed since isn't in it
 	return replay{reader}
 }
 

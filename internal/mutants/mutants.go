@@ -14,7 +14,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "covers the future: asks for it",
-		file: "host/pipeline/clock.go", old: "c.Now().Add(-lag).Truncate(time.Millisecond)", new: "c.Now().Add(lag).Truncate(time.Millisecond)",
+		file: "host/pipeline/clock.go", old: "now.Add(-lag).Truncate(time.Millisecond)", new: "now.Add(lag).Truncate(time.Millisecond)",
 		test: "^TestTheFutureIsNeitherAskedForNorCovered$",
 	},
 	{

@@ -26,14 +26,16 @@ type entry struct {
 	delivered, dead flow.Sum
 	letters         string
 	rev             uint32
-	place           *place // nil without messages
+	topic           string
+	messages        uint64
+	forgotten       bool     // by a later entry
+	forgets         []uint64 // not empty: the entry covers nothing
+	place           *place   // nil without messages
 }
 
 // place is where the messages of a commit are.
 type place struct {
 	topic    string
-	schema   string
-	messages uint64
 	producer int64
 	spans    []span // none in markers of version 1
 }
@@ -42,13 +44,13 @@ func placeOf(c commit) *place {
 	if c.Messages == 0 {
 		return nil
 	}
-	return &place{topic: c.Topic, schema: c.Schema, messages: c.Messages, producer: c.Producer, spans: c.Spans}
+	return &place{topic: c.Topic, producer: c.Producer, spans: c.Spans}
 }
 
 func entryOf(c commit) entry {
 	return entry{
 		id: c.Slice.ID, from: c.Slice.From.UnixMilli(), to: c.Slice.To.UnixMilli(), at: c.At.UnixMilli(),
-		delivered: c.Delivered, dead: c.Dead, letters: c.DeadLetters, rev: c.Slice.Rev, place: placeOf(c),
+		delivered: c.Delivered, dead: c.Dead, letters: c.DeadLetters, rev: c.Slice.Rev, topic: c.Topic, messages: c.Messages, place: placeOf(c),
 	}
 }
 
@@ -62,6 +64,11 @@ func (e entry) slice(p flow.Partition) flow.Slice {
 }
 
 func (e entry) receipt(p flow.Partition, number uint64) sinks.Receipt {
+	if e.forgets != nil {
+		r := e.rng()
+		whole := flow.Slice{Partition: p, From: r.From, To: r.To}
+		return sinks.Receipt{Slice: whole, Entry: number, At: time.UnixMilli(e.at).UTC(), Forgets: e.forgets}
+	}
 	return sinks.Receipt{
 		Slice: e.slice(p), Entry: number, Delivered: e.delivered, Dead: e.dead, DeadLetters: e.letters, At: time.UnixMilli(e.at).UTC(),
 	}
@@ -105,7 +112,7 @@ func (v *coverage) lookup(s flow.Slice) (sinks.Receipt, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for i, e := range v.parts[s.Partition][s.Day().Unix()] {
-		if e.id == s.ID {
+		if e.id == s.ID && !e.forgotten && e.forgets == nil {
 			return e.receipt(s.Partition, uint64(i)+1), true
 		}
 	}
@@ -133,7 +140,7 @@ func (v *coverage) conflict(s flow.Slice) error {
 	all := v.parts[s.Partition][s.Day().Unix()]
 	for i := range all {
 		e := &all[i]
-		if !e.rng().Meets(s.Range()) {
+		if e.forgotten || e.forgets != nil || !e.rng().Meets(s.Range()) {
 			continue
 		}
 		if e.rev == 0 {

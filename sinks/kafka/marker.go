@@ -22,6 +22,7 @@ const (
 // Kinds of markers. A reader that meets another of its own sink stops.
 const (
 	kindCommit = "commit"
+	kindForget = "forget"
 	kindOwner  = "owner"
 	kindSchema = "schema"
 )

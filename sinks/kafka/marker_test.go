@@ -31,6 +31,13 @@ func goldenCommit() commit {
 	}
 }
 
+func goldenForget(c commit) forget {
+	return forget{
+		V: version, Kind: kindForget, Entry: 3, Partition: c.Slice.Partition, Day: c.Slice.Day().Format(dayLayout), Entries: []uint64{1, 2},
+		Sluice: "0.1.0", At: c.At,
+	}
+}
+
 // TestGolden pins what lies in the marker topic.
 func TestGolden(t *testing.T) {
 	c := goldenCommit()
@@ -45,6 +52,7 @@ func TestGolden(t *testing.T) {
 	for name, message := range map[string]struct{ key, value any }{
 		"commit": {commitKey(goldenSink, c.Slice, c.Entry), c},
 		"owner":  {markerKey{Kind: kindOwner, Sink: goldenSink}, o},
+		"forget": {forgetKey(goldenSink, c.Slice.Partition, c.Slice.Day(), 3), goldenForget(c)},
 		"schema": {markerKey{Kind: kindSchema, Schema: v.fingerprint()}, avroSchema{version, kindSchema, v.document()}},
 	} {
 		key, err := encodeJSON(message.key)
@@ -81,6 +89,11 @@ func TestGolden(t *testing.T) {
 			back, err := parseCommit(k, value)
 			if diff := cmp.Diff(c, back); err != nil || diff != "" {
 				t.Errorf("commit: %v\n%s", err, diff)
+			}
+		case "forget":
+			back, err := parseForget(k, value)
+			if diff := cmp.Diff(goldenForget(c), back); err != nil || diff != "" {
+				t.Errorf("forget: %v\n%s", err, diff)
 			}
 		case "owner":
 			back, err := parseOwner(value)
@@ -151,7 +164,7 @@ func TestMarkersThatAreRefused(t *testing.T) {
 			t.Errorf("key %q was taken", foreign)
 		}
 	}
-	if k, ok := parseKey([]byte(`{"kind":"forget","sink":"x","later":1}`)); !ok || k.Kind != "forget" {
+	if k, ok := parseKey([]byte(`{"kind":"unheard-of","sink":"x","later":1}`)); !ok || k.Kind != "unheard-of" {
 		t.Error("a later kind isn't seen")
 	}
 }
@@ -175,6 +188,28 @@ func TestCoverageHasNoHoles(t *testing.T) {
 	}
 	if err := v.apply(at(5, 4)); err == nil {
 		t.Error("an entry is missing")
+	}
+	f := forget{V: 1, Kind: kindForget, Entry: 3, Partition: sinktest.Partition("one"), Day: sinktest.Day.Format(dayLayout), Entries: []uint64{1}}
+	for range 2 { // a marker that is read again is as good
+		if err := v.forget(f); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, ok := v.lookup(at(0, 1).Slice); ok {
+		t.Error("a forgotten slice is found")
+	}
+	if err := v.conflict(at(0, 4).Slice); err != nil {
+		t.Errorf("a forgotten slice is in the way: %v", err)
+	}
+	f.Entry = 4
+	if err := v.forget(f); err == nil {
+		t.Error("a commit was forgotten twice")
+	}
+	if err := v.apply(at(0, 4)); err != nil {
+		t.Error(err)
+	}
+	if r, ok := v.lookup(at(0, 4).Slice); !ok || r.Entry != 4 {
+		t.Errorf("the slice that was committed again: %+v, %v", r, ok)
 	}
 	if got := v.partitions(); !cmp.Equal(got, []flow.Partition{sinktest.Partition("one")}) {
 		t.Error(got)

@@ -239,6 +239,13 @@ func (k *Sink) take(r *kgo.Record) error {
 	if !ok || key.Sink != k.id || key.Kind == kindOwner {
 		return nil
 	}
+	if key.Kind == kindForget {
+		f, err := parseForget(key, r.Value)
+		if err != nil {
+			return err
+		}
+		return k.covered.forget(f)
+	}
 	if key.Kind != kindCommit {
 		return fmt.Errorf("unknown kind %q: use a newer sluice", key.Kind)
 	}
