@@ -66,6 +66,7 @@ type jsonEvent struct {
 	Kind      string            `json:"kind,omitempty"`
 	Message   string            `json:"message,omitempty"`
 	Hint      string            `json:"hint,omitempty"`
+	Behind    *int64            `json:"behind,omitempty"` // of a window: milliseconds
 	Counters  map[string]uint64 `json:"counters,omitempty"`
 }
 
@@ -93,6 +94,10 @@ func (o *reporter) line(e pipeline.Event) {
 		s := e.Slice
 		j.Slice, j.Stream, j.Partition, j.Rev = s.ID.String(), s.Stream, s.Key, s.Rev
 		j.From, j.To, j.Attempt = s.From.Format(flow.Layout), s.To.Format(flow.Layout), &e.Attempt
+	}
+	if e.Kind == pipeline.Window {
+		behind := e.Behind.Milliseconds()
+		j.From, j.To, j.Behind = e.Range.From.Format(flow.Layout), e.Range.To.Format(flow.Layout), &behind
 	}
 	switch e.Kind {
 	case pipeline.Committed:
@@ -162,7 +167,17 @@ func (o *reporter) logEvent(e pipeline.Event) {
 	case pipeline.SinkLost:
 		l.Error(fmt.Sprintf("%s: sink %s is given up for this run: %s", where, strings.Join(e.Sinks, ", "), withHint(e)))
 	case pipeline.Failed, pipeline.Quarantined, pipeline.Stopped:
-		l.Error(fmt.Sprintf("%s: %s: %s", where, strings.ReplaceAll(string(e.Kind), "_", " "), withHint(e)))
+		text := strings.ReplaceAll(string(e.Kind), "_", " ")
+		if !e.Until.IsZero() {
+			text += ", tried again at " + e.Until.UTC().Format("15:04:05")
+		}
+		l.Error(fmt.Sprintf("%s: %s: %s", where, text, withHint(e)))
+	case pipeline.Window:
+		if e.Message != "" {
+			l.Warn(where + ": " + e.Message)
+		} else {
+			l.Debug(fmt.Sprintf("%s: window %s, behind by %s", where, e.Range, e.Behind.Round(time.Second)))
+		}
 	case pipeline.Ended:
 	default:
 		l.Debug(where + ": " + string(e.Kind))
