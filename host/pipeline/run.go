@@ -370,6 +370,9 @@ func (r *run) due(now time.Time, sooner func(time.Duration)) *work {
 			if w.running || w.parked || p.stopped != nil || !r.isReady(w, away) {
 				continue
 			}
+			if w.recheck != nil && r.meetsSerial(p, w.sinks, w) {
+				continue // what ends wakes the loop
+			}
 			if w.next.After(now) {
 				sooner(w.next.Sub(now))
 				continue
@@ -501,17 +504,7 @@ func (r *run) mustWait(p *partition, c candidate) bool {
 	} else {
 		set = c.fresh.sinks
 	}
-	for w := range p.work {
-		if !w.running && w.parked {
-			continue
-		}
-		for _, i := range (w.sinks & set).each() {
-			if isSerial(r.cfg.Sinks[i].Sink) {
-				return true
-			}
-		}
-	}
-	return false
+	return r.meetsSerial(p, set, nil)
 }
 
 func (r *run) launch(ctx context.Context, w *work) {
