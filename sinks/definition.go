@@ -53,6 +53,9 @@ type Config struct {
 	Name          string   // the sink's name in the pipeline
 	Streams       []Stream // what will be written
 	Sluice        string   // the host's version, informs only
+	// NewSelection lets other selections of the streams into a target beside those that it has, apart from them. A sink whose targets hold
+	// one selection alone refuses another as ever.
+	NewSelection bool
 	// ReadOnly opens a sink for Memory, Lister and Auditor alone, beside a host that may be writing: nothing is locked, made, rolled
 	// forward or swept, and Begin fails.
 	ReadOnly bool

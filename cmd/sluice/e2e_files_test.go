@@ -55,6 +55,7 @@ func TestFilesKilled(t *testing.T) {
 	}
 	c.wait().mustExit(0)
 	r.run(0, "run").mustSay("nothing to do")
+	r.mustProve()
 	r.mustHold(root("raw"), "raw", seedStart, seedEnd)
 	want := delivered(t, root("raw"))
 	for _, name := range []string{"parquet", "arrow"} {

@@ -82,6 +82,7 @@ func TestKafkaKills(t *testing.T) {
 	r.write()
 	r.run(0, "run")
 	r.mustHoldTopic(broker.Address, "logs")
+	r.mustProve()
 	mustRemove(t, filepath.Join(r.dir, "state"))
 	again := r.run(0, "run")
 	again.mustSay("nothing to do")

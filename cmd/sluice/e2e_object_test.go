@@ -67,6 +67,7 @@ func TestObjectKilled(t *testing.T) {
 	// What the host left that was killed last is deleted for good by the second start after it.
 	r.run(0, "run")
 	r.run(0, "run")
+	r.mustProve()
 	r.mustHold(raw, "raw", seedStart, seedEnd)
 	r.mustHold(packed, "ndjson", seedStart, seedEnd)
 	r.mustKeepBudget()

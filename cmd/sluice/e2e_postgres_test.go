@@ -71,6 +71,7 @@ func TestPostgresKilled(t *testing.T) {
 	r.run(0, "run")
 	r.run(0, "run").mustSay("nothing to do")
 	r.mustHoldTable(s, database)
+	r.mustProve()
 	r.mustKeepBudget()
 	err := filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {

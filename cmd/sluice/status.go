@@ -62,6 +62,7 @@ type pipelineStatus struct {
 	Lag      float64      `json:"lag_seconds"`
 	Started  bool         `json:"started"`                  // the ledger knows of a run that asked for something, or holds what one committed
 	Behind   *float64     `json:"behind_seconds,omitempty"` // the most of its sinks; left out if none can be judged
+	Late     *lateStatus  `json:"late,omitempty"`
 
 	asked   flow.Range
 	streams map[string]pipeline.Stream

@@ -219,6 +219,9 @@ func TestDrawing(t *testing.T) {
 		if i%8 == 0 {
 			p.covered = flow.Ranges{days(0, float64(100+i))}
 		}
+		if i > 152 && i < 160 { // a week of them alike
+			p.covered = flow.Ranges{days(0, 360)}
+		}
 		if i == 77 {
 			p.covered, p.failed = flow.Ranges{days(0, 200), days(201, 365)}, flow.Ranges{days(200, 201)}
 			p.Failures = []failureStatus{{rangeOf(days(200, 201)), "", false, 2, "transient", "503 Service Unavailable", "wait"}}

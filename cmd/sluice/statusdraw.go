@@ -171,7 +171,7 @@ const (
 )
 
 func (d *drawing) layout(parts []*partitionStatus) layout {
-	l := layout{behind: true, weight: d.screen.width >= 110}
+	l := layout{behind: true, weight: d.screen.width >= 140}
 	for _, p := range parts {
 		l.label = max(l.label, utf8.RuneCountInString(p.label()))
 	}
@@ -217,6 +217,9 @@ func (d *drawing) drawBars(b *strings.Builder, parts []*partitionStatus) {
 			}
 		}
 		b.WriteString(d.bar(r, l) + "\n")
+		if n := len(r.parts); n > 1 && n <= len(parts)/2 { // the exception, not the rule
+			fmt.Fprintf(b, "      %s\n", namesOf(r.parts))
+		}
 		switch {
 		case len(parts) > rows && !d.all: // the bar must do
 			d.failures(b, r.parts[0], 1)

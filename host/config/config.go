@@ -46,6 +46,8 @@ type Pipeline struct {
 	Range      Range
 	Lag        time.Duration // nothing later than the clock minus this is asked for
 	Clock      string        // "" is the vendor's, ClockHost this machine's
+	Follow     time.Duration // how often new time is asked for; 0: the run ends when all is covered
+	Priority   string        // PriorityOldest or PriorityTail
 	Flow       Flow
 	Sinks      []Sink // at least one, names unique in the pipeline
 	Retry      Retry
@@ -54,6 +56,12 @@ type Pipeline struct {
 	Recheck    Recheck
 	Position   Position // of the pipeline in the file
 }
+
+// What of a gap goes first in a run that follows.
+const (
+	PriorityOldest = "oldest"
+	PriorityTail   = "tail" // what has just closed, before older gaps
+)
 
 // ClockHost is the Clock of a pipeline whose vendor tells no time.
 const ClockHost = "host"

@@ -83,7 +83,9 @@ func fileKeys() []key {
 			}},
 			{name: "lag", typ: aDuration, def: "5m", max: int64(30 * day), doc: "nothing later than the clock minus this is asked for: the vendor may still be filling it"},
 			{name: "clock", typ: aChoice, def: "vendor", choices: []string{"vendor", ClockHost}, doc: "whose now counts: the vendor's, or this machine's for a vendor that tells no time"},
-			{name: "follow", later: "keeping going " + laterFile + ": run `sluice run` by cron or a timer"},
+			{name: "follow", typ: aSection, doc: "keep going: read what has closed since, again and again, until told to stop", keys: []key{
+				{name: "every", typ: aDuration, def: "15m", min: int64(time.Second), max: int64(7 * day), doc: "how often new time is asked for; a wish: when the budget or the sinks are slower, windows grow"},
+			}},
 			{name: "flow", typ: aSection, doc: "bounds of memory and parallel work", keys: []key{
 				{name: "window", typ: aSize, def: "64MiB", min: MinShare, max: maxBytes, doc: "bytes in flight; `window` / `parallel` must be at least 4MiB"},
 				{name: "parallel", typ: aCount, def: "2", min: 1, max: 1024, doc: "slices at a time"},
@@ -110,7 +112,7 @@ func fileKeys() []key {
 				{name: "after", typ: aDurationList, required: true, min: int64(time.Second), max: int64(366 * day), doc: "how long after its end, and `lag`, a range is read again; one that passed several is read once"},
 				{name: "when", typ: aChoice, def: RecheckMoved, choices: []string{RecheckMoved, RecheckAlways}, doc: "`moved`: not if the vendor's own figure (usage, count) proves that nothing came since the last read; `always`: whatever it says"},
 			}},
-			{name: "priority", later: "priorities come with a later version"},
+			{name: "priority", typ: aChoice, def: PriorityOldest, choices: []string{PriorityOldest, PriorityTail}, doc: "with `follow`: `oldest` reads in the order of time; `tail` reads what is newest before older gaps"},
 			{name: "spool", typ: aSection, doc: "keeps each slice that was read on disk until every sink has it, so that a sink that fails costs no second download; without this key nothing is kept", keys: []key{
 				{name: "path", typ: aPath, doc: "folder, of this pipeline alone; relative to this file; default: in `state`"},
 				{name: "max", typ: aSize, def: "10GiB", min: 1 << 20, max: maxBytes, doc: "bytes of all that is kept; what doesn't fit is read without it"},

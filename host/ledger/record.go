@@ -173,8 +173,46 @@ func recordForget(ctx context.Context, tx *sql.Tx, sinkID, partitionID int64, r 
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `DELETE FROM slices WHERE sink_id = ? AND partition_id = ? AND `+entryDay+` = ? AND state = 'committed'
-		AND entry > 0 AND entry IN (SELECT value FROM json_each(?))`, sinkID, partitionID, dayNumber(r.Slice), string(entries))
+	const these = `sink_id = ?1 AND partition_id = ?2 AND ` + entryDay + ` = ?3 AND state = 'committed' AND entry > 0
+		AND entry IN (SELECT value FROM json_each(?4))`
+	if err := dropRechecks(ctx, tx, these, sinkID, partitionID, dayNumber(r.Slice), string(entries)); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM slices WHERE `+these, sinkID, partitionID, dayNumber(r.Slice), string(entries))
+	return err
+}
+
+// dropRechecks forgets that ranges were read again for late records, of slices that are about to go: what comes in their place is
+// due for it anew.
+func dropRechecks(ctx context.Context, tx *sql.Tx, these string, args ...any) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM rechecks WHERE sink_id = ?1 AND partition_id = ?2 AND EXISTS (SELECT 1 FROM slices
+		WHERE `+these+` AND slices.from_ms < rechecks.to_ms AND slices.to_ms > rechecks.from_ms)`, args...)
+	return err
+}
+
+// Withdraw forgets that a sink without entry numbers was given slices: they are gaps again, and will be sent again.
+func (l *Ledger) Withdraw(ctx context.Context, sink string, p flow.Partition, slices []flow.Slice) error {
+	err := l.write(ctx, "forget slices of "+p.String(), func(ctx context.Context, tx *sql.Tx) error {
+		sinkID, err := l.mustSinkID(ctx, tx, sink)
+		if err != nil {
+			return err
+		}
+		partitionID, err := l.makePartitionID(ctx, tx, p)
+		if err != nil {
+			return err
+		}
+		const these = `sink_id = ?1 AND partition_id = ?2 AND slice = ?3 AND state = 'committed' AND entry = 0`
+		for _, s := range slices {
+			if err := dropRechecks(ctx, tx, these, sinkID, partitionID, s.ID.String()); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `DELETE FROM slices WHERE `+these, sinkID, partitionID, s.ID.String()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	l.coverage.drop(sink, p)
 	return err
 }
 

@@ -21,15 +21,17 @@ import (
 // outcome is how one try of a slice ended: what was committed and found, and the error of each sink that lacks it still.
 // A read's error stands for every sink that hadn't failed before.
 type outcome struct {
-	work      *work
-	committed map[int]sinks.Receipt // committed by this try
-	found     map[int]sinks.Receipt // the sink already held it
-	failed    map[int]error
-	bySink    sinkSet // of the failed: by the sink's own error, not the read's
-	sum       flow.Sum
-	took      time.Duration // from the first transaction's begin
-	counters  map[string]uint64
-	rechecked map[int]ledger.Recheck // how a recheck ended, by sink
+	work       *work
+	committed  map[int]sinks.Receipt // committed by this try
+	found      map[int]sinks.Receipt // the sink already held it
+	failed     map[int]error
+	bySink     sinkSet // of the failed: by the sink's own error, not the read's
+	sum        flow.Sum
+	took       time.Duration // from the first transaction's begin
+	opening    time.Duration // until the vendor's answer had begun; 0: it waited for the budget
+	fromVendor bool
+	counters   map[string]uint64
+	rechecked  map[int]ledger.Recheck // how a recheck ended, by sink
 }
 
 // leg is one sink's side of a slice.
@@ -69,7 +71,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		}
 		return out.failAll(lacking, fault.New(fault.Config, "ledger", "check the state folder's disk", err))
 	}
-	reader, err := r.openRead(ctx, w)
+	reader, err := r.openRead(ctx, w, &out)
 	if err != nil {
 		return out.failAll(lacking, err)
 	}
@@ -405,9 +407,8 @@ func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (
 		Read: m.Sum, Delivered: l.delivered, Dead: l.deadSum, Filtered: l.filtered,
 		Source: sinks.SourceInfo{Name: r.cfg.SourceName, Version: r.cfg.SourceVer, Sluice: r.cfg.Version},
 	}
-	if !account.Balanced() {
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, "sink "+l.sink.Name,
-			"of %d records read %d were delivered, %d are dead and %d were there", m.Rows, l.delivered.Rows, l.deadSum.Rows, l.filtered.Rows)
+	if err := checkBalance(l.sink.Name, account); err != nil {
+		return sinks.Receipt{}, err
 	}
 	if l.dead != nil {
 		if err := l.dead.seal(); err != nil {
@@ -428,6 +429,11 @@ func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (
 	}
 	if err != nil && (errors.Is(err, sinks.ErrInDoubt) || fault.KindOf(err) == fault.InDoubt) {
 		return r.resolve(ctx, w, l, err)
+	}
+	if err == nil {
+		if err = checkReceipt(l.sink.Name, w.slice, account, receipt); err != nil {
+			l.keepDead() // the commit names them
+		}
 	}
 	return receipt, err
 }

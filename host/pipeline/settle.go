@@ -34,6 +34,7 @@ func (r *run) settle(ctx context.Context, out outcome) {
 		}
 	}()
 	if w.sinks == 0 {
+		r.mended(w)
 		r.drop(w)
 		return
 	}
@@ -75,10 +76,12 @@ func (r *run) take(ctx context.Context, w *work, out outcome) {
 		w.sinks |= setOf(i)
 	}
 	if committed != 0 {
+		r.worked(w, committed)
 		r.summary.Rows += out.sum.Rows
 		r.summary.Bytes += out.sum.Bytes
 		r.summary.Slices++
 		if w.recheck == nil {
+			r.summary.Pace.add(out)
 			r.learnPace(ctx, w, committed, out.took)
 			if err := r.recordFirst(ctx, w, committed); err != nil {
 				r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
@@ -180,6 +183,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 	var err error
 	switch g.verdict.action {
 	case actRetry:
+		w.told = false
 		w.next = time.Now().Add(g.verdict.wait)
 		w.state.wait("backoff", w.next)
 		event.Kind, event.Until = Retry, w.next
@@ -191,6 +195,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 			err = r.correct(ctx, w, ids)
 			break
 		}
+		w.told = g.bySink == 0
 		w.next = time.Now().Add(g.verdict.wait)
 		w.state.wait(g.err.Error(), w.next)
 		event.Kind, event.Until = Waiting, w.next
@@ -201,11 +206,13 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 	case actQuarantine:
 		event.Kind = Quarantined
 		w.parked = true
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, true)
 		err = r.fail(ctx, ids, w, ledger.Quarantined, g.err)
 	case actStopPartition:
 		event.Kind = Stopped
 		w.parked, p.stopped = true, g.err
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, false)
 		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
 	case actStopPipeline:
@@ -226,6 +233,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		if err == nil {
 			err = r.cfg.Ledger.GiveUp(ctx, ids, w.slice, "unavailable")
 		}
+		r.mended(w)
 		r.drop(w)
 		r.unspool(w.slice)
 	case actDrop:
@@ -269,6 +277,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 				"raise the source's limit, or narrow its query: one millisecond can't be cut", fmt.Errorf("the vendor's cap was met within a single millisecond: %w", g.err))
 		}
 		w.parked = true
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, true)
 		event.Kind, event.Err, event.Message, event.Hint = Quarantined, g.err, g.err.Error(), fault.HintOf(g.err)
 		r.observe(event)
@@ -282,6 +291,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 	for _, part := range parts {
 		w.part.addCut(part, g.sinks)
 	}
+	r.mended(w)
 	r.drop(w)
 	r.unspool(w.slice) // it isn't read again as it was cut
 	event.Kind, event.Parts = Split, parts
@@ -310,6 +320,7 @@ func (r *run) replan(ctx context.Context, w *work, g group) error {
 	if err := r.cfg.Ledger.GiveUp(ctx, r.identities(g.sinks.each()), w.slice, "part of it is covered"); err != nil {
 		return err
 	}
+	r.mended(w)
 	r.drop(w)
 	r.unspool(w.slice)
 	return nil
