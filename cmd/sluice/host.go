@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-io/sluice/host/budget"
@@ -85,20 +84,6 @@ func (a *app) openHost(ctx context.Context, c *config.Config) (*host, error) {
 
 func (h *host) Close() error { return h.ledger.Close() }
 
-// requestCounter counts the requests that a pipeline was granted.
-type requestCounter struct {
-	*budget.Manager
-	granted atomic.Uint64
-}
-
-func (c *requestCounter) Acquire(ctx context.Context, r budget.Request) (budget.Grant, error) {
-	g, err := c.Manager.Acquire(ctx, r)
-	if err == nil && g.Granted {
-		c.granted.Add(r.Requests)
-	}
-	return g, err
-}
-
 // selection narrows a pipeline: what flags say beyond the file.
 type selection struct {
 	streams, sinks []string
@@ -118,6 +103,7 @@ type assembled struct {
 	streams    []sinks.Stream
 	buffers    map[string]int64 // by stream: what a read may hold, in bytes
 	schema     []byte           // of the source's settings
+	budget     planBudget       // of its reads
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
 	swept      bool               // the spool folder, of what earlier runs left
@@ -159,6 +145,7 @@ func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
 	var err error
 	p.supervisor, err = supervisor.New(supervisor.Options{
 		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(), WorkDir: h.config.Dir,
+		Timeouts: supervisor.Timeouts{Silence: h.app.silence},
 	})
 	return p, err
 }
@@ -190,6 +177,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 		return p, err
 	}
 	p.streams, p.buffers, p.schema = streams, map[string]int64{}, description.ConfigSchema
+	p.budget = budgetOfPlan(description, c.Source.Config.JSON)
 	for _, s := range description.Streams {
 		p.buffers[s.Name] = s.Buffer
 	}

@@ -88,6 +88,7 @@ func (r *running) snapshot() control.Snapshot {
 		}
 		if l.pipeline != nil && !l.ended {
 			p.Slices, p.Sinks = r.slices(l), r.sinks(l)
+			p.Forecast = l.progress(out.At)
 			p.VendorNow = l.pipeline.VendorNow()
 			p.Follow = r.follow(l)
 		}

@@ -140,6 +140,7 @@ type running struct {
 
 	mu        sync.Mutex
 	pipelines []*liveRun
+	foreseen  []*foreseen // of its pipelines, as they came
 	draining  atomic.Bool
 }
 
@@ -152,6 +153,7 @@ type liveRun struct {
 	counts    *counts
 	err       error
 	ended     bool
+	expected  *expected // nil: not known
 }
 
 func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selection, f runFlags) error {
@@ -223,6 +225,7 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 	if !sel.once {
 		p.run.Follow, p.run.Tail = c.Follow, c.Priority == config.PriorityTail
 	}
+	p.run.Foresee = func(ctx context.Context, f pipeline.Forecast) { r.foresee(ctx, p, f) }
 	r.mu.Lock()
 	live.assembled, live.pipeline = p, pipeline.New(p.run)
 	r.mu.Unlock()

@@ -24,8 +24,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Prove what the sinks hold, by reading it again",
 		Long: "verify reads every committed slice back and compares records, bytes and digest with its commit, the files' sizes and\n" +
 			"SHA-256 too, and the sinks' commit logs with the ledger. It names what is missing, truncated, changed or there twice, and\n" +
-			"days that don't go with the vendor's own figures, which runs keep in the ledger. It asks no vendor, changes nothing and may run\n" +
-			"beside `sluice run`. Sinks that can't be read back are named as such.\n" +
+			"days that don't go with the vendor's own figures, which runs keep in the ledger. It asks no vendor, changes nothing and may\n" +
+			"run beside `sluice run`. Sinks that can't be read back are named as such.\n" +
 			"With --sample or --drift it downloads committed slices once more and compares what the vendor has now with what the sinks hold.\n" +
 			"That costs requests and bytes of the budget, so it needs the state: not while `sluice run` holds it. Nothing is committed.\n\n" +
 			"Exit: 0 all is proved, 1 something is wrong or couldn't be read, 2 command line or file, 4 a run holds the state.",

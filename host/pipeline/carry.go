@@ -21,15 +21,17 @@ import (
 // outcome is how one try of a slice ended: what was committed and found, and the error of each sink that lacks it still.
 // A read's error stands for every sink that hadn't failed before.
 type outcome struct {
-	work      *work
-	committed map[int]sinks.Receipt // committed by this try
-	found     map[int]sinks.Receipt // the sink already held it
-	failed    map[int]error
-	bySink    sinkSet // of the failed: by the sink's own error, not the read's
-	sum       flow.Sum
-	took      time.Duration // from the first transaction's begin
-	counters  map[string]uint64
-	rechecked map[int]ledger.Recheck // how a recheck ended, by sink
+	work       *work
+	committed  map[int]sinks.Receipt // committed by this try
+	found      map[int]sinks.Receipt // the sink already held it
+	failed     map[int]error
+	bySink     sinkSet // of the failed: by the sink's own error, not the read's
+	sum        flow.Sum
+	took       time.Duration // from the first transaction's begin
+	opening    time.Duration // until the vendor's answer had begun; 0: it waited for the budget
+	fromVendor bool
+	counters   map[string]uint64
+	rechecked  map[int]ledger.Recheck // how a recheck ended, by sink
 }
 
 // leg is one sink's side of a slice.
@@ -69,7 +71,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		}
 		return out.failAll(lacking, fault.New(fault.Config, "ledger", "check the state folder's disk", err))
 	}
-	reader, err := r.openRead(ctx, w)
+	reader, err := r.openRead(ctx, w, &out)
 	if err != nil {
 		return out.failAll(lacking, err)
 	}

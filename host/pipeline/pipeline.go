@@ -104,6 +104,9 @@ type Config struct {
 	Log    *slog.Logger
 	// Observe is called for each event, from one goroutine at a time; it must not block for long. May be nil.
 	Observe func(Event)
+	// Foresee is told once, beside the run, what it will carry by what is known when it begins; the vendor isn't asked for it. ctx ends
+	// with the run. May be nil.
+	Foresee func(ctx context.Context, f Forecast)
 	// Step is called before each named step of a slice, from the goroutine that takes it: a seam for tests that end the
 	// process there. May be nil.
 	Step func(Step)

@@ -81,6 +81,7 @@ func (r *run) take(ctx context.Context, w *work, out outcome) {
 		r.summary.Bytes += out.sum.Bytes
 		r.summary.Slices++
 		if w.recheck == nil {
+			r.summary.Pace.add(out)
 			r.learnPace(ctx, w, committed, out.took)
 			if err := r.recordFirst(ctx, w, committed); err != nil {
 				r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)

@@ -34,6 +34,7 @@ type Status struct {
 	Next      time.Time     // with Follow: of the next tick
 	TickError string        // with Follow: of the last tick
 	Behind    time.Duration // how far the earliest gap begins before what may be asked for now
+	Moved     Moved
 	Slices    []SliceStatus
 	Sinks     []SinkStatus
 }
@@ -47,7 +48,7 @@ func (p *Pipeline) Snapshot() Status {
 	st := Status{Name: r.cfg.Name, VendorNow: r.clock.Now()}
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
-	st.Asked, st.Behind = r.asked, r.behind()
+	st.Asked, st.Moved, st.Behind = r.asked, r.moved(), r.behind()
 	if r.follows() {
 		st.Follow, st.Next = r.cfg.Follow, time.Now().Add(r.follow.next-r.clock.since())
 		if r.follow.err != nil {
