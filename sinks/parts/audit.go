@@ -189,7 +189,7 @@ func (k *Sink) stored(st stream, r sinks.Receipt, i int) partfile.Stored {
 
 // hashing is a part whose SHA-256 is taken while it is read from its beginning.
 type hashing struct {
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // io.Reader takes none: it lives as long as the call of Audit
 	commitlog.PartFile
 	hash hash.Hash
 
