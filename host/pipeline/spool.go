@@ -251,6 +251,10 @@ func (r *run) settleSpool(ctx context.Context, p *partition, s flow.Slice) error
 		}
 	}
 	if !needed {
+		open, err := r.cfg.Ledger.OpenCuts(ctx, r.cfg.Name) // of sinks, too, that this run was told to leave out
+		if err != nil || open[s.ID] {
+			return err
+		}
 		r.unspool(s)
 		return nil
 	}
