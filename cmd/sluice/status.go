@@ -69,6 +69,7 @@ type pipelineStatus struct {
 	running bool // a run of it goes on
 	open    bool // the range ends at the horizon
 	horizon time.Time
+	last    time.Duration // that the range is long, which moves on by itself
 	offset  time.Duration // of the vendor's clock from this machine's
 }
 

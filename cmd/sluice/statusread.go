@@ -58,7 +58,7 @@ func readStatus(
 	r.horizon = vendorNow.Add(-p.Lag).Truncate(time.Millisecond)
 	r.asked, out.open = askedOf(p, r.horizon)
 	r.streams = streamsOf(p, summaries, live, r.known)
-	out.asked, out.horizon, out.streams = r.asked, r.horizon, r.streams
+	out.asked, out.horizon, out.streams, out.last = r.asked, r.horizon, r.streams, p.Range.Last
 	if !r.asked.Empty() {
 		out.From, out.To = r.asked.From.Format(flow.Layout), r.asked.To.Format(flow.Layout)
 	}

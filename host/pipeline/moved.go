@@ -154,7 +154,7 @@ func (r *run) isUnmoved(ctx context.Context, w *work, i int, now []flow.Measure,
 			}
 		}
 		for _, k := range reads.checks {
-			if of.Contains(k.Range) {
+			if of.Contains(k.Range) && reads.stands(k, held) {
 				known += int64(k.Rows)
 			}
 		}
@@ -174,6 +174,16 @@ func (r *run) isUnmoved(ctx context.Context, w *work, i int, now []flow.Measure,
 		same = same.Add(m.Range)
 	}
 	return same.Covers(of), nil
+}
+
+// stands reports whether what a recheck found is still there: its windows weren't withdrawn and read anew since.
+func (t readTimes) stands(k ledger.Recheck, held []ledger.Window) bool {
+	for _, h := range held {
+		if h.Rev == 0 && h.Meets(k.Range) && t.firstOf(h).After(k.Read) {
+			return false
+		}
+	}
+	return true
 }
 
 // wasSame reports whether the last figure of a range that was told at a time or before it is the one that is told now.

@@ -126,7 +126,7 @@ func (r *run) lateWork(ctx context.Context) (*work, error) {
 	}
 	for n, u := range r.late.queue {
 		set := u.sinks &^ away
-		if u.part.stopped != nil || set == 0 || r.meetsSerial(u.part, set) {
+		if u.part.stopped != nil || set == 0 || r.meetsSerial(u.part, set, nil) {
 			continue
 		}
 		r.late.queue = slices.Delete(r.late.queue, n, n+1)
@@ -142,10 +142,11 @@ func (r *run) lateWork(ctx context.Context) (*work, error) {
 	return nil, nil
 }
 
-// meetsSerial reports whether a slice of the partition is at work in a sink that takes them one at a time.
-func (r *run) meetsSerial(p *partition, set sinkSet) bool {
+// meetsSerial reports whether another slice of the partition is in hand for a sink that takes them one at a time. A recheck that waits
+// for its next try has no transaction, and holds nobody back.
+func (r *run) meetsSerial(p *partition, set sinkSet, but *work) bool {
 	for w := range p.work {
-		if w.parked && !w.running {
+		if w == but || !w.running && (w.parked || w.recheck != nil) {
 			continue
 		}
 		for _, i := range (w.sinks & set).each() {
@@ -486,12 +487,17 @@ func (r *run) endPlanned(ctx context.Context, p *partition, i int, k *ledger.Rec
 	return r.cfg.Ledger.RecordRechecks(ctx, r.identity(i), p.Partition.Partition, found)
 }
 
-// of returns when a window was read last. A read whose time wasn't written down was made before its commit.
-func (t readTimes) of(w ledger.Window) time.Time {
-	read, ok := t.first[w.Range]
-	if !ok {
-		read = w.At.Add(t.ahead)
+// firstOf returns when a window was read first. A read whose time wasn't written down was made before its commit.
+func (t readTimes) firstOf(w ledger.Window) time.Time {
+	if read, ok := t.first[w.Range]; ok {
+		return read
 	}
+	return w.At.Add(t.ahead)
+}
+
+// of returns when a window was read last.
+func (t readTimes) of(w ledger.Window) time.Time {
+	read := t.firstOf(w)
 	from, _ := slices.BinarySearchFunc(t.checks, flow.Day(w.From), func(k ledger.Recheck, day time.Time) int { return k.From.Compare(day) })
 	for _, k := range t.checks[from:] {
 		if k.From.After(w.From) {

@@ -26,6 +26,8 @@ type entry struct {
 	delivered, dead flow.Sum
 	letters         string
 	rev             uint32
+	topic           string
+	messages        uint64
 	forgotten       bool     // by a later entry
 	forgets         []uint64 // not empty: the entry covers nothing
 	place           *place   // nil without messages
@@ -34,8 +36,6 @@ type entry struct {
 // place is where the messages of a commit are.
 type place struct {
 	topic    string
-	schema   string
-	messages uint64
 	producer int64
 	spans    []span // none in markers of version 1
 }
@@ -44,13 +44,13 @@ func placeOf(c commit) *place {
 	if c.Messages == 0 {
 		return nil
 	}
-	return &place{topic: c.Topic, schema: c.Schema, messages: c.Messages, producer: c.Producer, spans: c.Spans}
+	return &place{topic: c.Topic, producer: c.Producer, spans: c.Spans}
 }
 
 func entryOf(c commit) entry {
 	return entry{
 		id: c.Slice.ID, from: c.Slice.From.UnixMilli(), to: c.Slice.To.UnixMilli(), at: c.At.UnixMilli(),
-		delivered: c.Delivered, dead: c.Dead, letters: c.DeadLetters, rev: c.Slice.Rev, place: placeOf(c),
+		delivered: c.Delivered, dead: c.Dead, letters: c.DeadLetters, rev: c.Slice.Rev, topic: c.Topic, messages: c.Messages, place: placeOf(c),
 	}
 }
 

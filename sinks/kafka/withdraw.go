@@ -89,6 +89,8 @@ func (k *Sink) Withdraw(ctx context.Context, commits []sinks.Receipt, remove boo
 	switch {
 	case len(commits) == 0:
 		return sinks.Receipt{}, fault.Errorf(fault.Bug, op, "no commit is named")
+	case k.conf.ReadOnly:
+		return sinks.Receipt{}, fault.Errorf(fault.Bug, op, "the sink was opened to be read")
 	case remove:
 		return sinks.Receipt{}, fault.Errorf(fault.Config, op, "the messages of a topic can't be deleted one by one")
 	}
@@ -169,8 +171,8 @@ func (v *coverage) target(s flow.Slice) (topic string, messages uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range v.parts[s.Partition][s.Day().Unix()] {
-		if e.id == s.ID && !e.forgotten && e.forgets == nil && e.place != nil {
-			return e.place.topic, e.place.messages
+		if e.id == s.ID && !e.forgotten && e.forgets == nil {
+			return e.topic, e.messages
 		}
 	}
 	return "", 0

@@ -284,6 +284,7 @@ func TestAnswers(t *testing.T) {
 		{"another API", 200, `{"status":"ok"}`, "", fault.Config, "as no collector does"},
 		{"no content", 204, "", "", fault.Config, "as no collector does"},
 		{"a refusal as success", 200, `{"text":"Incorrect index","code":7}`, "", fault.Config, "token's indexes"},
+		{"too large, whatever the size", 413, "<html>413</html>", "", fault.Config, "max_content_length"},
 		{"redirect", 302, "", "", fault.Config, "redirects aren't followed"},
 		{"a port for TLS", 400, "Client sent an HTTP request to an HTTPS server.\n", "", fault.Config, "https://"},
 		{"not found", 404, `{"text":"The requested URL was not found on this server.","code":404}`, "", fault.Config, "port 8088"},
