@@ -31,6 +31,8 @@ type Definition struct {
 	// Deadline returns what Deadliner.Deadline of a sink opened with c would be at least, without opening it and as far as the
 	// settings tell; 0: not known before. nil: such sinks have none.
 	Deadline func(c Config) (time.Duration, error)
+	// Files says where and how the data files of a sink with these settings lie; nil: such sinks write none.
+	Files func(c Config) (Files, error)
 	// NeedsTime says that such sinks give each record a time: its column timestamp, else observed_timestamp. `check` says which
 	// of them each stream has.
 	NeedsTime bool

@@ -17,6 +17,9 @@ var (
 	ErrOverlap = errors.New("the range meets what is already committed")
 	// ErrOwned says that the target belongs to another pipeline, format, layout or selection, or that another process holds it.
 	ErrOwned = errors.New("the target belongs to someone else")
+	// ErrAbsent says that the target of a sink that was opened to be read isn't there: nothing was ever written to it, or it was
+	// moved or deleted.
+	ErrAbsent = errors.New("the target isn't there")
 	// ErrDead says that a transaction was used after Commit or Abort: a bug of the caller.
 	ErrDead = errors.New("the transaction has ended")
 )

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-io/sluice/host/control"
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/host/spool"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -71,9 +72,12 @@ type checkedPipeline struct {
 	Partitions int           `json:"partitions"`
 	Range      string        `json:"range"`
 	Sinks      []checkedSink `json:"sinks"`
-	Buffer     int64         `json:"source_buffer_bytes"` // of each slice at work
-	Memory     int64         `json:"memory_bytes"`        // the most that the pipeline holds at once
+	Buffer     int64         `json:"source_buffer_bytes"`          // of each slice at work
+	Spool      int64         `json:"spool_buffer_bytes,omitempty"` // of each slice at work
+	Memory     int64         `json:"memory_bytes"`                 // the most that the pipeline holds at once
 	Vendor     *contact      `json:"vendor,omitempty"`
+
+	Recheck *checkedRecheck `json:"recheck,omitempty"`
 
 	buffers int64 // of the sinks of one slice
 }
@@ -263,8 +267,20 @@ func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline, online b
 	for _, s := range p.streams {
 		out.Buffer = max(out.Buffer, p.buffers[s.Name])
 	}
-	out.Memory = pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, out.Buffer, c.Streams, sized)
+	if c.Spool != nil {
+		out.Spool = spool.Buffer
+		if err := writable(c.Spool.Path); err != nil {
+			errs = append(errs, fault.New(fault.Config, "spool.path", "choose a folder that can be written", err))
+		}
+	}
+	out.Memory = int64(c.Flow.Parallel)*out.Spool + pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, out.Buffer, c.Streams, sized)
 	out.buffers = pipeline.Buffers(c.Streams, sized)
+	if out.Recheck, err = recheckOf(c, p, out.Sinks); err != nil {
+		errs = append(errs, err)
+	}
+	if out.Recheck != nil {
+		out.Memory += out.Recheck.Memory
+	}
 	return out, errs
 }
 
@@ -402,8 +418,18 @@ func (a *app) printChecked(c *config.Pipeline, p checkedPipeline) {
 	for _, s := range p.Sinks {
 		rows = append(rows, s.rows(c.Streams)...)
 	}
-	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + source's buffer %s + sinks' buffers %s)",
-		size(uint64(p.Memory)), size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.Buffer)), size(uint64(p.buffers)))})
+	rows = append(rows, p.Recheck.rows()...)
+	more := ""
+	if c.Spool != nil {
+		rows = append(rows, []string{"  spool", fmt.Sprintf("%s, at most %s", c.Spool.Path, size(uint64(c.Spool.Max)))})
+		more = " + spool's buffer " + size(uint64(p.Spool))
+	}
+	memory := fmt.Sprintf("%s at most: window %s + %d x (largest record %s + source's buffer %s + sinks' buffers %s%s)",
+		size(uint64(p.Memory)), size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.Buffer)), size(uint64(p.buffers)), more)
+	if p.Recheck != nil {
+		memory += " + recheck " + size(uint64(p.Recheck.Memory))
+	}
+	rows = append(rows, []string{"  memory", memory})
 	rows = append(rows, p.Vendor.rows()...)
 	_ = a.printTable(rows) // execute tells what stdout gave
 }

@@ -15,8 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/sluice-io/sluice/host/config"
-	"github.com/sluice-io/sluice/host/control"
 	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -111,7 +109,7 @@ func TestReferenceWords(t *testing.T) {
 	}
 	for _, event := range []string{
 		"sim_started", "plugin", "plugin_description", "version", "init", "problem", "pipeline_checked", "check", "slice_planned", "plan",
-		"pipeline_status", "host_status", "stray", "ledger_rebuilt", "demo", "summary", "pipeline_failed", "found",
+		"pipeline_status", "host_status", "stray", "ledger_rebuilt", "behind", "demo", "summary", "pipeline_failed", "found",
 		"window", "retried", "would_forget", "forgotten",
 	} {
 		if !strings.Contains(string(text), "`"+event+"`") {
@@ -137,30 +135,6 @@ func TestHelp(t *testing.T) {
 			}
 			if !strings.Contains(stdout.String(), "Usage:") || c.Short == "" {
 				t.Errorf("got %q", stdout.String())
-			}
-		})
-	}
-}
-
-func TestBar(t *testing.T) {
-	day := time.Date(2024, 3, 1, 0, 0, 0, 0, time.UTC)
-	hours := func(from, to float64) flow.Range {
-		return flow.Range{From: day.Add(time.Duration(from * float64(time.Hour))), To: day.Add(time.Duration(to * float64(time.Hour)))}
-	}
-	asked := hours(0, barCells)
-	for _, tt := range []struct {
-		name          string
-		covered, gone flow.Ranges
-		want          string
-	}{
-		{"nothing", nil, nil, strings.Repeat(".", barCells)},
-		{"all", flow.NewRanges(asked), nil, strings.Repeat("#", barCells)},
-		{"part of a cell", flow.NewRanges(hours(0, 1.5)), nil, "#+" + strings.Repeat(".", barCells-2)},
-		{"unavailable", flow.NewRanges(hours(2, barCells)), flow.NewRanges(hours(0, 2)), "xx" + strings.Repeat("#", barCells-2)},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := bar(asked, tt.covered, tt.gone, false); got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
@@ -230,69 +204,6 @@ func TestPreviewWindows(t *testing.T) {
 			got := previewWindows(snapshot, snapshot.Asks(flow.Range{From: end.AddDate(0, 0, -3), To: tt.horizon}, tt.horizon), end)
 			if len(got) != tt.want || tt.want > 0 && !got[0].From.Equal(flow.Day(end)) {
 				t.Errorf("%v, want %d", got, tt.want)
-			}
-		})
-	}
-}
-
-// TestStatusAsksAsTheRunDid takes what a process said of its streams from what runs, else from the last run that knew it.
-func TestStatusAsksAsTheRunDid(t *testing.T) {
-	const day = 24 * time.Hour
-	now := time.Date(2024, 3, 8, 6, 0, 0, 0, time.UTC)
-	at := func(d int) time.Time { return time.Date(2024, 3, d, 0, 0, 0, 0, time.UTC) }
-	ran := func(to time.Time, settle map[string]int64) pipelineSummary {
-		return pipelineSummary{To: to.Format(flow.Layout), Settle: settle}
-	}
-	halfADay := map[string]int64{"usage": (12 * time.Hour).Milliseconds()}
-	to := at(3)
-	ahead := at(20)
-	for _, tt := range []struct {
-		name string
-		to   *time.Time
-		runs []pipelineSummary
-		live control.Snapshot
-		want flow.Range
-	}{
-		{"no run has ended: nothing is known to settle", nil, nil, control.Snapshot{}, flow.Range{From: at(1), To: at(8)}},
-		{"up to the last run", nil, []pipelineSummary{ran(at(6).Add(6*time.Hour), halfADay)}, control.Snapshot{}, flow.Range{From: at(1), To: at(5)}},
-		{"settled by half an hour", nil, []pipelineSummary{ran(at(6).Add(12*time.Hour), halfADay)}, control.Snapshot{}, flow.Range{From: at(1), To: at(6)}},
-		{
-			"the last run failed before it knew", nil,
-			[]pipelineSummary{{}, ran(at(6).Add(6*time.Hour), halfADay)},
-			control.Snapshot{},
-			flow.Range{From: at(1), To: at(5)},
-		},
-		{
-			"nothing settles any more", nil,
-			[]pipelineSummary{ran(at(6).Add(6*time.Hour), map[string]int64{}), ran(at(5), halfADay)},
-			control.Snapshot{},
-			flow.Range{From: at(1), To: at(6)},
-		},
-		{
-			"what runs knows best", nil,
-			[]pipelineSummary{ran(at(6).Add(6*time.Hour), map[string]int64{})},
-			control.Snapshot{Pipelines: []control.Pipeline{{Name: "other"}, {Name: "main", Settle: halfADay}}},
-			flow.Range{From: at(1), To: at(5)},
-		},
-		{
-			"what runs doesn't know yet", nil,
-			[]pipelineSummary{ran(at(6).Add(6*time.Hour), halfADay)},
-			control.Snapshot{Pipelines: []control.Pipeline{{Name: "main"}}},
-			flow.Range{From: at(1), To: at(5)},
-		},
-		{"a closed range has settled meanwhile", &to, []pipelineSummary{ran(at(3), halfADay)}, control.Snapshot{}, flow.Range{From: at(1), To: at(3)}},
-		{"a range that ends ahead", &ahead, []pipelineSummary{ran(at(6).Add(6*time.Hour), halfADay)}, control.Snapshot{}, flow.Range{From: at(1), To: at(5)}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			p := &config.Pipeline{Name: "main", Range: config.Range{From: at(1), To: tt.to}, Lag: 5 * time.Minute}
-			p.Source.Type = "rapid7-usage"
-			asked := askedOf(p, tt.runs, now)
-			ask := asker{streamsOf(p, tt.runs, tt.live), asked, horizonOf(p, asked, now)}
-			if diff := cmp.Diff(flow.NewRanges(tt.want), ask.of("usage")); diff != "" {
-				t.Errorf("asked of usage (-want +got):\n%s", diff)
-			}
-			if got := ask.streams["usage"].Granularity; got != day {
-				t.Errorf("granularity %s", got)
 			}
 		})
 	}

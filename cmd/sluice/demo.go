@@ -77,7 +77,7 @@ func (a *app) demo(ctx context.Context, dir string, keep bool) error {
 	if err := a.run(ctx, nil, runFlags{}); err != nil && (!errors.As(err, &code) || code.err != nil || code.code != exitOK) {
 		return err
 	}
-	if err := a.status(ctx, nil); err != nil {
+	if err := a.status(ctx, nil, statusFlags{}); err != nil {
 		return err
 	}
 	if err := a.showDemo(dir); err != nil {

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-io/sluice/host/budget"
@@ -85,26 +84,13 @@ func (a *app) openHost(ctx context.Context, c *config.Config) (*host, error) {
 
 func (h *host) Close() error { return h.ledger.Close() }
 
-// requestCounter counts the requests that a pipeline was granted.
-type requestCounter struct {
-	*budget.Manager
-	granted atomic.Uint64
-}
-
-func (c *requestCounter) Acquire(ctx context.Context, r budget.Request) (budget.Grant, error) {
-	g, err := c.Manager.Acquire(ctx, r)
-	if err == nil && g.Granted {
-		c.granted.Add(r.Requests)
-	}
-	return g, err
-}
-
 // selection narrows a pipeline: what flags say beyond the file.
 type selection struct {
 	streams, sinks []string
 	from, to       *time.Time
 	last           time.Duration
 	firstRun       bool
+	recheck        bool // read again all that is committed
 	once           bool // don't follow
 	newSelection   bool
 }
@@ -116,6 +102,8 @@ type assembled struct {
 	requests   *requestCounter
 	streams    []sinks.Stream
 	buffers    map[string]int64 // by stream: what a read may hold, in bytes
+	schema     []byte           // of the source's settings
+	budget     planBudget       // of its reads
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
 	swept      bool               // the spool folder, of what earlier runs left
@@ -141,6 +129,10 @@ func (p *assembled) Close() error {
 		errs = append(errs, s.Close())
 	}
 	p.opened = nil
+	if p.run.Spool != nil {
+		errs = append(errs, p.run.Spool.Close())
+		p.run.Spool = nil
+	}
 	return errors.Join(errs...)
 }
 
@@ -153,6 +145,7 @@ func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
 	var err error
 	p.supervisor, err = supervisor.New(supervisor.Options{
 		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(), WorkDir: h.config.Dir,
+		Timeouts: supervisor.Timeouts{Silence: h.app.silence},
 	})
 	return p, err
 }
@@ -183,7 +176,8 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err != nil {
 		return p, err
 	}
-	p.streams, p.buffers = streams, map[string]int64{}
+	p.streams, p.buffers, p.schema = streams, map[string]int64{}, description.ConfigSchema
+	p.budget = budgetOfPlan(description, c.Source.Config.JSON)
 	for _, s := range description.Streams {
 		p.buffers[s.Name] = s.Buffer
 	}
@@ -208,6 +202,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err := setRange(&p.run, c.Range, sel); err != nil {
 		return p, err
 	}
+	h.setRecheck(p, sel)
 	if openSinks {
 		err = h.openSinks(ctx, p, sel, streams)
 	}
@@ -374,7 +369,7 @@ func streamRules(d supervisor.Description, configured supervisor.Configured) map
 	for _, s := range d.Streams {
 		rules[s.Name] = pipeline.Stream{
 			Snapshot: s.Kind == supervisor.Snapshot, Granularity: s.Granularity, Settle: configured.Settle[s.Name],
-			DigestColumns: s.DigestColumns,
+			DigestColumns: s.DigestColumns, Schema: s.Schema,
 		}
 	}
 	return rules

@@ -88,6 +88,8 @@ func (r *running) snapshot() control.Snapshot {
 		}
 		if l.pipeline != nil && !l.ended {
 			p.Slices, p.Sinks = r.slices(l), r.sinks(l)
+			p.Forecast = l.progress(out.At)
+			p.VendorNow = l.pipeline.VendorNow()
 			p.Follow = r.follow(l)
 		}
 		out.Pipelines = append(out.Pipelines, p)
@@ -166,4 +168,25 @@ func (h *host) recordRun(run ledger.Run) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return h.ledger.RecordRun(ctx, run)
+}
+
+// recordAsked writes down what a pipeline that starts asks for, so that what it lacks is known even if it never gets to commit it.
+func (r *running) recordAsked(ctx context.Context, p *assembled) {
+	if err := r.host.recordAsked(ctx, p); err != nil {
+		r.app.log.logger.Warn("`sluice status` may not know all partitions", "pipeline", p.config.Name, "error", err.Error())
+	}
+}
+
+func (h *host) recordAsked(ctx context.Context, p *assembled) error {
+	var streams []string
+	var all []ledger.AskedPartition
+	for _, s := range p.streams {
+		streams = append(streams, s.Name)
+	}
+	for _, part := range p.run.Partitions {
+		all = append(all, ledger.AskedPartition{
+			Partition: part.Partition, Name: part.Name, Settle: p.run.Streams[part.Stream].Settle,
+		})
+	}
+	return h.ledger.RecordAsked(ctx, p.config.Name, streams, all)
 }

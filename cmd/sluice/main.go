@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,7 +86,10 @@ type app struct {
 	logLevel  string
 	logFormat string
 
-	step func(pipeline.Step) // a seam for tests, see pipeline.Config
+	// Seams for tests.
+	step         func(pipeline.Step) // see pipeline.Config
+	silence      time.Duration       // see supervisor.Timeouts; 0: its own
+	metricsEvery time.Duration       // 0: metricsEvery
 
 	printMu  sync.Mutex // of what is printed on stdout
 	printErr error      // the first that stdout gave
@@ -118,6 +122,5 @@ func (a *app) rootCommand() *cobra.Command {
 	})
 	root.AddCommand(a.runCommand(), a.pluginCommand(), a.versionCommand())
 	a.addCommands(root)
-	root.AddCommand(laterCommands()...)
 	return root
 }

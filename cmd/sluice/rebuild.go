@@ -30,7 +30,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 		},
 	}
 	rebuild.Flags().StringSliceVar(&names, "sink", nil, "only these sinks")
-	c.AddCommand(rebuild)
+	c.AddCommand(rebuild, a.exportCommand())
 	parent(c)
 	return c
 }
@@ -118,6 +118,9 @@ func (h *host) rebuildPipeline(ctx context.Context, c *config.Pipeline, only []s
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	if err := h.recordAsked(ctx, p); err != nil {
+		return 0, err
+	}
 	for _, s := range c.Sinks {
 		if !chosen(only, s.Name) {
 			continue

@@ -28,6 +28,7 @@ type runFlags struct {
 	once     bool
 	deadline config.Duration
 	summary  string
+	metrics  string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -45,11 +46,13 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	f.selectors.add(c)
 	c.Flags().BoolVar(&f.firstRun, "first-run", false, "send what is asked also to sinks that keep no account and of which the ledger knows nothing")
+	c.Flags().BoolVar(&f.recheck, "recheck", false, "then read again what was committed before, and commit what is new of it: records that the vendor indexed late")
 	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
 	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
 	c.Flags().BoolVar(&f.newSelection, "new-selection", false,
 		"let another selection (account, query, fields) into a sink's folder or bucket, apart from the first: under selection=XXXXXXXX/")
 	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")
+	c.Flags().StringVar(&f.metrics, "metrics-file", "", "write Prometheus text to this file while the run goes on and at its end")
 	return c
 }
 
@@ -73,6 +76,11 @@ func (a *app) run(ctx context.Context, names []string, f runFlags) error {
 	if f.summary != "" {
 		if err := touch(f.summary); err != nil {
 			return usageError(fmt.Errorf("--summary: %w", err))
+		}
+	}
+	if f.metrics != "" {
+		if err := metricsWritable(f.metrics); err != nil {
+			return err
 		}
 	}
 	h, err := a.openHost(ctx, c)
@@ -132,6 +140,7 @@ type running struct {
 
 	mu        sync.Mutex
 	pipelines []*liveRun
+	foreseen  []*foreseen // of its pipelines, as they came
 	draining  atomic.Bool
 }
 
@@ -141,8 +150,10 @@ type liveRun struct {
 	assembled *assembled
 	pipeline  *pipeline.Pipeline
 	summary   *pipeline.Summary
+	counts    *counts
 	err       error
 	ended     bool
+	expected  *expected // nil: not known
 }
 
 func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selection, f runFlags) error {
@@ -161,12 +172,13 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 	defer out.close()
 	var wg sync.WaitGroup
 	for _, c := range chosen {
-		live := &liveRun{name: c.Name}
+		live := &liveRun{name: c.Name, counts: &counts{}}
 		r.mu.Lock()
 		r.pipelines = append(r.pipelines, live)
 		r.mu.Unlock()
 		wg.Go(func() { r.runPipeline(ctx, live, c, sel, stop.drain, out) })
 	}
+	monitor := r.startMetrics(f.metrics, r.host.config, chosen)
 	finished := make(chan struct{})
 	go func() {
 		wg.Wait()
@@ -181,7 +193,9 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 	}
 	out.close()
 	total := r.total(stop)
-	if err := r.report(total, f.summary); err != nil {
+	err = r.report(total, f.summary)
+	monitor.end()
+	if err != nil {
 		return failedError(err)
 	}
 	return &exitError{code: total.Exit}
@@ -189,6 +203,11 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 
 func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipeline, sel selection, drain <-chan struct{}, out *reporter) {
 	p, err := r.assemble(ctx, c, sel, drain, out)
+	if err == nil {
+		if err = p.openSpool(); err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}
 	if err != nil {
 		r.ended(live, nil, err)
 		if fault.KindOf(err) != fault.Canceled {
@@ -196,10 +215,17 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		}
 		return
 	}
-	p.run.Observe = out.event
+	r.recordAsked(ctx, p)
+	p.run.Observe = live.counts.observe(out.event)
+	if err := mayRecheck(p, r.app.log.logger); err != nil {
+		r.ended(live, nil, errors.Join(err, p.Close()))
+		out.pipelineFailed(c.Name, err)
+		return
+	}
 	if !sel.once {
 		p.run.Follow, p.run.Tail = c.Follow, c.Priority == config.PriorityTail
 	}
+	p.run.Foresee = func(ctx context.Context, f pipeline.Forecast) { r.foresee(ctx, p, f) }
 	r.mu.Lock()
 	live.assembled, live.pipeline = p, pipeline.New(p.run)
 	r.mu.Unlock()

@@ -17,6 +17,7 @@ type selectors struct {
 	streams, sinks []string
 	newSelection   bool
 	firstRun       bool
+	recheck        bool
 }
 
 func (s *selectors) add(c *cobra.Command) {
@@ -33,7 +34,7 @@ func (s *selectors) addRange(c *cobra.Command) {
 }
 
 func (s *selectors) selection() (selection, error) {
-	sel := selection{streams: s.streams, sinks: s.sinks, last: time.Duration(s.last), firstRun: s.firstRun}
+	sel := selection{streams: s.streams, sinks: s.sinks, last: time.Duration(s.last), firstRun: s.firstRun, recheck: s.recheck}
 	sel.newSelection = s.newSelection
 	for _, f := range []struct {
 		flag, value string

@@ -13,27 +13,36 @@ import (
 	"github.com/sluice-io/sluice/host/control"
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/host/pipeline"
-	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
+// statusFlags are the flags of status.
+type statusFlags struct {
+	behind  config.Duration
+	judge   bool // --behind was given
+	all     bool
+	metrics string
+}
+
 func (a *app) statusCommand() *cobra.Command {
-	behind := ""
+	var f statusFlags
 	c := &cobra.Command{
 		Use:   "status [PIPELINE...]",
 		Short: "Show what is covered, what is missing and what runs",
 		Long: "status reads the ledger, beside a run or without one, and asks a running host what it does: what each slice waits for,\n" +
-			"its last byte, its next try, and how the budget stands. It starts no plugin and asks no vendor: without `to`, the range\n" +
-			"ends where the last runs' did.",
+			"its last byte, its next try, and how the budget stands. It starts no plugin and asks no vendor: without `to` the range\n" +
+			"ends at the vendor's clock minus lag, as the running host or the last run knows it.\n\n" +
+			"A log is behind by how long its oldest missing instant could have been read already. With --behind only the logs are\n" +
+			"named that are further behind than that, and the exit code is 1 if there is one, or if nothing has run yet.",
+		Example: "  sluice status\n  sluice status prod --json\n  sluice status --behind 26h",
 		RunE: func(c *cobra.Command, args []string) error {
-			if behind != "" {
-				return usageError(errors.New("--behind (an exit code for monitoring) comes with a later version; `sluice status --json` has the figures"))
-			}
-			return interruptible(c, func(ctx context.Context) error { return a.status(ctx, args) })
+			f.judge = c.Flags().Changed("behind")
+			return interruptible(c, func(ctx context.Context) error { return a.status(ctx, args, f) })
 		},
 	}
-	c.Flags().StringVar(&behind, "behind", "", "")
-	_ = c.Flags().MarkHidden("behind")
+	c.Flags().Var(&f.behind, "behind", "name the logs that are further behind than this, and exit with 1 if there are any")
+	c.Flags().BoolVar(&f.all, "all", false, "draw every log, also those that look alike")
+	c.Flags().StringVar(&f.metrics, "metrics-file", "", "write Prometheus text to this file as well")
 	return c
 }
 
@@ -48,8 +57,20 @@ type pipelineStatus struct {
 	To       string       `json:"to,omitempty"`
 	Sinks    []sinkStatus `json:"sinks"`
 	LastRun  *lastRun     `json:"last_run,omitempty"`
+	Now      string       `json:"now"`   // by which the range ends and what is behind is judged
+	Clock    string       `json:"clock"` // whose it is: clockVendor, clockCorrected or clockHost
+	Lag      float64      `json:"lag_seconds"`
+	Started  bool         `json:"started"`                  // the ledger knows of a run that asked for something, or holds what one committed
+	Behind   *float64     `json:"behind_seconds,omitempty"` // the most of its sinks; left out if none can be judged
+	Late     *lateStatus  `json:"late,omitempty"`
 
-	asked flow.Range
+	asked   flow.Range
+	streams map[string]pipeline.Stream
+	running bool // a run of it goes on
+	open    bool // the range ends at the horizon
+	horizon time.Time
+	last    time.Duration // that the range is long, which moves on by itself
+	offset  time.Duration // of the vendor's clock from this machine's
 }
 
 type sinkStatus struct {
@@ -63,6 +84,11 @@ type sinkStatus struct {
 	Covered     int64             `json:"covered"`
 	Missing     int64             `json:"missing"`
 	Unavailable int64             `json:"unavailable"`
+	Behind      *float64          `json:"behind_seconds,omitempty"` // the most of its partitions; left out if it remembers nothing
+
+	identity string
+	streams  []string          // that it takes
+	unknown  []partitionStatus // for streams that were never asked for
 }
 
 type partitionStatus struct {
@@ -80,13 +106,32 @@ type partitionStatus struct {
 	Bytes       uint64              `json:"bytes"`
 	Dead        uint64              `json:"dead"`
 	LastCommit  string              `json:"last_commit,omitempty"`
+	Name        string              `json:"name,omitempty"`          // what people call it
+	Dropped     bool                `json:"no_longer_asked"`         // the last start didn't ask for it: it counts nowhere
+	Behind      float64             `json:"behind_seconds"`          // how long the oldest missing instant could have been read already
+	Since       string              `json:"first_missing,omitempty"` // that instant
+	Committed   []rangeStatus       `json:"committed,omitempty"`
+	Planned     []plannedStatus     `json:"planned,omitempty"`
+	Split       []rangeStatus       `json:"split,omitempty"`  // met the vendor's cap and were cut
+	States      map[string]uint64   `json:"states,omitempty"` // slices by state
 
-	covered, gone flow.Ranges
+	want, covered, gone, failed, planned flow.Ranges
+	firstMissing                         time.Time
+	deadTotal                            uint64
+	lastCommit                           time.Time
 }
 
 type rangeStatus struct {
 	From string `json:"from"`
 	To   string `json:"to"`
+}
+
+// plannedStatus is a slice that was planned or begun and hasn't failed.
+type plannedStatus struct {
+	rangeStatus
+	Slice    string `json:"slice"`
+	State    string `json:"state"` // "planned", "reading"
+	Attempts uint32 `json:"attempts"`
 }
 
 type unavailableStatus struct {
@@ -125,7 +170,7 @@ func rangeOf(r flow.Range) rangeStatus {
 	return rangeStatus{r.From.Format(flow.Layout), r.To.Format(flow.Layout)}
 }
 
-func (a *app) status(ctx context.Context, names []string) error {
+func (a *app) status(ctx context.Context, names []string, f statusFlags) error {
 	c, err := a.load()
 	if err != nil {
 		return err
@@ -134,219 +179,47 @@ func (a *app) status(ctx context.Context, names []string) error {
 	if err != nil {
 		return usageError(err)
 	}
+	if f.metrics != "" {
+		if err := metricsWritable(f.metrics); err != nil {
+			return err
+		}
+	}
 	snapshot, err := control.Query(ctx, c.State)
 	running := err == nil
 	if err != nil && !errors.Is(err, control.ErrNotRunning) {
 		a.log.logger.Warn("the running host doesn't answer", "error", err.Error())
 	}
 	l, err := ledger.OpenReadOnly(ctx, c.State)
-	if errors.Is(err, ledger.ErrNoLedger) && !a.json && !running {
-		return a.printText(fmt.Sprintf("nothing has run yet: there is no ledger in %s\n`sluice run` makes one\n", c.State))
-	}
 	if err != nil && !errors.Is(err, ledger.ErrNoLedger) {
 		return &exitError{codeOf(err), err}
 	}
 	if l != nil {
 		defer l.Close()
-		for _, p := range chosen {
-			s, err := readStatus(ctx, l, c, p, snapshot)
-			if err != nil {
-				return failedError(fmt.Errorf("%s: %w", p.Name, err))
-			}
-			a.printStatus(s, p.DeadLetter.Path)
-		}
 	}
-	a.printHost(c, running, snapshot)
-	return nil
-}
-
-// readStatus reads what the ledger knows of a pipeline's sinks; live is what runs, if anything does.
-func readStatus(ctx context.Context, l *ledger.Ledger, c *config.Config, p *config.Pipeline, live control.Snapshot) (pipelineStatus, error) {
-	out := pipelineStatus{V: 1, TS: stamp(time.Now()), Event: "pipeline_status", Pipeline: p.Name, Source: p.Source.Type}
-	runs, err := l.LastRuns(ctx, p.Name, recentRuns)
-	if err != nil {
-		return out, err
-	}
-	if len(runs) > 0 {
-		out.LastRun = &lastRun{stamp(runs[0].Start), stamp(runs[0].End), runs[0].Exit, runs[0].Summary}
-	}
-	summaries := summariesOf(runs)
-	now := time.Now()
-	out.asked = askedOf(p, summaries, now)
-	ask := asker{streams: streamsOf(p, summaries, live), asked: out.asked, horizon: horizonOf(p, out.asked, now)}
-	if !out.asked.Empty() {
-		out.From, out.To = out.asked.From.Format(flow.Layout), out.asked.To.Format(flow.Layout)
-	}
-	for _, s := range p.Sinks {
-		one := sinkStatus{Name: s.Name, Type: s.Type, Partitions: []partitionStatus{}}
-		info, known, err := knownSink(ctx, l, c, p, s)
+	var all []pipelineStatus
+	for _, p := range chosen {
+		s, err := readStatus(ctx, l, c, p, snapshot, time.Now())
 		if err != nil {
-			return out, err
+			return failedError(fmt.Errorf("%s: %w", p.Name, err))
 		}
-		d, err := sinkDefinition(s.Type)
-		if err != nil {
-			return out, err
+		if l != nil || a.json {
+			a.printStatus(s, p.DeadLetter.Path, f)
 		}
-		one.Location, one.Remembers = info.Location, !d.OneRun
-		if known {
-			if err := one.read(ctx, l, info.Identity, ask); err != nil {
-				return out, err
-			}
-		}
-		one.Known = len(one.Partitions) > 0
-		out.Sinks = append(out.Sinks, one)
+		all = append(all, s)
 	}
-	return out, nil
-}
-
-// recentRuns are looked at for the end of the asked range: flags may have narrowed the last one.
-const recentRuns = 10
-
-func summariesOf(runs []ledger.Run) (out []pipelineSummary) {
-	for _, r := range runs {
-		var s pipelineSummary
-		if json.Unmarshal(r.Summary, &s) == nil {
-			out = append(out, s)
+	if f.judge {
+		a.judgeBehind(all, time.Duration(f.behind))
+	}
+	if f.metrics != "" {
+		if err := a.writeStatusMetrics(ctx, f.metrics, l, all, snapshot); err != nil {
+			return failedError(err)
 		}
 	}
-	return out
-}
-
-// askedOf is the asked range as far as it is known without the vendor: up to where recent runs asked, else to this
-// machine's clock minus lag.
-func askedOf(p *config.Pipeline, runs []pipelineSummary, now time.Time) flow.Range {
-	var to time.Time
-	for _, s := range runs {
-		if t, err := time.Parse(flow.Layout, s.To); err == nil && t.After(to) {
-			to = t
-		}
-	}
-	if to.IsZero() {
-		to = now.UTC().Add(-p.Lag).Truncate(time.Millisecond)
-	}
-	if p.Range.To != nil && (p.Range.To.Before(to) || p.Range.To.Before(now.Add(-p.Lag))) {
-		to = *p.Range.To
-	}
-	r := flow.Range{From: p.Range.From, To: to}
-	if p.Range.Last > 0 {
-		r.From = to.Add(-p.Range.Last)
-	}
-	return r
-}
-
-// horizonOf is the vendor's now minus lag, as far as it is known without the vendor: where an open range ends, else this machine's.
-func horizonOf(p *config.Pipeline, asked flow.Range, now time.Time) time.Time {
-	horizon := now.UTC().Add(-p.Lag).Truncate(time.Millisecond)
-	if isOpen := p.Range.To == nil || !asked.To.Equal(*p.Range.To); isOpen || horizon.Before(asked.To) {
-		return asked.To
-	}
-	return horizon
-}
-
-// streamsOf says what the pipeline's source may be asked for: by its definition and, because it follows from settings that only the
-// process reads, by what the process that runs or that ran last said of how long its streams settle.
-func streamsOf(p *config.Pipeline, runs []pipelineSummary, live control.Snapshot) map[string]pipeline.Stream {
-	out := map[string]pipeline.Stream{}
-	d, err := sourceDefinition(p.Source.Type)
-	if err != nil {
-		return out // the config's check has refused it before
-	}
-	for _, s := range d.Streams {
-		out[s.Name] = pipeline.Stream{Snapshot: s.Kind == plugins.Snapshot, Granularity: s.Granularity}
-	}
-	for name, ms := range settledBy(p.Name, runs, live) {
-		if s, ok := out[name]; ok {
-			s.Settle = time.Duration(ms) * time.Millisecond
-			out[name] = s
-		}
-	}
-	return out
-}
-
-func settledBy(pipeline string, runs []pipelineSummary, live control.Snapshot) map[string]int64 {
-	for _, p := range live.Pipelines {
-		if p.Name == pipeline && p.Settle != nil {
-			return p.Settle
-		}
-	}
-	for _, s := range runs {
-		if s.Settle != nil {
-			return s.Settle
-		}
+	switch {
+	case a.json || !f.judge && (l != nil || running):
+		a.printHost(c, running, snapshot)
+	case !f.judge:
+		return a.printText(fmt.Sprintf("nothing has run yet: there is no ledger in %s\n`sluice run` makes one\n", c.State))
 	}
 	return nil
-}
-
-// asker knows what is asked of each stream.
-type asker struct {
-	streams map[string]pipeline.Stream
-	asked   flow.Range
-	horizon time.Time
-}
-
-func (a asker) of(stream string) flow.Ranges { return a.streams[stream].Asks(a.asked, a.horizon) }
-
-func (s *sinkStatus) read(ctx context.Context, l *ledger.Ledger, identity string, ask asker) error {
-	partitions, err := l.Partitions(ctx, identity)
-	if err != nil {
-		return err
-	}
-	for _, p := range partitions {
-		one, err := readPartition(ctx, l, identity, p, ask.of(p.Stream))
-		if err != nil {
-			return err
-		}
-		s.Asked += one.Asked
-		s.Covered += one.Covered
-		s.Missing += one.Missing
-		s.Unavailable += one.Unavailable
-		s.Partitions = append(s.Partitions, one)
-	}
-	return nil
-}
-
-func readPartition(ctx context.Context, l *ledger.Ledger, identity string, p flow.Partition, want flow.Ranges) (partitionStatus, error) {
-	out := partitionStatus{Stream: p.Stream, Partition: p.Key}
-	covered, err := l.Coverage(ctx, identity, p)
-	if err != nil {
-		return out, err
-	}
-	gone, err := l.Unavailable(ctx, p)
-	if err != nil {
-		return out, err
-	}
-	out.covered = covered.Intersect(want)
-	for _, g := range gone {
-		if met := flow.NewRanges(g.Range).Intersect(want); len(met) > 0 {
-			out.gone = out.gone.Union(met)
-			out.Gone = append(out.Gone, unavailableStatus{rangeOf(g.Range), g.Reason})
-		}
-	}
-	out.gone = out.gone.Minus(covered)
-	missing := want.Minus(covered).Minus(out.gone)
-	for _, r := range missing {
-		out.Gaps = append(out.Gaps, rangeOf(r))
-	}
-	out.Asked, out.Covered = want.Duration().Milliseconds(), out.covered.Duration().Milliseconds()
-	out.Missing, out.Unavailable = missing.Duration().Milliseconds(), out.gone.Duration().Milliseconds()
-	cuts, err := l.Cuts(ctx, identity, p)
-	if err != nil {
-		return out, err
-	}
-	for _, c := range cuts {
-		if c.State == ledger.Failed || c.State == ledger.Quarantined {
-			out.Failures = append(out.Failures, failureStatus{
-				rangeOf(c.Range()), c.ID.String(), c.State == ledger.Quarantined, c.Attempts, c.Kind.String(), c.Error, c.Hint,
-			})
-		}
-	}
-	totals, err := l.Totals(ctx, identity, p)
-	if err != nil {
-		return out, err
-	}
-	out.Slices, out.Rows, out.Bytes, out.Dead = totals.Slices, totals.Rows, totals.Bytes, totals.DeadNow()
-	if !totals.Last.IsZero() {
-		out.LastCommit = stamp(totals.Last)
-	}
-	return out, nil
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,57 +12,68 @@ import (
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/control"
 	"github.com/sluice-io/sluice/host/pipeline"
-	"github.com/sluice-io/sluice/plugins"
-	"github.com/sluice-io/sluice/proto/flow"
 )
 
 // statusLines is how many gaps, reasons or failures of a partition are printed before "and N more".
 const statusLines = 4
 
-// barCells is the width of a coverage bar.
-const barCells = 28
-
-func (a *app) printStatus(s pipelineStatus, deadPath string) {
+func (a *app) printStatus(s pipelineStatus, deadPath string, f statusFlags) {
 	if a.json {
 		a.printJSON(s)
 		return
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s)", s.Pipeline, s.Source)
-	if s.asked.Empty() {
-		b.WriteString(": the range is not closed yet\n")
-	} else {
-		fmt.Fprintf(&b, ": %s to %s\n", shortTime(s.asked.From), shortTime(s.asked.To))
+	if f.judge {
+		return // only what is behind is named
 	}
+	var b strings.Builder
+	b.WriteString(s.headline() + "\n")
 	if s.LastRun == nil {
 		b.WriteString("  last run: none has ended yet\n")
 	} else {
 		fmt.Fprintf(&b, "  last run: %s\n", s.LastRun.text())
 	}
+	d := drawing{screen: a.screen(), bars: a.drawsBars(), all: f.all, status: &s, used: map[cell]bool{}}
 	dead := uint64(0)
 	for _, sink := range s.Sinks {
-		where := ""
-		if sink.Location != "" {
-			where = ", " + sink.Location
-		}
-		fmt.Fprintf(&b, "  sink %s (%s%s)", sink.Name, sink.Type, where)
-		switch {
-		case !sink.Remembers:
-			b.WriteString(": what it was given is remembered for one run\n")
-		case !sink.Known:
-			b.WriteString(": nothing yet\n")
-		default:
-			b.WriteString(":\n")
-		}
+		d.sink(&b, sink)
 		for _, p := range sink.Partitions {
-			a.partitionText(&b, s.asked, p, isSnapshot(s.Source, p.Stream))
 			dead += p.Dead
 		}
+	}
+	if legend := d.screen.legend(d.used); legend != "" {
+		fmt.Fprintf(&b, "    %s\n", legend)
+	}
+	if s.Late != nil {
+		fmt.Fprintf(&b, "  %s\n", s.Late.text())
 	}
 	if dead > 0 {
 		fmt.Fprintf(&b, "  dead letters: %s in %s\n", grouped(dead), deadPath)
 	}
 	_ = a.printText(b.String())
+}
+
+// headline names the pipeline and what it asks for.
+func (s *pipelineStatus) headline() string {
+	text := fmt.Sprintf("%s (%s): ", s.Pipeline, s.Source)
+	switch {
+	case s.asked.Empty():
+		return text + "the range is not closed yet"
+	case !s.open:
+		return text + shortTime(s.asked.From) + " to " + shortTime(s.asked.To)
+	}
+	whose := "this machine's clock"
+	switch s.Clock {
+	case clockVendor:
+		whose = "the vendor's clock"
+	case clockCorrected:
+		whose = "the vendor's clock as of the last run"
+	}
+	from := shortTime(s.asked.From)
+	if s.last > 0 {
+		from = "the last " + shortDuration(s.last) + " up"
+	}
+	return text + fmt.Sprintf("%s to now (%s: %s less the lag of %s)", from, s.asked.To.Format("2006-01-02T15:04:05Z"), whose,
+		shortDuration(seconds(s.Lag)))
 }
 
 func (r *lastRun) text() string {
@@ -73,6 +83,9 @@ func (r *lastRun) text() string {
 		return text
 	}
 	text += fmt.Sprintf(", %s in %s, %s", counted(s.Rows, "record"), counted(uint64(s.Slices), "slice"), counted(s.Requests, "request"))
+	if s.Forecast != nil && s.Forecast.Known {
+		text += "\n    " + s.Forecast.text()
+	}
 	if s.Error != "" {
 		text += "\n    " + s.Error
 	}
@@ -80,49 +93,6 @@ func (r *lastRun) text() string {
 		text += "\n    " + s.Hint
 	}
 	return text
-}
-
-// isSnapshot says whether a stream of a source is of what is now, each millisecond of its log time one snapshot.
-func isSnapshot(source, stream string) bool {
-	d, err := sourceDefinition(source)
-	return err == nil && slices.ContainsFunc(d.Streams, func(s plugins.Stream) bool { return s.Name == stream && s.Kind == plugins.Snapshot })
-}
-
-func (a *app) partitionText(b *strings.Builder, whole flow.Range, p partitionStatus, snapshots bool) {
-	fmt.Fprintf(b, "    %s ", strings.TrimSuffix(p.Stream+"/"+p.Partition, "/"))
-	if a.drawsBars() && !whole.Empty() && !snapshots {
-		b.WriteString(bar(whole, p.covered, p.gone, a.isUnicode()) + " ")
-	}
-	fmt.Fprintf(b, "covered %s of %s (%s), %s, %s\n", covered(p.Covered, snapshots), asked(p.Asked, snapshots), percent(p.Covered, p.Asked),
-		counted(p.Rows, "record"), size(p.Bytes))
-	for n, g := range p.Gaps {
-		if n == statusLines {
-			fmt.Fprintf(b, "      and %d more missing ranges\n", len(p.Gaps)-n)
-			break
-		}
-		fmt.Fprintf(b, "      missing [%s, %s)\n", g.From, g.To)
-	}
-	for n, g := range p.Gone {
-		if n == statusLines {
-			fmt.Fprintf(b, "      and %d more unavailable ranges\n", len(p.Gone)-n)
-			break
-		}
-		fmt.Fprintf(b, "      unavailable [%s, %s): %s\n", g.From, g.To, g.Reason)
-	}
-	for n, f := range p.Failures {
-		if n == statusLines {
-			fmt.Fprintf(b, "      and %d more failures: `sluice status --json`\n", len(p.Failures)-n)
-			break
-		}
-		what := "failed"
-		if f.Quarantined {
-			what = "quarantined, tried again by the next run"
-		}
-		fmt.Fprintf(b, "      %s [%s, %s), %d tries: %s\n", what, f.From, f.To, f.Attempts, f.Error)
-		if f.Hint != "" && !strings.Contains(f.Error, f.Hint) {
-			fmt.Fprintf(b, "        %s\n", f.Hint)
-		}
-	}
 }
 
 // percent never says 100 while something lacks.
@@ -136,37 +106,22 @@ func percent(part, whole int64) string {
 	return fmt.Sprintf("%.1f %%", min(99.9, 100*float64(part)/float64(whole)))
 }
 
-// bar draws a range as cells: all of it covered, part of it, none, or unavailable.
-func bar(asked flow.Range, covered, gone flow.Ranges, unicode bool) string {
-	full, some, none, lost := "#", "+", ".", "x"
-	if unicode {
-		full, some, none = "█", "▒", "·"
-	}
-	var b strings.Builder
-	width := asked.Duration() / barCells
-	for i := range barCells {
-		cell := flow.Range{From: asked.From.Add(time.Duration(i) * width), To: asked.From.Add(time.Duration(i+1) * width)}
-		if i == barCells-1 {
-			cell.To = asked.To
-		}
-		switch {
-		case covered.Covers(cell):
-			b.WriteString(full)
-		case gone.Union(covered).Covers(cell):
-			b.WriteString(lost)
-		case covered.Meets(cell):
-			b.WriteString(some)
-		default:
-			b.WriteString(none)
-		}
-	}
-	return b.String()
-}
-
-// drawsBars reports whether stdout is a terminal that shows more than plain lines.
+// drawsBars reports whether stdout is a terminal: else there are plain lines only.
 func (a *app) drawsBars() bool {
 	f, ok := a.stdout.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && a.getenv("TERM") != "dumb"
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// screen is what stdout can show. A dumb terminal has no colours and, whatever the locale, plain characters.
+func (a *app) screen() screen {
+	dumb := a.getenv("TERM") == "dumb"
+	s := screen{width: 80, unicode: a.isUnicode() && !dumb, color: a.drawsBars() && !dumb && a.getenv("NO_COLOR") == ""}
+	if f, ok := a.stdout.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			s.width = w
+		}
+	}
+	return s
 }
 
 // isUnicode reports whether the locale says UTF-8.
@@ -200,6 +155,9 @@ func (a *app) printHost(c *config.Config, running bool, s control.Snapshot) {
 			text += ": " + p.Error
 		}
 		_ = a.printText(text + "\n" + followText(p.Follow))
+		if p.Forecast != nil {
+			_ = a.printText("    " + p.Forecast.Text + "\n")
+		}
 		for _, k := range p.Sinks {
 			if k.State != pipeline.SinkUp {
 				_ = a.printText("    " + sinkText(k) + "\n")

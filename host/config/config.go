@@ -52,6 +52,8 @@ type Pipeline struct {
 	Sinks      []Sink // at least one, names unique in the pipeline
 	Retry      Retry
 	DeadLetter DeadLetter
+	Spool      *Spool // nil: nothing is kept
+	Recheck    Recheck
 	Position   Position // of the pipeline in the file
 }
 
@@ -128,6 +130,24 @@ type DeadLetter struct {
 	Max       int64  // more dead letters than this make a run fail
 	MaxRecord int64  // bytes; a longer record fails its slice
 }
+
+// Spool says where slices are kept until every sink has them, and how much at most.
+type Spool struct {
+	Path string // absolute
+	Max  int64  // bytes
+}
+
+// Recheck says when committed ranges are read again for records that the vendor indexed late.
+type Recheck struct {
+	After []time.Duration // ages, ascending; empty: never
+	When  string          // RecheckMoved or RecheckAlways
+}
+
+// When a range that is old enough is read again.
+const (
+	RecheckMoved  = "moved"  // unless the vendor's own figure proves that nothing came
+	RecheckAlways = "always" // whatever it says
+)
 
 // Position is a place in the file; both count from 1, Column in characters. The zero Position is no place.
 type Position struct{ Line, Column int }

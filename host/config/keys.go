@@ -25,6 +25,8 @@ const (
 	aSectionList
 	aSettings
 	aLabels
+	aDurationList
+	aListOrSection // a list, which is short for the group's first key
 )
 
 // key is one row of the table from which the decoder, the JSON Schema and the documentation are made.
@@ -51,6 +53,9 @@ var (
 	namePattern  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	labelPattern = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 )
+
+// maxDurations is how many a list of durations has at most.
+const maxDurations = 16
 
 // maxLabel is the most bytes of a label's value: it becomes part of names of folders, topics and tables.
 const maxLabel = 200
@@ -103,9 +108,15 @@ func fileKeys() []key {
 				{name: "max", typ: aCount, def: "0", max: math.MaxInt64, doc: "more dead letters than this in one run make its exit code 1"},
 				{name: "max_record", typ: aSize, def: "1GiB", min: 1 << 20, max: maxBytes, doc: "a longer record fails its slice"},
 			}},
-			{name: "recheck", later: "asking again for records found late " + laterFile},
+			{name: "recheck", typ: aListOrSection, doc: "reads committed ranges again for records that the vendor indexed late: a list of ages such as `[1h, 24h]`, or a group", keys: []key{
+				{name: "after", typ: aDurationList, required: true, min: int64(time.Second), max: int64(366 * day), doc: "how long after its end, and `lag`, a range is read again; one that passed several is read once"},
+				{name: "when", typ: aChoice, def: RecheckMoved, choices: []string{RecheckMoved, RecheckAlways}, doc: "`moved`: not if the vendor's own figure (usage, count) proves that nothing came since the last read; `always`: whatever it says"},
+			}},
 			{name: "priority", typ: aChoice, def: PriorityOldest, choices: []string{PriorityOldest, PriorityTail}, doc: "with `follow`: `oldest` reads in the order of time; `tail` reads what is newest before older gaps"},
-			{name: "spool", later: "a folder for large intermediate files " + laterFile},
+			{name: "spool", typ: aSection, doc: "keeps each slice that was read on disk until every sink has it, so that a sink that fails costs no second download; without this key nothing is kept", keys: []key{
+				{name: "path", typ: aPath, doc: "folder, of this pipeline alone; relative to this file; default: in `state`"},
+				{name: "max", typ: aSize, def: "10GiB", min: 1 << 20, max: maxBytes, doc: "bytes of all that is kept; what doesn't fit is read without it"},
+			}},
 			{name: "transforms", later: "transforms come with a later version"},
 		}},
 	}
@@ -145,6 +156,10 @@ func (k *key) expects() string {
 		return "a list (each entry begins with `- `)"
 	case aLabels:
 		return "a group of names with a text each"
+	case aDurationList:
+		return "a list of durations such as [1h, 24h]"
+	case aListOrSection:
+		return "a list of durations such as [1h, 24h], or a group of keys"
 	}
 	return fmt.Sprintf("type %d", k.typ)
 }
@@ -158,6 +173,8 @@ func (k *key) boundsText() string {
 		show = func(n int64) string { return Size(n).String() }
 	case aDuration:
 		show = func(n int64) string { return Duration(n).String() }
+	case aDurationList:
+		return fmt.Sprintf("1 to %d, each %s to %s, none twice", maxDurations, Duration(k.min), Duration(k.max))
 	case aCount:
 	case aName:
 		return "`a-z 0-9 _ -`, at most 63"

@@ -113,6 +113,10 @@ func (l *loader) pipeline(s *section) Pipeline {
 	retry := s.sub("retry")
 	p.Retry = Retry{Attempts: int(retry.number("attempts")), MaxBackoff: time.Duration(retry.number("max_backoff"))}
 
+	again := s.sub("recheck")
+	for _, n := range again.values["after"].list {
+		p.Recheck.After, p.Recheck.When = append(p.Recheck.After, time.Duration(n)), again.text("when")
+	}
 	letters := s.sub("dead_letter")
 	p.DeadLetter = DeadLetter{Max: letters.number("max"), MaxRecord: letters.number("max_record")}
 	path := letters.text("path")
@@ -126,6 +130,7 @@ func (l *loader) pipeline(s *section) Pipeline {
 			key: joinPath(letters.path, "path"), pos: letters.position("path"), name: p.Name, letters: true,
 		})
 	}
+	p.Spool = l.spool(s, p.Name)
 	names := map[string]Position{}
 	for _, sub := range s.values["sinks"].sections {
 		sink := l.sink(sub, &p)

@@ -16,6 +16,7 @@ type target struct {
 	name    string // of the pipeline
 	written string // as the file has it, for a proposal
 	letters bool
+	spool   bool // may lie in the state's folder: losing it costs a download
 }
 
 // ExpandRoot replaces what of a sink's path is the same for a whole pipeline, so that paths of two pipelines can be compared
@@ -64,7 +65,16 @@ func (l *loader) checkTargets() {
 			continue
 		}
 		claimed[t.path] = t
-		if strings.HasPrefix(t.path, strings.TrimSuffix(state.path, string(filepath.Separator))+string(filepath.Separator)) {
+		inside := func(dir string) bool {
+			return strings.HasPrefix(t.path, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
+		}
+		if t.spool {
+			if inside(filepath.Join(state.path, "spool")) {
+				l.add(t.pos, t.key, "the folder is inside of `spool` in `state`, which belongs to the sources and is emptied at each start", "leave `path` out, or choose another")
+			}
+			continue
+		}
+		if inside(state.path) {
 			l.add(t.pos, t.key, "the folder is inside of `state`", "the state may be deleted and rebuilt; keep data outside of it")
 		}
 	}

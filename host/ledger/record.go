@@ -280,6 +280,17 @@ func coveredWithin(ctx context.Context, tx *sql.Tx, sinkID, partitionID int64, r
 
 // Committed returns the receipts of what a sink holds of a partition, by day and entry number, those without a number by time.
 func (l *Ledger) Committed(ctx context.Context, sink string, p flow.Partition) ([]sinks.Receipt, error) {
+	return l.receipts(ctx, sink, p, "")
+}
+
+// CommittedIn is Committed for the receipts whose ranges meet r, of all revisions.
+func (l *Ledger) CommittedIn(ctx context.Context, sink string, p flow.Partition, r flow.Range) ([]sinks.Receipt, error) {
+	// A slice lies within one UTC day: none that meets r begins more than a day before it, which bounds the scan of the index.
+	return l.receipts(ctx, sink, p, `AND `+entryDay+` >= ? AND `+entryDay+` <= ? AND from_ms < ? AND to_ms > ?`,
+		flow.Day(r.From).UnixMilli()/86400000, flow.Day(r.To).UnixMilli()/86400000, r.To.UnixMilli(), r.From.UnixMilli())
+}
+
+func (l *Ledger) receipts(ctx context.Context, sink string, p flow.Partition, clause string, args ...any) ([]sinks.Receipt, error) {
 	sinkID, partitionID, ok, err := l.both(ctx, sink, p)
 	if err != nil || !ok {
 		return nil, err
@@ -290,8 +301,8 @@ func (l *Ledger) Committed(ctx context.Context, sink string, p flow.Partition) (
 		all = append(all, r)
 		return err
 	}, `SELECT slice, from_ms, to_ms, rev, entry, rows, bytes, digest, dead_rows, dead_bytes, dead_digest, dead_letters, parts, at_ms
-		FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'committed' ORDER BY `+entryDay+`, entry, from_ms, rev`,
-		sinkID, partitionID)
+		FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'committed' `+clause+` ORDER BY `+entryDay+`, entry, from_ms, rev`,
+		append([]any{sinkID, partitionID}, args...)...)
 	return all, err
 }
 

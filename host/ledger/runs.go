@@ -85,3 +85,28 @@ func (l *Ledger) Totals(ctx context.Context, sink string, p flow.Partition) (Tot
 		FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'committed'`, sinkID, partitionID)
 	return t, err
 }
+
+// LastSuccess returns when the last run of a pipeline ended that ended with exit code 0; ok is false if none is remembered.
+func (l *Ledger) LastSuccess(ctx context.Context, pipeline string) (end time.Time, ok bool, err error) {
+	err = l.query(ctx, "last success", func(rows *sql.Rows) error {
+		var ms sql.NullInt64
+		err := rows.Scan(&ms)
+		if ms.Valid {
+			end, ok = timeOf(ms.Int64), true
+		}
+		return err
+	}, `SELECT max(end_ms) FROM runs WHERE pipeline = ? AND exit = 0`, pipeline)
+	return end, ok, err
+}
+
+// Pipelines returns the names of all pipelines that the ledger has heard of.
+func (l *Ledger) Pipelines(ctx context.Context) ([]string, error) {
+	var all []string
+	err := l.query(ctx, "list pipelines", func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		all = append(all, name)
+		return err
+	}, `SELECT pipeline FROM sinks UNION SELECT pipeline FROM runs UNION SELECT pipeline FROM asked ORDER BY 1`)
+	return all, err
+}

@@ -133,6 +133,9 @@ func (r *run) adopt(ctx context.Context, i int) error {
 		if err := r.giveUpCuts(ctx, p); err != nil {
 			return err
 		}
+		if err := r.offerKept(ctx, p, i); err != nil {
+			return err
+		}
 	}
 	return r.sweepDead(ctx)
 }

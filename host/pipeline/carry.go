@@ -11,6 +11,8 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/multiset"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -19,14 +21,17 @@ import (
 // outcome is how one try of a slice ended: what was committed and found, and the error of each sink that lacks it still.
 // A read's error stands for every sink that hadn't failed before.
 type outcome struct {
-	work      *work
-	committed map[int]sinks.Receipt // committed by this try
-	found     map[int]sinks.Receipt // the sink already held it
-	failed    map[int]error
-	bySink    sinkSet // of the failed: by the sink's own error, not the read's
-	sum       flow.Sum
-	took      time.Duration // from the first transaction's begin
-	counters  map[string]uint64
+	work       *work
+	committed  map[int]sinks.Receipt // committed by this try
+	found      map[int]sinks.Receipt // the sink already held it
+	failed     map[int]error
+	bySink     sinkSet // of the failed: by the sink's own error, not the read's
+	sum        flow.Sum
+	took       time.Duration // from the first transaction's begin
+	opening    time.Duration // until the vendor's answer had begun; 0: it waited for the budget
+	fromVendor bool
+	counters   map[string]uint64
+	rechecked  map[int]ledger.Recheck // how a recheck ended, by sink
 }
 
 // leg is one sink's side of a slice.
@@ -41,10 +46,18 @@ type leg struct {
 	err       error
 	deadline  time.Duration // of the transaction, from opened on; 0: none
 	opened    time.Time
+
+	held     *multiset.Set // of a recheck: what the sink has of the range
+	filtered flow.Sum      // of what was read, had by it already
+	seq      uint64
+	schema   *arrow.Schema
 }
 
-// carry takes one slice from Lookup to Record. It is the only caller of a sink's transaction.
+// carry takes one slice from Lookup to Record. It and carryRecheck are the only callers of a sink's transaction.
 func (r *run) carry(ctx context.Context, w *work) outcome {
+	if w.recheck != nil {
+		return r.carryRecheck(ctx, w)
+	}
 	out := outcome{work: w, committed: map[int]sinks.Receipt{}, found: map[int]sinks.Receipt{}, failed: map[int]error{}}
 	r.step(StepLookup)
 	lacking := r.lookup(ctx, w, &out)
@@ -58,24 +71,11 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		}
 		return out.failAll(lacking, fault.New(fault.Config, "ledger", "check the state folder's disk", err))
 	}
-	src, err := r.source(ctx)
-	if err != nil {
-		return out.failAll(lacking, err)
-	}
-	w.src = src
-	w.state.wait("vendor", time.Time{})
-	r.step(StepOpen)
-	reader, err := src.Read(ctx, w.slice, r.cfg.share(), func(until time.Time, why string) {
-		w.state.wait(why, until)
-		r.observe(Event{Kind: Waiting, Slice: w.slice, Name: w.part.Name, Until: until, Message: why})
-	})
+	reader, err := r.openRead(ctx, w, &out)
 	if err != nil {
 		return out.failAll(lacking, err)
 	}
 	defer reader.Close()
-	if err := r.ripe(w.slice, reader.VendorTime()); err != nil {
-		return out.failAll(lacking, err)
-	}
 	r.step(StepSinks)
 	opened := time.Now()
 	legs := r.begin(ctx, w, lacking, reader)
@@ -93,6 +93,9 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		}
 		if errors.Is(err, errNoSinkLeft) {
 			return out
+		}
+		if _, ok := reader.(replay); ok && ctx.Err() == nil {
+			r.unspool(w.slice) // it would give the same again
 		}
 		return out.failAll(lacking, err)
 	}
@@ -171,13 +174,19 @@ func (r *run) record(ctx context.Context, i int, receipt sinks.Receipt, out *out
 	into[i] = receipt
 }
 
-// ripe refuses a slice that the vendor's own clock, in the very answer that opened it, doesn't call closed.
-func (r *run) ripe(s flow.Slice, vendor time.Time) error {
+// ripe refuses a slice that the vendor's own clock, in the very answer that opened it, doesn't call closed. It returns the clock that it
+// went by.
+func (r *run) ripe(s flow.Slice, vendor time.Time) (time.Time, error) {
 	if r.cfg.HostClock || vendor.IsZero() {
 		vendor = r.clock.Now()
 	} else {
 		r.clock.set(vendor)
 	}
+	return vendor, r.closedAt(s, vendor)
+}
+
+// closedAt refuses a slice that isn't closed by a reading of the vendor's clock.
+func (r *run) closedAt(s flow.Slice, vendor time.Time) error {
 	stream := r.stream(s.Partition)
 	if young := s.To.Sub(vendor.Add(-r.cfg.Lag - stream.Settle)); young > 0 {
 		return fault.Errorf(fault.NotYet, "read", "the vendor's clock says %s: the slice is closed in %s",
@@ -230,7 +239,7 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 	for {
 		dropLate(w, legs)
 		alive := living(legs)
-		if len(alive) == 0 {
+		if len(alive) == 0 && !r.keepsOn(reader, legs) {
 			return flow.Manifest{}, errNoSinkLeft
 		}
 		next, cancel := withDeadline(ctx, alive)
@@ -278,6 +287,9 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 			reader.Release(item)
 		}
 	}
+	if len(living(legs)) == 0 {
+		return flow.Manifest{}, errNoSinkLeft
+	}
 	manifest := reader.Manifest()
 	if manifest.Sum != read || manifest.Slice.ID != w.slice.ID {
 		return flow.Manifest{}, fault.Errorf(fault.Bug, "read", "the manifest says %d rows, %d bytes, digest %s; what came was %d, %d, %s",
@@ -289,7 +301,10 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 var errNoSinkLeft = errors.New("no sink is left to write to")
 
 func waitsForSink(alive []*leg) string {
-	if len(alive) == 1 {
+	switch len(alive) {
+	case 0:
+		return "spool"
+	case 1:
 		return "sink " + alive[0].sink.Name
 	}
 	return "sinks"
@@ -389,12 +404,11 @@ func (r *run) commit(ctx context.Context, w *work, legs []*leg, m flow.Manifest,
 
 func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (sinks.Receipt, error) {
 	account := sinks.Account{
-		Read: m.Sum, Delivered: l.delivered, Dead: l.deadSum,
+		Read: m.Sum, Delivered: l.delivered, Dead: l.deadSum, Filtered: l.filtered,
 		Source: sinks.SourceInfo{Name: r.cfg.SourceName, Version: r.cfg.SourceVer, Sluice: r.cfg.Version},
 	}
-	if !account.Balanced() {
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, "sink "+l.sink.Name,
-			"of %d records read %d were delivered and %d are dead", m.Rows, l.delivered.Rows, l.deadSum.Rows)
+	if err := checkBalance(l.sink.Name, account); err != nil {
+		return sinks.Receipt{}, err
 	}
 	if l.dead != nil {
 		if err := l.dead.seal(); err != nil {
@@ -415,6 +429,11 @@ func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (
 	}
 	if err != nil && (errors.Is(err, sinks.ErrInDoubt) || fault.KindOf(err) == fault.InDoubt) {
 		return r.resolve(ctx, w, l, err)
+	}
+	if err == nil {
+		if err = checkReceipt(l.sink.Name, w.slice, account, receipt); err != nil {
+			l.keepDead() // the commit names them
+		}
 	}
 	return receipt, err
 }

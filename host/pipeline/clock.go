@@ -51,9 +51,22 @@ func (c *vendorClock) Now() time.Time {
 	return c.base.Add(c.since() - c.taken)
 }
 
-// horizon is the first instant that isn't asked for yet: the vendor's now minus lag, in whole milliseconds.
+// horizon is the first instant that isn't asked for yet: the vendor's now minus lag, in whole milliseconds. Of a clock that tells whole
+// seconds (HTTP's Date) it is the last whole second: the clock in an answer, which decides whether the slice is closed, tells no more,
+// and would refuse a slice that ends some milliseconds later until its second is over.
 func (c *vendorClock) horizon(lag time.Duration) time.Time {
-	return c.Now().Add(-lag).Truncate(time.Millisecond)
+	now := c.Now()
+	if c.tellsSeconds() {
+		now = now.Truncate(time.Second)
+	}
+	return now.Add(-lag).Truncate(time.Millisecond)
+}
+
+// tellsSeconds reports whether the last reading was of whole seconds.
+func (c *vendorClock) tellsSeconds() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.base.Nanosecond() == 0
 }
 
 // ask takes a reading from the source, or from the host's own clock if the pipeline says so.

@@ -118,6 +118,9 @@ func dropLate(w *work, legs []*leg) {
 // withDeadline ends a wait for the source when every leg's time is over; the source's own end is then no error of the read.
 func withDeadline(ctx context.Context, legs []*leg) (context.Context, context.CancelFunc) {
 	var last time.Time
+	if len(legs) == 0 {
+		return ctx, func() {}
+	}
 	for _, l := range legs {
 		t := l.until()
 		if t.IsZero() {

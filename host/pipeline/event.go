@@ -34,7 +34,8 @@ const (
 	Started     EventKind = "pipeline_started"
 	Planned     EventKind = "slice_started"
 	Committed   EventKind = "slice_committed"
-	Found       EventKind = "slice_found" // a sink already held it
+	Found       EventKind = "slice_found"     // a sink already held it
+	Rechecked   EventKind = "range_rechecked" // read again for late records: Sum is what was late
 	Split       EventKind = "slice_split"
 	Retry       EventKind = "slice_retry"
 	Failed      EventKind = "slice_failed"

@@ -95,6 +95,8 @@ type Config struct {
 	DeadPath   string        // folder of dead letters
 	DeadMax    uint64        // more dead letters fail the run
 	DeadRecord int64         // a larger dead record fails its slice, bytes
+	Spool      *Spool        // keeps what was read until every sink has it; nil: nothing is kept
+	Recheck    Recheck       // of committed ranges, for late records
 	// Start starts a fresh plugin process, configured. It is called again after a crash and after an error of
 	// authentication, so that secrets are read again.
 	Start  func(ctx context.Context) (Source, error)
@@ -102,6 +104,9 @@ type Config struct {
 	Log    *slog.Logger
 	// Observe is called for each event, from one goroutine at a time; it must not block for long. May be nil.
 	Observe func(Event)
+	// Foresee is told once, beside the run, what it will carry by what is known when it begins; the vendor isn't asked for it. ctx ends
+	// with the run. May be nil.
+	Foresee func(ctx context.Context, f Forecast)
 	// Step is called before each named step of a slice, from the goroutine that takes it: a seam for tests that end the
 	// process there. May be nil.
 	Step func(Step)

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -53,14 +55,23 @@ type run struct {
 
 	sinks   []sinkState
 	sampler sampler
+
+	foresight     foresight
+	lackedAtFirst time.Duration // of log time, by some sink, when the run began
+
 	adrift  *adrift
 	opens   chan opened
 	pending int  // sinks that are being opened
 	tried   bool // what started last was a try whether a sink is back
 	idle    bool // nothing is left but what sinks lack that are down
-	follow  follow
-	nudges  chan nudge
-	over    chan struct{} // closed when the run has ended
+
+	spoolFull atomic.Bool                 // and told
+	kept      map[flow.SliceID]flow.Slice // in the spool for sinks that lack them; the loop's, with workMu held
+	late      late
+	meterMu   sync.Mutex // guards the partitions' meters
+	follow    follow
+	nudges    chan nudge
+	over      chan struct{} // closed when the run has ended
 }
 
 func newRun(cfg Config) *run {
@@ -68,6 +79,7 @@ func newRun(cfg Config) *run {
 		cfg: cfg, clock: newVendorClock(), results: make(chan outcome, cfg.Parallel),
 		cancel: map[*work]context.CancelFunc{}, sinks: make([]sinkState, len(cfg.Sinks)), opens: make(chan opened, len(cfg.Sinks)),
 		adrift: newAdrift(len(cfg.Sinks)), follow: follow{ticks: make(chan tick)}, nudges: make(chan nudge), over: make(chan struct{}),
+		sampler: sampler{grace: sampleGrace},
 	}
 	r.cfg.Sinks = slices.Clone(cfg.Sinks) // Open puts others in their place
 	for _, p := range cfg.Partitions {
@@ -91,6 +103,7 @@ func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration
 	}
 	if err == nil {
 		r.observe(Event{Kind: Started, Message: r.startedMessage()})
+		r.foresee(ctx)
 		err = r.loop(ctx, drain, grace)
 	}
 	r.finish(err)
@@ -102,9 +115,13 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	if err := r.firstContact(ctx, drain); err != nil {
 		return err
 	}
+	err := r.cfg.Ledger.RecordVersions(ctx, r.cfg.Name, ledger.Versions{Sluice: r.cfg.Version, Source: r.cfg.SourceName, SourceVersion: r.cfg.SourceVer})
+	if err != nil {
+		return err
+	}
 	r.workMu.Lock()
 	r.ask()
-	err := r.resume(ctx)
+	err = r.resume(ctx)
 	r.workMu.Unlock()
 	if err != nil {
 		return err
@@ -125,9 +142,14 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	for _, p := range r.parts {
 		p.asked = r.asks(p)
 	}
-	err = r.load(ctx)
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	for _, p := range r.parts {
+		r.lackedAtFirst += p.lacking().Duration()
+	}
 	r.beginFollow()
-	return err
+	return r.sweepSpool(ctx)
 }
 
 // firstContact starts the plugin and asks the vendor's clock. What may pass is tried again as often as a slice is.
@@ -208,6 +230,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 	}()
 	draining := false
 	defer func() { r.endSampling(draining || ctx.Err() != nil) }()
+	defer func() { r.endForesight(draining || ctx.Err() != nil) }()
 	stop := func() {
 		draining, r.ending = true, true
 		r.endWaiting()
@@ -287,6 +310,10 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		}
 	}
 	r.bringUp(opening, now, back)
+	if err := r.lookFirst(ctx); err != nil {
+		r.fatal = err
+		return -1
+	}
 	r.revive(now, sooner)
 	for r.running < r.cfg.Parallel && r.fatal == nil {
 		var w *work
@@ -305,6 +332,9 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		if w == nil && err == nil && r.tried {
 			w, err = r.tries(ctx, now, back)
 			try = w != nil
+		}
+		if w == nil && err == nil {
+			w, err = r.lateWork(ctx)
 		}
 		r.tried = try
 		if err != nil {
@@ -392,7 +422,7 @@ func nothing(*partition) flow.Range { return flow.Range{} }
 func (r *run) freshFor(
 	ctx context.Context, away, wanted sinkSet, avoid func(*partition) flow.Range, sooner func(time.Duration),
 ) (*work, error) {
-	horizon, now := r.clock.horizon(r.cfg.Lag), time.Now()
+	vendor, horizon, now := r.clock.Now(), r.clock.horizon(r.cfg.Lag), time.Now()
 	for n := range r.parts {
 		p := r.parts[(r.turn+n)%len(r.parts)]
 		c, ok := p.next(away, wanted, avoid(p))
@@ -409,6 +439,17 @@ func (r *run) freshFor(
 			return nil, r.startFailed(ctx, src, err, sooner)
 		}
 		r.starts = 0
+		if s.To.After(vendor) { // another slice's answer has set the clock back since the range was fixed
+			p.cuts = cuts
+			r.workMu.Lock()
+			err := r.narrow(ctx)
+			r.workMu.Unlock()
+			if err != nil {
+				return nil, err
+			}
+			sooner(0)
+			continue
+		}
 		if r.grows(p, s, set) {
 			p.cuts = cuts
 			continue

@@ -49,6 +49,8 @@ type bench struct {
 	starts int
 	edit   func(*Config)
 	during func(Event)
+
+	spoolMax int64 // bytes; 0: without a spool
 }
 
 func newBench(t *testing.T, seed uint64, sinkCount int) *bench {
@@ -91,6 +93,9 @@ func (b *bench) runWith(ctx context.Context, asked flow.Range, drain <-chan stru
 	}
 	defer l.Close()
 	cfg := b.config(l, asked)
+	if b.spoolMax > 0 {
+		defer b.openSpool(&cfg)()
+	}
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	summary, err := New(cfg).Run(ctx, drain, 5*time.Second)
@@ -116,7 +121,7 @@ func (b *bench) config(l *ledger.Ledger, asked flow.Range) Config {
 	}
 	for i, k := range b.sinks {
 		cfg.Sinks = append(cfg.Sinks, Sink{Name: fmt.Sprintf("s%d", i), Type: "fake", Sink: k})
-		if err := l.RegisterSink(context.Background(), ledger.SinkInfo{Identity: k.Identity(), Name: "s", Type: "fake", Memory: true}, nil); err != nil {
+		if err := l.RegisterSink(context.Background(), ledger.SinkInfo{Identity: k.Identity(), Pipeline: cfg.Name, Name: "s", Type: "fake", Memory: true}, nil); err != nil {
 			b.t.Fatal(err)
 		}
 	}
@@ -145,6 +150,9 @@ func TestEveryMillisecondOnce(t *testing.T) {
 			if rng.IntN(2) == 0 {
 				b.source.limit = 1 + rng.Int64N(10)
 			}
+			if seed%2 == 1 { // kept on disk, now and then with too little room
+				b.spoolMax = 2_000 + rng.Int64N(50_000)
+			}
 			asked := make([]flow.Ranges, len(b.sinks))
 			all := b.sinks
 			for range 3 + rng.IntN(4) {
@@ -169,6 +177,9 @@ func TestEveryMillisecondOnce(t *testing.T) {
 				_, _ = b.runWith(ctx, r, nil)
 				cancel()
 				b.during = nil
+				if rng.IntN(4) == 0 {
+					b.damageSpool(rng)
+				}
 				for i, k := range all {
 					if slices.Contains(b.sinks, k) {
 						asked[i] = asked[i].Add(r)
@@ -315,6 +326,24 @@ func TestAnAnswerThatIsTooYoungIsNotCommitted(t *testing.T) {
 	}
 	if len(s.Faults) != 0 {
 		t.Errorf("faults %v: waiting is not a failure", s.Faults)
+	}
+}
+
+func TestAClockThatIsSetBackIsNotWaitedFor(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.source.maxCut = (20 * time.Hour).Milliseconds()
+	b.source.now = func() time.Time { return at(0).Add(48 * time.Hour) }
+	// By the answer to the first slice, which ends at midnight, that one is just closed and those that come next aren't begun.
+	first := sync.OnceValue(time.Now)
+	b.source.vendor = func() time.Time { return at(0).Add(time.Second + time.Since(first())) }
+	b.edit = func(c *Config) { c.Lag, c.Parallel = time.Second, 1 }
+	s, err := b.run(flow.Range{From: at(-20), To: at(0).Add(24 * time.Hour)})
+	if err != nil || s.Failed() {
+		t.Fatalf("%v, %+v", err, s)
+	}
+	held := b.sinks[0].store.heldOf(logA.Partition)
+	if len(held) != 1 || !held[0].From.Equal(at(-20)) || held[0].To.Before(at(0)) || held[0].To.After(at(0).Add(time.Minute)) {
+		t.Errorf("held %v, want what was closed by the clock that was set back", held)
 	}
 }
 

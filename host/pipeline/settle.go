@@ -28,6 +28,11 @@ func (r *run) settle(ctx context.Context, out outcome) {
 	r.take(ctx, w, out)
 	w.attempt++
 	r.detachFailed(ctx, w, out)
+	defer func() {
+		if err := r.settleSpool(ctx, w.part, w.slice); err != nil {
+			r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+		}
+	}()
 	if w.sinks == 0 {
 		r.mended(w)
 		r.drop(w)
@@ -37,7 +42,7 @@ func (r *run) settle(ctx context.Context, out outcome) {
 	for n, g := range groups {
 		target := w
 		if n > 0 { // sinks that failed for different reasons go separate ways
-			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: charged - 1, refused: w.refused, src: w.src}
+			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: charged - 1, refused: w.refused, src: w.src, recheck: w.recheck.clone()}
 			w.part.work[target] = struct{}{}
 		}
 		target.sinks, target.lastErr = g.sinks, g.err
@@ -50,10 +55,15 @@ func (r *run) settle(ctx context.Context, out outcome) {
 
 // take adds what was committed or found to the coverage and the summary.
 func (r *run) take(ctx context.Context, w *work, out outcome) {
+	if w.recheck != nil {
+		r.settleRecheck(w, out)
+	}
 	var committed sinkSet
 	for i, receipt := range out.committed {
 		committed |= setOf(i)
-		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
+		if receipt.Slice.Rev == 0 {
+			w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
+		}
 		r.summary.DeadLetters += receipt.Dead.Rows
 		r.markUp(i)
 	}
@@ -70,7 +80,13 @@ func (r *run) take(ctx context.Context, w *work, out outcome) {
 		r.summary.Rows += out.sum.Rows
 		r.summary.Bytes += out.sum.Bytes
 		r.summary.Slices++
-		r.learnPace(ctx, w, committed, out.took)
+		if w.recheck == nil {
+			r.summary.Pace.add(out)
+			r.learnPace(ctx, w, committed, out.took)
+			if err := r.recordFirst(ctx, w, committed); err != nil {
+				r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+			}
+		}
 		for name, n := range out.counters {
 			if r.summary.Counters == nil {
 				r.summary.Counters = map[string]uint64{}
@@ -154,6 +170,16 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 	if g.verdict.fresh {
 		r.retire(w.src)
 	}
+	if w.recheck != nil {
+		done, err := r.applyRecheck(ctx, w, g, &event)
+		if err != nil {
+			r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+		}
+		if done {
+			r.observe(event)
+			return
+		}
+	}
 	var err error
 	switch g.verdict.action {
 	case actRetry:
@@ -209,6 +235,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		}
 		r.mended(w)
 		r.drop(w)
+		r.unspool(w.slice)
 	case actDrop:
 		r.drop(w)
 		if !r.ending { // a sink whose other side has ended, such as a pipe: trying again would not bring it back
@@ -266,6 +293,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 	}
 	r.mended(w)
 	r.drop(w)
+	r.unspool(w.slice) // it isn't read again as it was cut
 	event.Kind, event.Parts = Split, parts
 	r.observe(event)
 	return nil
@@ -294,6 +322,7 @@ func (r *run) replan(ctx context.Context, w *work, g group) error {
 	}
 	r.mended(w)
 	r.drop(w)
+	r.unspool(w.slice)
 	return nil
 }
 

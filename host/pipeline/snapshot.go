@@ -34,9 +34,13 @@ type Status struct {
 	Next      time.Time     // with Follow: of the next tick
 	TickError string        // with Follow: of the last tick
 	Behind    time.Duration // how far the earliest gap begins before what may be asked for now
+	Moved     Moved
 	Slices    []SliceStatus
 	Sinks     []SinkStatus
 }
+
+// VendorNow returns the vendor's clock, the zero time before it was first asked. Safe for concurrent use.
+func (p *Pipeline) VendorNow() time.Time { return p.run.clock.Now() }
 
 // Snapshot returns what the pipeline does now. Safe for concurrent use with Run, but not from Config.Observe.
 func (p *Pipeline) Snapshot() Status {
@@ -44,7 +48,7 @@ func (p *Pipeline) Snapshot() Status {
 	st := Status{Name: r.cfg.Name, VendorNow: r.clock.Now()}
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
-	st.Asked, st.Behind = r.asked, r.behind()
+	st.Asked, st.Moved, st.Behind = r.asked, r.moved(), r.behind()
 	if r.follows() {
 		st.Follow, st.Next = r.cfg.Follow, time.Now().Add(r.follow.next-r.clock.since())
 		if r.follow.err != nil {

@@ -23,7 +23,7 @@ type Stream struct {
 	Settle time.Duration
 	// DigestColumns are what the digest hashes of a record; empty: the text body.
 	DigestColumns []string
-	// Schema is the stream's; it is needed only to make dead letters records again.
+	// Schema is the stream's; it is needed to make dead letters records again, and to tell whether what is spooled is of it.
 	Schema *arrow.Schema
 }
 

@@ -24,13 +24,35 @@ type Summary struct {
 	Rows        uint64        // committed by this run, each once however many sinks took it
 	Bytes       uint64        // of them, as the digest counts
 	DeadLetters uint64        // records, each for each sink
+	Late        LateSummary   // of committed ranges that were read again
 	TooManyDead bool
 	Stopped     bool // told to stop, or ended
 	Faults      []Fault
 	Counters    map[string]uint64
+	Pace        Pace
 	Err         error // of the pipeline as a whole
 	Partitions  []PartitionSummary
 	Sinks       []SinkSummary
+}
+
+// Pace is how fast the slices went that were read from the vendor and committed, summed over them.
+type Pace struct {
+	Opened  int           // that didn't wait for the budget
+	Opening time.Duration // of them, until the vendor's answer had begun
+	Reading time.Duration // of all, from there to the commit
+	Bytes   uint64        // of all, as the digest counts
+}
+
+func (p *Pace) add(out outcome) {
+	if !out.fromVendor {
+		return
+	}
+	if out.opening > 0 {
+		p.Opened++
+		p.Opening += out.opening
+	}
+	p.Reading += out.took
+	p.Bytes += out.sum.Bytes
 }
 
 // SinkSummary is how a sink stood when the run ended: Left is what it lacks of what was asked.

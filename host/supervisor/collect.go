@@ -99,7 +99,7 @@ func (c *collector) open(m *v1.Opened) error {
 	if err != nil {
 		return p.violation("the vendor's time isn't one: %v", err)
 	}
-	r.vendorTime = vendorTime
+	r.vendorTime, r.constants, r.oneRow = vendorTime, constants, m.GetConstants()
 	close(r.opened)
 	return nil
 }

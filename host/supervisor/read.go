@@ -55,7 +55,9 @@ type Read struct {
 	arrived chan struct{} // has room for one: something changed for Next
 
 	declared   Stream
-	vendorTime time.Time // written by the receive loop before opened is closed
+	vendorTime time.Time // written by the receive loop before opened is closed, as what follows
+	constants  []int
+	oneRow     []byte
 
 	mu       sync.Mutex
 	queue    []queued
@@ -161,6 +163,10 @@ func (r *Read) Schema() *arrow.Schema { return r.declared.Schema }
 
 // VendorTime returns the vendor's clock in the answer that was opened, zero if it told none.
 func (r *Read) VendorTime() time.Time { return r.vendorTime }
+
+// Constants returns the columns with one value in the slice, ascending, and the message of their one row, as the plugin told them
+// when it opened.
+func (r *Read) Constants() (columns []int, oneRow []byte) { return r.constants, r.oneRow }
 
 // Slice returns what is being read.
 func (r *Read) Slice() flow.Slice { return r.slice }

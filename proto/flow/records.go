@@ -91,3 +91,40 @@ func RowBody(body *array.String, raw *array.Binary, i int) []byte {
 	base := offsets[0]
 	return values[offsets[i]-base : offsets[i+1]-base]
 }
+
+// EachRecord calls each with the Sum of every row of an Arrow record, in order: of the named columns in the canonical form, or,
+// without names, of the body as SumRecord counts it. An error of each ends it and is returned.
+func EachRecord(rec arrow.Record, names []string, each func(Sum) error) error {
+	rows := int(rec.NumRows())
+	if len(names) > 0 {
+		columns, err := columnsOf(rec, names)
+		if err != nil {
+			return err
+		}
+		var row []byte
+		for i := range rows {
+			if row, err = appendRow(row[:0], columns, names, i); err != nil {
+				return err
+			}
+			if err := each(SumOf(row)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	bodyIndex, rawIndex, ok := BodyColumns(rec.Schema())
+	if !ok {
+		return fmt.Errorf("digest: the schema has no utf8 column %q", ColBody)
+	}
+	var raw *array.Binary
+	if rawIndex >= 0 {
+		raw = rec.Column(rawIndex).(*array.Binary) // BodyColumns compared the types
+	}
+	body := rec.Column(bodyIndex).(*array.String)
+	for i := range rows {
+		if err := each(SumOf(RowBody(body, raw, i))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -2,15 +2,12 @@ package arrowfile
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"go.uber.org/goleak"
 
-	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/ipcfile"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
@@ -22,10 +19,9 @@ func TestConformance(t *testing.T) {
 		t.Run(string(k), func(t *testing.T) {
 			t.Parallel()
 			sinktest.Run(t, func(*testing.T) sinktest.Driver {
+				settings := fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, k, ipcfile.Compressions()[i])
 				return sinktest.Driver{
-					Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
-						return folder.Open(context.Background(), sinktest.InFolder(root, fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, k, ipcfile.Compressions()[i])), fsys)
-					},
+					Open: sinktest.OpenFolder(folder.Open, settings, false), Look: sinktest.OpenFolder(folder.Open, settings, true),
 					Visible: sinktest.Visible(bodies),
 					Stride:  29 + 30*i, // what differs from the file sink is the bytes of parts, and zstd takes its time to begin each
 				}

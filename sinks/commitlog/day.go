@@ -100,6 +100,9 @@ func (l *Log) refresh(ctx context.Context, d *day) error {
 	end := uint64(0) // 0: not known, read until there is no further entry
 	if !d.loaded {
 		n, err := l.countEntries(d.dir)
+		for again := 0; err != nil && l.look && again < 3; again++ {
+			n, err = l.countEntries(d.dir) // a list that is read while entries are added may lack one and have a later one
+		}
 		if err != nil {
 			return err
 		}
@@ -120,14 +123,14 @@ func (l *Log) refresh(ctx context.Context, d *day) error {
 		} else if err != nil {
 			return err
 		}
-		if !synced {
+		if !synced && !l.look {
 			// Whoever linked it may have died before its own sync: unsynced, it could vanish from under the ledger.
 			if err := l.fs.SyncDir(d.dir); err != nil {
 				return err
 			}
 			synced = true
 		}
-		if e.Commit != nil {
+		if e.Commit != nil && !l.look {
 			if err := l.rollForward(e.Commit, false); err != nil {
 				return err
 			}

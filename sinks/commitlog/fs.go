@@ -18,6 +18,8 @@ import (
 type FS interface {
 	// Create makes a new file and opens it for writing; fs.ErrExist if the name is taken.
 	Create(name string, perm fs.FileMode) (File, error)
+	// Open opens a file for reading.
+	Open(name string) (PartFile, error)
 	ReadFile(name string) ([]byte, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
 	Lstat(name string) (fs.FileInfo, error)
@@ -45,6 +47,14 @@ type File interface {
 	Close() error
 }
 
+// PartFile is a part that is read back. Read goes through it once, ReadAt may be called concurrently.
+type PartFile interface {
+	io.Reader
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
 // HeldError says that another process holds a lock; Note is what that one left.
 type HeldError struct{ Name, Note string }
 
@@ -69,6 +79,29 @@ func (OS) Create(name string, perm fs.FileMode) (File, error) {
 	}
 	return &osFile{File: f}, nil
 }
+
+// Open implements FS.
+func (OS) Open(name string) (PartFile, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = &fs.PathError{Op: "read", Path: name, Err: syscall.EISDIR}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return openFile{f, info.Size()}, nil
+}
+
+type openFile struct {
+	*os.File
+	size int64
+}
+
+func (f openFile) Size() int64 { return f.size }
 
 // ReadFile implements FS.
 func (OS) ReadFile(name string) ([]byte, error) { return os.ReadFile(name) }

@@ -29,6 +29,9 @@ type Options struct {
 	Sluice string // version, for the entries
 	Now    func() time.Time
 	Log    *slog.Logger
+	// ReadOnly opens the log of a root that is there beside whoever holds its lock. It changes nothing, so what a crash left between
+	// commit point and rename stays where it is, and Begin and Forget fail.
+	ReadOnly bool
 }
 
 // Log is the commit log of one root. Its methods may be called concurrently.
@@ -40,6 +43,7 @@ type Log struct {
 	now    func() time.Time
 	log    *slog.Logger
 	lock   io.Closer
+	look   bool // read only
 
 	days days
 
@@ -54,7 +58,7 @@ type Log struct {
 // left: attempts whose entry is in the log are rolled forward, others deleted. ErrOwned if it is someone else's.
 func Open(ctx context.Context, o Options) (*Log, error) {
 	l := &Log{
-		fs: o.FS, root: filepath.Clean(o.Root), sluice: o.Sluice, now: o.Now, log: o.Log,
+		fs: o.FS, root: filepath.Clean(o.Root), sluice: o.Sluice, now: o.Now, log: o.Log, look: o.ReadOnly,
 		durable: map[string]struct{}{}, open: map[*Staging]struct{}{}, doubts: map[nonce]flow.Slice{},
 	}
 	if l.fs == nil {
@@ -66,7 +70,13 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
-	if err := l.take(ctx, o.Owner); err != nil {
+	var err error
+	if l.look {
+		err = l.visit(o.Owner)
+	} else {
+		err = l.take(ctx, o.Owner)
+	}
+	if err != nil {
 		return nil, errors.Join(Fault("open the sink", l.root, err), l.Close())
 	}
 	return l, nil

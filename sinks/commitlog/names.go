@@ -66,6 +66,18 @@ func escape(v string) string {
 	return b.String()
 }
 
+// UnescapeValue returns the value that EscapeValue or EscapeName has made a folder's name of; of Hive's default name the empty one.
+func UnescapeValue(name string) string {
+	if name == EscapeValue("") {
+		return ""
+	}
+	v, err := unescape(name)
+	if err != nil {
+		return name
+	}
+	return v
+}
+
 // logName is a stream's or partition's folder in the log. Unlike in data folders the empty key has the name "_", which
 // no other key gets.
 func logName(v string) string {
@@ -80,6 +92,17 @@ func parseLogName(name string) (string, error) {
 	if name == emptyName {
 		return "", nil
 	}
+	v, err := unescape(name)
+	if err == nil && v != "" && logName(v) == name {
+		return v, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return "", fmt.Errorf("name %q isn't one that Sluice makes", name)
+}
+
+func unescape(name string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(name); i++ {
 		if name[i] != '%' {
@@ -96,10 +119,7 @@ func parseLogName(name string) (string, error) {
 		b.WriteByte(byte(c))
 		i += 2
 	}
-	if v := b.String(); v != "" && logName(v) == name {
-		return v, nil
-	}
-	return "", fmt.Errorf("name %q isn't one that Sluice makes", name)
+	return b.String(), nil
 }
 
 func dayName(day time.Time) string { return day.UTC().Format(dayLayout) }

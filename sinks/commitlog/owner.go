@@ -185,6 +185,9 @@ func (l *Log) writeFile(name string, b []byte) error {
 // partName is the form of the names that file-like sinks give their parts.
 var partName = regexp.MustCompile(`^\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{16}-\d{5,}(-\d+-[0-9a-f]{32})?\.(log|ndjson|csv|parquet|arrows?)(\.gz|\.zst)?$`)
 
+// dataName is the form of names that readers of a root take for data of a file-like sink, whoever gave them.
+var dataName = regexp.MustCompile(`\.(log|ndjson|csv|parquet|arrows?)(\.gz|\.zst)?$`)
+
 // adoptLimit bounds how many names are looked at before a folder without owner is taken over: a data lake that is
 // someone else's may have millions.
 const adoptLimit = 10_000

@@ -38,7 +38,7 @@ type staged struct {
 // Begin starts an attempt. ErrOverlap if the log covers the range already. The slice's stream must be one of the owner's.
 func (l *Log) Begin(ctx context.Context, s flow.Slice) (*Staging, error) {
 	const op = "begin a slice"
-	if err := errors.Join(l.checkOpen(), s.Validate()); err != nil {
+	if err := errors.Join(l.checkWritable(), s.Validate()); err != nil {
 		return nil, err
 	}
 	if !l.owner.holds(s.Partition) {
@@ -278,7 +278,7 @@ func (s *Staging) end() bool {
 // Forget withdraws commits of a partition's day by their numbers: what they covered is a gap again. It is the caller's
 // part to see to their files, before or after. The numbers must be those of commits that stand.
 func (l *Log) Forget(ctx context.Context, p flow.Partition, at time.Time, numbers []uint64) (sinks.Receipt, error) {
-	if err := l.checkOpen(); err != nil {
+	if err := l.checkWritable(); err != nil {
 		return sinks.Receipt{}, err
 	}
 	at = flow.Day(at)

@@ -20,6 +20,9 @@ type Store interface {
 	Location() string
 	// Get reads a small object; fs.ErrNotExist without one.
 	Get(ctx context.Context, key string) ([]byte, error)
+	// GetRange reads up to n bytes of an object, n at most 8 MiB, from the place off on, fewer at its end and none beyond it, and returns
+	// how large the whole object is; fs.ErrNotExist without one.
+	GetRange(ctx context.Context, key string, off, n int64) (b []byte, size int64, err error)
 	// PutAbsent makes an object; fs.ErrExist if the key is taken.
 	PutAbsent(ctx context.Context, key string, b []byte) error
 	// Delete deletes an object; it is no error if there is none.

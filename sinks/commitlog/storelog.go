@@ -34,6 +34,8 @@ type StoreOptions struct {
 	Log    *slog.Logger
 	// PieceSize and Pieces are how large the pieces of an upload are and how many are sent at once.
 	PieceSize, Pieces int
+	// ReadOnly opens the log of a root that is there and changes nothing of it: Begin and Forget fail.
+	ReadOnly bool
 }
 
 // StoreLog is the commit log on an object store. There is no lock: several processes may have it open, and none can commit what
@@ -47,6 +49,7 @@ type StoreLog struct {
 	log    *slog.Logger
 	pieces pieces
 	days   days
+	look   bool // read only
 
 	mu     sync.Mutex
 	open   map[*StoreStaging]struct{}
@@ -59,7 +62,7 @@ type StoreLog struct {
 // the root is someone else's.
 func OpenStore(ctx context.Context, o StoreOptions) (*StoreLog, error) {
 	l := &StoreLog{
-		store: o.Store, root: o.Store.Location(), sluice: o.Sluice, now: o.Now, log: o.Log,
+		store: o.Store, root: o.Store.Location(), sluice: o.Sluice, now: o.Now, log: o.Log, look: o.ReadOnly,
 		pieces: pieces{size: max(o.PieceSize, 1), atOnce: max(o.Pieces, 1)},
 		open:   map[*StoreStaging]struct{}{}, doubts: map[nonce]*StoreStaging{},
 	}
@@ -69,8 +72,10 @@ func OpenStore(ctx context.Context, o StoreOptions) (*StoreLog, error) {
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
-	err := l.own(ctx, o.Owner)
-	if err == nil {
+	var err error
+	if l.look {
+		err = l.visit(ctx, o.Owner)
+	} else if err = l.own(ctx, o.Owner); err == nil {
 		err = l.sweep(ctx)
 	}
 	if err != nil {

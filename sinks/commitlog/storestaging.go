@@ -50,7 +50,7 @@ func intentKey(n nonce) string { return meta(stagingDir, n.String()+".json") }
 // one of the owner's.
 func (l *StoreLog) Begin(ctx context.Context, s flow.Slice, attempt uint32) (*StoreStaging, error) {
 	const op = "begin a slice"
-	if err := errors.Join(l.checkOpen(), s.Validate()); err != nil {
+	if err := errors.Join(l.checkWritable(), s.Validate()); err != nil {
 		return nil, err
 	}
 	if !l.owner.holds(s.Partition) {
@@ -286,7 +286,7 @@ func (s *StoreStaging) end() bool {
 // Forget withdraws commits of a partition's day by their numbers: what they covered is a gap again. It is the caller's
 // part to see to their objects, before or after. The numbers must be those of commits that stand.
 func (l *StoreLog) Forget(ctx context.Context, p flow.Partition, at time.Time, numbers []uint64) (sinks.Receipt, error) {
-	if err := l.checkOpen(); err != nil {
+	if err := l.checkWritable(); err != nil {
 		return sinks.Receipt{}, err
 	}
 	at = flow.Day(at)

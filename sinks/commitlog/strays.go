@@ -55,8 +55,8 @@ func (l *Log) each(dir string, do func(name string) error) error {
 	return nil
 }
 
-// Strays yields the paths, relative to the root and with slashes, of files that have the form of a part's name and that no
-// commit which stands names. It holds 16 bytes for each part of the log meanwhile. An error ends the sequence.
+// Strays yields the paths, relative to the root and with slashes, of files that readers would take for data by the end of their
+// names and that no commit which stands names. It holds 16 bytes for each part of the log meanwhile. An error ends the sequence.
 func (l *Log) Strays(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		named, err := l.namedParts(ctx)
@@ -128,7 +128,7 @@ func (l *Log) walkStrays(ctx context.Context, dir string, named map[flow.Digest]
 			if more, err := l.walkStrays(ctx, p, named, yield); err != nil || !more {
 				return false, err
 			}
-		case partName.MatchString(e.Name()):
+		case dataName.MatchString(e.Name()):
 			if _, ok := named[flow.DigestOf([]byte(p))]; !ok && !yield(p) {
 				return false, nil
 			}

@@ -3,7 +3,6 @@ package file
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	stdcsv "encoding/csv"
 	"encoding/json"
 	"errors"
@@ -15,8 +14,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
-	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/encode"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 	"github.com/sluice-io/sluice/sinks/textfile"
@@ -33,11 +30,9 @@ var visible = sinktest.Visible(decode)
 
 // driver writes small parts, so that slices have several.
 func driver(f encode.Format, c textfile.Compression) sinktest.Driver {
+	settings := fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, f, c)
 	return sinktest.Driver{
-		Open: func(fsys commitlog.FS, root string) (sinks.Sink, error) {
-			return folder.Open(context.Background(), sinktest.InFolder(root, fmt.Sprintf(`"format": %q, "compression": %q, "part_size": 4096`, f, c)), fsys)
-		},
-		Visible: visible,
+		Open: sinktest.OpenFolder(folder.Open, settings, false), Look: sinktest.OpenFolder(folder.Open, settings, true), Visible: visible,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sluice-io/sluice/sinks"
@@ -45,6 +46,18 @@ var Definition = sinks.Definition{
 		o := p.options()
 		return o.Format.Buffer() + o.Buffer, nil
 	},
+	Files: func(c sinks.Config) (sinks.Files, error) {
+		p, err := parse(c)
+		if err != nil {
+			return sinks.Files{}, err
+		}
+		f, err := parts.Files(c, p.withLog(c, seam{}))
+		f.Place = map[string]sinks.Place{onS3: sinks.OnS3, onGCS: sinks.OnGCS, onAzure: sinks.OnAzure}[p.Provider]
+		f.Root = strings.TrimSuffix(p.at.Bucket+"/"+p.at.Prefix, "/")
+		f.Endpoint, f.Region, f.Unsettled = p.at.Endpoint, p.Region, true
+		f.PathStyle = p.Endpoint != "" && p.PathStyle == nil || p.PathStyle != nil && *p.PathStyle
+		return f, err
+	},
 }
 
 // seam is where tests get between a sink and its store; the zero seam is none.
@@ -77,7 +90,7 @@ func (p place) withLog(c sinks.Config, m seam) parts.Options {
 		}
 		l, err := commitlog.OpenStore(ctx, commitlog.StoreOptions{
 			Store: s, Owner: owner, Sluice: c.Sluice, Now: time.Now, Log: c.Log,
-			PieceSize: m.piece, Pieces: p.Upload.Concurrency,
+			PieceSize: m.piece, Pieces: p.Upload.Concurrency, ReadOnly: c.ReadOnly,
 		})
 		if err != nil {
 			return nil, errors.Join(err, disconnect(s))

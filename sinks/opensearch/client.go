@@ -3,19 +3,18 @@ package opensearch
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks/secure"
+	"github.com/sluice-io/sluice/sinks/sending"
 )
 
 // client speaks to the nodes of one cluster. It may be used concurrently.
@@ -105,15 +104,11 @@ func (c *client) send(ctx context.Context, q request) (answer, error) {
 
 func connectionError(node string, err error) error {
 	op := "ask " + node
-	var verify *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	switch {
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		return err
-	case errors.As(err, &verify), errors.As(err, new(x509.UnknownAuthorityError)), errors.As(err, new(x509.HostnameError)):
-		return fault.New(fault.Config, op, "the server's certificate isn't trusted: name its authority as tls.ca_file, or its name as tls.server_name", err)
-	case errors.As(err, &record):
-		return fault.New(fault.Config, op, "the port speaks no TLS: write http:// if that is meant", err)
+	}
+	if e := secure.Explain(op, err); e != nil {
+		return e
 	}
 	return fault.New(fault.Transient, op, "is the node up, and can it be reached from here?", err)
 }
@@ -151,14 +146,8 @@ func retryable(status int) bool {
 
 // retryAfter reads the header, in seconds or as a date; 0 without.
 func (a answer) retryAfter() time.Duration {
-	text := a.Header.Get("Retry-After")
-	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(n) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
+	d, _ := sending.RetryAfter(a.Header.Get("Retry-After"), time.Now())
+	return d
 }
 
 // get asks for a document, of each node until one answers. ok is false if there is none (404).
@@ -184,12 +173,21 @@ func (c *client) get(ctx context.Context, op, path string, into any) (ok bool, e
 		}
 		err = json.NewDecoder(io.LimitReader(a.Body, maxDocument)).Decode(into)
 		_ = a.Body.Close()
+		if foreign(err) {
+			return false, fault.New(fault.Config, op, "do urls lead to OpenSearch or Elasticsearch itself?", fmt.Errorf("%s answers as neither does: %w", a.node, err))
+		}
 		if err != nil {
 			return false, fault.New(fault.Transient, op, "do urls lead to OpenSearch or Elasticsearch itself?", fmt.Errorf("%s: %w", a.node, err))
 		}
 		return true, nil
 	}
 	return false, errors.Join(errs...)
+}
+
+// foreign reports an answer of success that isn't JSON at all, as a login page is, and not one that was cut.
+func foreign(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax)
 }
 
 // maxDocument bounds what get reads.

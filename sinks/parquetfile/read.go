@@ -21,6 +21,11 @@ const readRows = 8 << 10
 
 // Read calls each with the records of a file, one batch after the other; each is good until the call returns.
 func Read(r parquet.ReaderAtSeeker, each func(rec arrow.Record) error) (err error) {
+	return read(r, nil, each)
+}
+
+// read is Read of the columns that keep accepts; nil accepts all.
+func read(r parquet.ReaderAtSeeker, keep func(column string) bool, each func(rec arrow.Record) error) (err error) {
 	defer func() { // the reader panics on some damage
 		if p := recover(); p != nil {
 			err = fmt.Errorf("damaged: %v", p)
@@ -38,7 +43,18 @@ func Read(r parquet.ReaderAtSeeker, each func(rec arrow.Record) error) (err erro
 	if err != nil {
 		return err
 	}
-	records, err := rows.GetRecordReader(context.Background(), nil, nil)
+	var leaves []int
+	if keep != nil {
+		for i := range f.MetaData().Schema.NumColumns() {
+			if keep(f.MetaData().Schema.Column(i).ColumnPath()[0]) {
+				leaves = append(leaves, i)
+			}
+		}
+		if len(leaves) == 0 {
+			leaves = []int{0} // there are as many records of no columns
+		}
+	}
+	records, err := rows.GetRecordReader(context.Background(), leaves, nil)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,27 @@ type Format interface {
 	NewChunk() Chunk
 	// NewEncoder returns an encoder for one slice.
 	NewEncoder(i Info) (Encoder, error)
+	// Scan reads a file back and calls each with the Sum of every record, as the stream's digest counts it, in the file's order. An
+	// error of each ends it and is returned; any other error is damage that comes after what each was called with.
+	Scan(in Input, of Stored, each func(flow.Sum) error) error
+	// Lossy says why files of this format may not give back exactly what a stream's digest counts; empty if they always do.
+	Lossy(of Stored) string
+}
+
+// Input is a file that is read back: Read goes through it once from its beginning, ReadAt to any place.
+type Input interface {
+	io.Reader
+	io.ReaderAt
+	Size() int64
+}
+
+// Stored is what Scan knows of the records in a file.
+type Stored struct {
+	Path   string        // of the part: the end of its name says how it is compressed
+	Schema *arrow.Schema // of the stream
+	Digest []string      // the columns that the stream's digest hashes; empty: the text body
+	// Told are the columns that the path tells, by name. They are in no file of a format with a schema of its own.
+	Told map[string]string
 }
 
 // Info is what an encoder knows of its slice.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/apache/arrow/go/v15/arrow"
+
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/partfile"
@@ -58,7 +60,9 @@ type place struct {
 type stream struct {
 	layout Layout
 	omit   []string
-	under  string // the folder of a selection that isn't the root's first
+	schema *arrow.Schema
+	digest []string // its digest columns
+	under  string   // the folder of a selection that isn't the root's first
 }
 
 // resolve validates settings and reports everything that is wrong with them, without the sink's name. folder says that Path names
@@ -100,7 +104,7 @@ func (s Settings) resolve(c sinks.Config, typ string, f partfile.Format, folder 
 				errs = append(errs, fmt.Errorf("layout: %w", err))
 			}
 		}
-		p.streams[st.Name] = stream{layout: of, omit: omit}
+		p.streams[st.Name] = stream{layout: of, omit: omit, schema: st.Schema, digest: st.DigestColumns}
 		p.owner.Streams[st.Name] = commitlog.OwnedStream{Selection: st.Selection, Layout: of.String()}
 	}
 	return p, errors.Join(errs...)

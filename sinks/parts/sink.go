@@ -97,7 +97,7 @@ func Open(ctx context.Context, c sinks.Config, o Options, fsys commitlog.FS) (*S
 	if o.Log != nil {
 		log, err = o.Log(ctx, p.owner)
 	} else {
-		log, err = openFolder(ctx, commitlog.Options{FS: fsys, Root: p.root, Owner: p.owner, Sluice: c.Sluice, Now: time.Now, Log: c.Log})
+		log, err = openFolder(ctx, commitlog.Options{FS: fsys, Root: p.root, Owner: p.owner, Sluice: c.Sluice, Now: time.Now, Log: c.Log, ReadOnly: c.ReadOnly})
 	}
 	if err != nil {
 		return nil, err

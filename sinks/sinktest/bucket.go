@@ -48,6 +48,14 @@ func (b *Bucket) Get(ctx context.Context, key string) ([]byte, error) {
 	return nil, errors.Join(ctx.Err(), fmt.Errorf("get %s: %w", key, fs.ErrNotExist))
 }
 
+// GetRange implements commitlog.Store.
+func (b *Bucket) GetRange(ctx context.Context, key string, off, n int64) ([]byte, int64, error) {
+	o, err := b.Get(ctx, key)
+	size := int64(len(o))
+	off = min(off, size)
+	return o[off:min(off+n, size)], size, err
+}
+
 // PutAbsent implements commitlog.Store.
 func (b *Bucket) PutAbsent(ctx context.Context, key string, o []byte) error {
 	b.mu.Lock()

@@ -195,6 +195,19 @@ func (d *Disk) ReadFile(name string) ([]byte, error) {
 	return bytes.Clone(n.data), nil
 }
 
+// Open implements commitlog.FS.
+func (d *Disk) Open(name string) (commitlog.PartFile, error) {
+	b, err := d.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return openFile{bytes.NewReader(b)}, nil
+}
+
+type openFile struct{ *bytes.Reader }
+
+func (openFile) Close() error { return nil }
+
 // ReadDir implements commitlog.FS.
 func (d *Disk) ReadDir(name string) ([]fs.DirEntry, error) {
 	d.mu.Lock()

@@ -138,6 +138,14 @@ func (w *faultyFile) Close() error {
 	return err
 }
 
+// Open implements commitlog.FS. What is opened can be read even after the process has died.
+func (f *Faults) Open(name string) (commitlog.PartFile, error) {
+	if err := f.read("open", name); err != nil {
+		return nil, err
+	}
+	return f.FS.Open(name)
+}
+
 // ReadFile implements commitlog.FS.
 func (f *Faults) ReadFile(name string) ([]byte, error) {
 	if err := f.read("readfile", name); err != nil {

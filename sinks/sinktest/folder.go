@@ -1,6 +1,7 @@
 package sinktest
 
 import (
+	"context"
 	"fmt"
 	"path"
 
@@ -67,4 +68,19 @@ func BodiesOf(rec arrow.Record) []string {
 		out[i] = string([]byte(body.Value(i)))
 	}
 	return out
+}
+
+// OpenFolder returns a Driver's Open, or with readOnly its Look, for a sink whose folder InFolder names.
+func OpenFolder[S sinks.Sink](
+	open func(ctx context.Context, c sinks.Config, fsys commitlog.FS) (S, error), more string, readOnly bool,
+) func(fsys commitlog.FS, root string) (sinks.Sink, error) {
+	return func(fsys commitlog.FS, root string) (sinks.Sink, error) {
+		c := InFolder(root, more)
+		c.ReadOnly = readOnly
+		k, err := open(context.Background(), c, fsys)
+		if err != nil {
+			return nil, err // not a nil S that isn't nil
+		}
+		return k, nil
+	}
 }

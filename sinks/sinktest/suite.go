@@ -30,6 +30,8 @@ type Driver struct {
 	Open func(fsys commitlog.FS, root string) (sinks.Sink, error)
 	// Visible returns the bodies of the records that a reader of the target sees, in any order.
 	Visible func(fsys commitlog.FS, root string) ([]string, error)
+	// Look opens the sink with Config.ReadOnly.
+	Look func(fsys commitlog.FS, root string) (sinks.Sink, error)
 	// AtLeastOnce says that records are visible at once and nothing is remembered: the sink has no Memory and no file system.
 	AtLeastOnce bool
 	// Stride tries every Stride-th step of the crash tests alone, for one of several alike; 0 is 1.
@@ -72,6 +74,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Driver) {
 		{"missing entry", true, testMissingEntry},
 		{"damaged entry", true, testDamagedEntry},
 		{"foreign file", true, testForeignFile},
+		{"audit", true, testAudit},
+		{"audit of damage", true, testAuditDamage},
+		{"audit beside a writer", true, testAuditBeside},
 		{"crash at each step", true, testCrash},
 		{"crash of the restart", true, testCrashTwice},
 		{"entry that its writer didn't sync", true, testUnsynced},

@@ -11,31 +11,42 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
-	"strconv"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/secure"
+	"github.com/sluice-io/sluice/sinks/sending"
 )
 
 // answerLimit bounds what is read of an answer.
 const answerLimit = 1 << 20
 
-// patience is how long a request is held back in all because the collector is busy, before its slice gives up and comes again.
-const patience = 30 * time.Second
-
-// Codes of the collector that something is decided by.
+// Codes of the collector that something is decided by, as Splunk lists them ("Troubleshoot HTTP Event Collector", possible error codes).
+// Some come with statuses that say less: 21 and 22 with 400, 24 and 25, which only warn, with 200.
 const (
-	codeNoData      = 5
-	codeInvalid     = 6
-	codeIndex       = 7
-	codeNoChannel   = 10
-	codeNoEvent     = 12
-	codeBlank       = 13
-	codeAckDisabled = 14
-	codeFields      = 15
+	codeSuccess       = 0
+	codeDisabled      = 1
+	codeNoToken       = 2
+	codeAuthorization = 3
+	codeToken         = 4
+	codeNoData        = 5
+	codeInvalid       = 6
+	codeIndex         = 7
+	codeNoChannel     = 10
+	codeChannel       = 11
+	codeNoEvent       = 12
+	codeBlank         = 13
+	codeAckDisabled   = 14
+	codeFields        = 15
+	codeQueryToken    = 16
+	codeToken2        = 21
+	codeDisabled2     = 22
+	codeQueueNearFull = 24
+	codeAckNearFull   = 25
 )
 
 // errRefused is a request with an event that the collector doesn't take; errTooLarge is one beyond its limit.
@@ -49,14 +60,14 @@ type client struct {
 	settings settings
 	agent    string
 	http     *http.Client
+	busy     *sending.Busy
 }
 
-func newClient(s settings, base, version string) (*client, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DisableCompression = true
+func newClient(s settings, c sinks.Config) (*client, error) {
+	var secured *tls.Config
 	if s.https {
 		var err error
-		if t.TLSClientConfig, err = s.TLS.Config(base); err != nil {
+		if secured, err = s.TLS.Config(c.Base); err != nil {
 			return nil, err
 		}
 	}
@@ -64,11 +75,9 @@ func newClient(s settings, base, version string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{settings: s, agent: "sluice/" + version, http: &http.Client{
-		Transport: t, Jar: jar,
-		// A redirect would take the token elsewhere.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	k := sending.Client(secured)
+	k.Jar = jar
+	return &client{settings: s, agent: "sluice/" + c.Sluice, http: k, busy: &sending.Busy{Log: c.Log}}, nil
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
@@ -76,11 +85,14 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 // reply is an answer of the collector.
 type reply struct {
 	Text  string          `json:"text"`
-	Code  int             `json:"code"`
+	Code  *int            `json:"code"` // nil: it has none
 	AckID *int64          `json:"ackId"`
 	Event *int            `json:"invalid-event-number"`
 	Acks  map[string]bool `json:"acks"`
 }
+
+// is reports whether the collector answered with one of some codes.
+func (r reply) is(codes ...int) bool { return r.Code != nil && slices.Contains(codes, *r.Code) }
 
 // post sends a body to a path and returns the answer; one other than 200 is an error too.
 func (c *client) post(ctx context.Context, path, channel string, body []byte, pack bool) (reply, error) {
@@ -89,11 +101,7 @@ func (c *client) post(ctx context.Context, path, channel string, body []byte, pa
 	limited, cancel := context.WithTimeout(ctx, time.Duration(c.settings.Timeout))
 	defer cancel()
 	if pack = pack && c.settings.Compression == "gzip"; pack {
-		var packed bytes.Buffer
-		z, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // a level that there is
-		_, _ = z.Write(body)                                 // a buffer takes everything
-		_ = z.Close()
-		body = packed.Bytes()
+		body = sending.Pack(body)
 	} else {
 		body = bytes.Clone(body) // it may be read still when the answer has come
 	}
@@ -115,7 +123,7 @@ func (c *client) post(ctx context.Context, path, channel string, body []byte, pa
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}
-		return out, connectError(op, err)
+		return out, c.connectError(op, err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
@@ -123,92 +131,92 @@ func (c *client) post(ctx context.Context, path, channel string, body []byte, pa
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}
-		return out, connectError(op, err)
+		return out, c.connectError(op, err)
 	}
 	if err := json.Unmarshal(text, &out); err != nil {
 		out = reply{}
-		if resp.StatusCode/100 == 2 {
-			return out, fault.New(fault.Config, op, "does the endpoint lead to a Splunk HTTP Event Collector (port 8088 by custom)?", fmt.Errorf("it answers %s without JSON", resp.Status))
-		}
 	}
-	if resp.StatusCode == http.StatusOK {
-		return out, nil
+	// Some servers say what they were sent, and errors say what they answer.
+	token := string(c.settings.Token)
+	out.Text, text = strings.ReplaceAll(out.Text, token, "***"), bytes.ReplaceAll(text, []byte(token), []byte("***"))
+	if resp.StatusCode/100 == 2 {
+		return out, accepted(op, resp, out, text)
 	}
-	return out, statusError(op, resp, out)
+	return out, statusError(op, resp, out, text)
 }
 
-func connectError(op string, err error) error {
-	text := err.Error()
+// accepted checks an answer of success: a load balancer, a login page and a collector's refusal say 200 too.
+func accepted(op string, resp *http.Response, r reply, text []byte) error {
 	switch {
-	case strings.Contains(text, "x509: certificate is valid for"), strings.Contains(text, "x509: certificate is not valid for"):
-		return fault.New(fault.Config, op, "tls.server_name is the name that the certificate must have", err)
-	case strings.Contains(text, "x509:"):
-		return fault.New(fault.Config, op, "tls.ca_file names the certificates that are trusted", err)
-	case strings.Contains(text, "server gave HTTP response to HTTPS client"), strings.Contains(text, "first record does not look like a TLS handshake"):
-		return fault.New(fault.Config, op, "the port doesn't speak TLS: the endpoint begins with http:// then", err)
+	case resp.StatusCode == http.StatusOK && (r.Acks != nil || r.is(codeSuccess, codeQueueNearFull, codeAckNearFull)):
+		return nil
+	case r.Code != nil:
+		return statusError(op, resp, r, text)
 	}
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
-		return fault.New(fault.Config, op, "the collector wants another client certificate: tls.cert_file and tls.key_file", err)
-	}
-	return fault.New(fault.Transient, op, "is Splunk running there with the collector enabled, and does a firewall let it through?", err)
+	return fault.New(fault.Config, op, hintEndpoint, fmt.Errorf("it answers %s as no collector does: %s", resp.Status, said(r, text)))
 }
 
-// statusError is what an answer other than 200 asks for.
-func statusError(op string, resp *http.Response, r reply) error {
-	err := fmt.Errorf("it answers %s, code %d: %q", resp.Status, r.Code, r.Text)
-	var after time.Duration
-	if n, e := strconv.Atoi(resp.Header.Get("Retry-After")); e == nil && n >= 0 {
-		after = time.Duration(min(n, 24*60*60)) * time.Second
+const hintEndpoint = "does the endpoint lead to a Splunk HTTP Event Collector (port 8088 by custom)?"
+
+// said is what an answer says, not too much of it.
+func said(r reply, text []byte) string {
+	if r.Code != nil {
+		return fmt.Sprintf("code %d, %q", *r.Code, r.Text)
 	}
+	const most = 200
+	if len(text) > most {
+		return fmt.Sprintf("%q ...", text[:most])
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+func (c *client) connectError(op string, err error) error {
+	if e := secure.Explain(op, err); e != nil {
+		return e
+	}
+	hint := "is Splunk running there with the collector enabled, and does a firewall let it through?"
+	if !c.settings.https && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		hint = "does the port want TLS? The endpoint begins with https:// then"
+	}
+	return fault.New(fault.Transient, op, hint, err)
+}
+
+// statusError is what an answer that isn't a success asks for.
+func statusError(op string, resp *http.Response, r reply, text []byte) error {
+	err := fmt.Errorf("it answers %s: %s", resp.Status, said(r, text))
+	after, _ := sending.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	switch status := resp.StatusCode; {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case status == http.StatusUnauthorized, status == http.StatusForbidden,
+		r.is(codeDisabled, codeNoToken, codeAuthorization, codeToken, codeQueryToken, codeToken2, codeDisabled2):
 		return fault.New(fault.Auth, op, "is the token right, of this collector, and enabled?", err)
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
-		return fault.New(fault.Throttled, op, "", err).After(after)
+		return fault.New(fault.Throttled, op, "Splunk's queues are full, or it is being restarted; splunkd.log tells", err).After(after)
 	case status == http.StatusRequestEntityTooLarge:
 		return fault.New(fault.Config, op, "make batch_size smaller, or the collector's max_content_length larger", fmt.Errorf("%w: %w", errTooLarge, err))
 	case status/100 == 5, status == http.StatusRequestTimeout:
-		return fault.New(fault.Transient, op, "", err).After(after)
-	}
-	switch r.Code {
-	case codeInvalid, codeNoEvent, codeBlank, codeFields:
+		return fault.New(fault.Transient, op, "splunkd.log tells, or the log of what stands before it", err).After(after)
+	case r.is(codeInvalid, codeNoEvent, codeBlank, codeFields):
 		return fault.New(fault.Corrupt, op, "", fmt.Errorf("%w: %w", errRefused, err))
-	case codeIndex:
+	case r.is(codeIndex):
 		return fault.New(fault.Config, op, "does the index exist, and is it among the token's indexes?", err)
-	case codeNoChannel:
+	case r.is(codeNoChannel):
 		return fault.New(fault.Config, op, "the token has indexer acknowledgement on: set `ack: true`", err)
-	case codeAckDisabled:
+	case r.is(codeChannel):
+		return fault.New(fault.Config, op, "does a proxy change the header X-Splunk-Request-Channel?", err)
+	case r.is(codeAckDisabled):
 		return fault.New(fault.Config, op, "turn indexer acknowledgement on for the token, or set `ack: false`, which promises less", err)
+	case status/100 == 3:
+		return fault.New(fault.Config, op, "redirects aren't followed, for the token's sake: write the address that it leads to", fmt.Errorf("%w to %q", err, resp.Header.Get("Location")))
 	}
-	return fault.New(fault.Config, op, "does the endpoint lead to a Splunk HTTP Event Collector (port 8088 by custom)?", err)
+	if bytes.Contains(text, []byte("HTTPS")) { // so do most servers speak to a plain request on a port for TLS
+		return fault.New(fault.Config, op, "the port wants TLS: the endpoint begins with https:// then", err)
+	}
+	return fault.New(fault.Config, op, hintEndpoint, err)
 }
 
 // send sends events, again while the collector is busy.
 func (c *client) send(ctx context.Context, channel string, events []byte) (reply, error) {
-	var waited time.Duration
-	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		r, err := c.post(ctx, "/services/collector/event", channel, events, true)
-		wait := max(pause, fault.RetryAfterOf(err))
-		if fault.KindOf(err) != fault.Throttled || waited+wait > patience {
-			return r, err
-		}
-		waited += wait
-		if err := sleep(ctx, wait); err != nil {
-			return r, err
-		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return sending.Patiently(ctx, c.busy, func() (reply, error) { return c.post(ctx, "/services/collector/event", channel, events, true) })
 }
 
 // acks asks which requests are indexed; a true is said once.
@@ -218,6 +226,9 @@ func (c *client) acks(ctx context.Context, channel string, ids []int64) (map[str
 		return nil, err
 	}
 	r, err := c.post(ctx, "/services/collector/ack", channel, body, false)
+	if err == nil && r.Acks == nil {
+		err = fault.Errorf(fault.Config, "ask the collector "+c.settings.base, "it doesn't say what is indexed").WithHint(hintEndpoint)
+	}
 	return r.Acks, err
 }
 

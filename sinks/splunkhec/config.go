@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/columns"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/setting"
 	"github.com/sluice-io/sluice/sinks/target"
@@ -19,19 +19,10 @@ import (
 // sinkName is the sink's type in configs and messages.
 const sinkName = "splunk_hec"
 
-// secret doesn't print.
-type secret string
-
-// String implements fmt.Stringer.
-func (secret) String() string { return "***" }
-
-// GoString implements fmt.GoStringer.
-func (secret) GoString() string { return "***" }
-
 // settings are a splunk_hec sink's keys in a config.
 type settings struct {
 	Endpoint    string           `json:"endpoint"`
-	Token       secret           `json:"token"`
+	Token       setting.Secret   `json:"token"`
 	Ack         bool             `json:"ack"`
 	Host        string           `json:"host"`
 	Source      string           `json:"source"`
@@ -122,9 +113,7 @@ func parse(c sinks.Config) (settings, error) {
 	if s.Token == "" || !httpguts.ValidHeaderFieldValue(string(s.Token)) || strings.ContainsAny(string(s.Token), " \t") {
 		bad("token: it is one word of printable characters, without `Splunk` before it")
 	}
-	if s.Compression != "gzip" && s.Compression != "none" {
-		bad("compression: %q isn't one of gzip, none", s.Compression)
-	}
+	errs = append(errs, setting.OneOf("compression", s.Compression, "gzip", "none"))
 	if s.BatchSize < minBatch || s.BatchSize > maxBatch {
 		bad("batch_size: %d bytes is not between %d and %d", s.BatchSize, minBatch, maxBatch)
 	}
@@ -135,28 +124,15 @@ func parse(c sinks.Config) (settings, error) {
 		bad("ack_timeout: it must be more than nothing")
 	}
 	for i, text := range s.templates() {
-		t, err := target.Parse(text)
-		if err == nil {
-			one := c
-			one.Streams = nil // events of two streams may well share an index
-			err = target.Check(one, metadataKeys[i], t)
-		} else {
-			err = fmt.Errorf("%s: %w", metadataKeys[i], err)
-		}
-		errs = append(errs, err)
+		errs = append(errs, target.CheckText(c, metadataKeys[i], text))
 	}
 	if _, err := s.TLS.Config(c.Base); err != nil {
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return s, setting.Wrong(sinkName, err)
+	if err := setting.Check(sinkName, errs...); err != nil {
+		return s, err
 	}
-	for _, st := range c.Streams {
-		if _, err := columns.New(st.Schema); err != nil {
-			return s, fmt.Errorf("stream %s: %w", st.Name, err)
-		}
-	}
-	return s, nil
+	return s, attempt.Check(c)
 }
 
 // parseEndpoint takes the endpoint apart.
@@ -164,7 +140,7 @@ func (s *settings) parseEndpoint() error {
 	u, err := url.Parse(s.Endpoint)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("endpoint: %q isn't https://HOST:PORT", s.Endpoint)
+		return errors.New("endpoint: it isn't https://HOST:PORT") // it isn't shown, for a password may be in it
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return errors.New("endpoint: it takes no user, query or fragment; the token has a key of its own")
 	case u.Scheme == "http" && s.TLS.On(false):
@@ -173,9 +149,13 @@ func (s *settings) parseEndpoint() error {
 		return errors.New("tls.enabled is false, and the endpoint begins with https://")
 	}
 	s.https = u.Scheme == "https"
-	s.base = strings.TrimSuffix(u.String(), "/")
-	for _, tail := range []string{"/event", "/services/collector"} {
-		s.base = strings.TrimSuffix(s.base, tail)
+	// Splunk's documents and others' settings have the whole path: what is before it may be a proxy's.
+	path := strings.TrimSuffix(u.Path, "/")
+	before, after, whole := strings.Cut(path, "/services/collector")
+	if whole && after != "" && after != "/event" {
+		return fmt.Errorf("endpoint: events go to /services/collector/event, not to %s", path)
 	}
+	u.Path, u.RawPath = before, ""
+	s.base = u.String()
 	return nil
 }

@@ -52,7 +52,9 @@ func (e *encoder) append(dst []byte, rows *columns.Rows, row int, id string) ([]
 		return dst, err
 	}
 	dst = append(dst, '{')
-	if t, ok := rows.Time(row); ok && t.Unix() >= 0 {
+	t, dated := rows.Time(row)
+	fits := t.Unix() >= 0 && t.Year() < 10000 // a number of seconds that Splunk can show
+	if dated && fits {
 		dst = strconv.AppendInt(append(dst, `"time":`...), t.Unix(), 10)
 		dst = append(dst, fmt.Sprintf(".%09d,", t.Nanosecond())...)
 	}
@@ -70,6 +72,9 @@ func (e *encoder) append(dst []byte, rows *columns.Rows, row int, id string) ([]
 		}
 	}
 	field("stream", e.values.Stream)
+	if dated && !fits {
+		field(flow.ColTimestamp, t.Format("2006-01-02T15:04:05.000000000Z"))
+	}
 	field(flow.ColLogID, rows.LogID(row))
 	field(flow.ColLogName, rows.LogName(row))
 	field(flow.ColSeverityText, rows.SeverityText(row))

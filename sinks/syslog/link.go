@@ -3,7 +3,6 @@ package syslog
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks/secure"
 )
 
 // errEarly is a receiver that closes before it has everything.
@@ -57,21 +57,8 @@ func dial(ctx context.Context, address string, timeout time.Duration, secured *t
 
 func handshakeError(address string, err error) error {
 	op := "TLS handshake with syslog receiver " + address
-	var record tls.RecordHeaderError
-	var verification *tls.CertificateVerificationError
-	var alert tls.AlertError
-	switch {
-	case errors.As(err, &verification):
-		hint := "tls.ca_file names the certificates that are trusted"
-		var name x509.HostnameError
-		if errors.As(err, &name) {
-			hint = "tls.server_name is the name that the certificate must have"
-		}
-		return fault.New(fault.Config, op, hint, err)
-	case errors.As(err, &record):
-		return fault.New(fault.Config, op, "the port doesn't speak TLS: is it the receiver's port for plain TCP?", err)
-	case errors.As(err, &alert):
-		return fault.New(fault.Config, op, "the receiver refuses: does it want a client certificate (tls.cert_file, tls.key_file)?", err)
+	if e := secure.Explain(op, err); e != nil {
+		return e
 	}
 	return fault.New(fault.Transient, op, "does the port speak TLS? Plain receivers wait and say nothing", err)
 }
@@ -109,6 +96,9 @@ func early(err error) error {
 }
 
 func (l *link) broken(err error) error {
+	if e := secure.Explain("send to syslog receiver "+l.address, err); e != nil {
+		return e // with TLS 1.3 a receiver refuses a client's certificate after the handshake
+	}
 	hint := "the slice is sent again from its beginning"
 	if errors.Is(err, errEarly) {
 		hint += "; a receiver that closes at once may expect TLS, another framing or a client that it knows: its log tells"

@@ -1,6 +1,23 @@
-// Package hec is a strict receiver of Splunk's HTTP Event Collector for tests. No Splunk could be had: this is written from the protocol
-// that Splunk publishes (endpoints, codes, channels, acknowledgements), refuses everything that it doesn't allow, and is as unhelpful as the
-// real one may be. An event is kept when it is acknowledged; what wasn't acknowledged when the receiver is killed is gone.
+// Package hec is a strict receiver of Splunk's HTTP Event Collector for tests. No Splunk could be had: this is written from what Splunk
+// publishes, refuses everything that isn't allowed there, and is as unhelpful as the real one may be. An event is kept when it is
+// acknowledged; what wasn't acknowledged when the receiver is killed is gone. Tests run against package otelcol's receiver too, which
+// others wrote and which forgives more.
+//
+// From "Troubleshoot HTTP Event Collector", possible error codes (the same list for 8.x to 10.x):
+//
+//	0 Success 200, 1 Token disabled 403, 2 Token is required 401, 3 Invalid authorization 401, 4 Invalid token 403, 5 No data 400,
+//	6 Invalid data format 400, 7 Incorrect index 400, 8 Internal server error 500, 9 Server is busy 503, 10 Data channel is missing 400,
+//	11 Invalid data channel 400, 12 Event field is required 400, 13 Event field cannot be blank 400, 14 ACK is disabled 400,
+//	15 Error in handling indexed fields 400, 16 Query string authorization is not enabled 400, 17 HEC is healthy 200, 18 to 20 HEC is
+//	unhealthy 503, 21 Invalid token 400, 22 Token disabled 400, 23 Server is shutting down 503, 24 and 25 capacity is approached 200,
+//	26 HEC queue is at capacity 429, 27 HEC ACK channel is at capacity 429
+//
+// A request that is too large has no code: splunkd's web server answers 413 with a page. From "About HTTP Event Collector Indexer
+// Acknowledgment": the channel is a GUID in X-Splunk-Request-Channel or the query; /services/collector/ack takes {"acks":[0,1]} and answers
+// {"acks":{"0":true,"1":false}}; an ackId counts from 0 in each channel; one that was told true is forgotten and false from then on. From
+// "Format events for HTTP Event Collector": objects one after another; the keys time, host, source, sourcetype, index, event and fields, of
+// which the last is flat. What isn't published was seen by others on a Splunk of their own: invalid-event-number counts from 0, one higher
+// for an incorrect index; objects and lists without anything are blank, too; a time that is no number is an error of the fields.
 package hec
 
 import (
@@ -14,6 +31,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +137,13 @@ func (s *Server) Events() []Event {
 	return slices.Clone(s.kept)
 }
 
+// Channels counts the channels that were used since the last start.
+func (s *Server) Channels() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.channels)
+}
+
 // Requests counts requests with events.
 func (s *Server) Requests() int {
 	s.mu.Lock()
@@ -150,7 +175,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	case "/services/collector/event", "/services/collector/ack":
 	default:
-		answer(w, http.StatusNotFound, 404, "The requested URL was not found on this server.", nil)
+		answer(w, http.StatusNotFound, 404, "The requested URL was not found on this server.", nil) // not of the list: splunkd's own words
 		return
 	}
 	if r.Method != http.MethodPost {
@@ -228,7 +253,7 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, token Token, c *ch
 		answer(w, http.StatusBadRequest, 6, "Invalid data format", nil)
 		return
 	case int64(len(body)) > most:
-		answer(w, http.StatusRequestEntityTooLarge, 27, "Request entity too large", nil)
+		http.Error(w, "<html><head><title>413 Request Entity Too Large</title></head></html>", http.StatusRequestEntityTooLarge)
 		return
 	case len(bytes.TrimSpace(body)) == 0:
 		answer(w, http.StatusBadRequest, 5, "No data", nil)
@@ -240,7 +265,11 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, token Token, c *ch
 		if s.o.KeepsPrior {
 			s.kept = append(s.kept, events...)
 		}
-		answer(w, http.StatusBadRequest, code, text, map[string]any{"invalid-event-number": len(events)})
+		number := len(events)
+		if code == 7 {
+			number++
+		}
+		answer(w, http.StatusBadRequest, code, text, map[string]any{"invalid-event-number": number})
 		return
 	}
 	if !token.Ack {
@@ -264,10 +293,14 @@ func (s *Server) parse(body []byte, token Token) (events []Event, code int, text
 			return events, 6, "Invalid data format"
 		}
 		var fields struct {
+			Time   json.RawMessage            `json:"time"`
 			Fields map[string]json.RawMessage `json:"fields"`
 		}
 		if err := json.Unmarshal(raw, &fields); err != nil {
 			return events, 6, "Invalid data format"
+		}
+		if _, err := strconv.ParseFloat(strings.Trim(string(fields.Time), `"`), 64); fields.Time != nil && err != nil {
+			return events, 15, "Error in handling indexed fields"
 		}
 		for _, v := range fields.Fields {
 			if len(v) == 0 || v[0] == '{' {
@@ -280,11 +313,10 @@ func (s *Server) parse(body []byte, token Token) (events []Event, code int, text
 		if err := strict.Decode(&e); err != nil {
 			return events, 6, "Invalid data format"
 		}
-		var blank string
 		switch {
 		case e.Event == nil:
 			return events, 12, "Event field is required"
-		case json.Unmarshal(e.Event, &blank) == nil && strings.TrimSpace(blank) == "":
+		case blank(e.Event):
 			return events, 13, "Event field cannot be blank"
 		case e.Index != "" && len(token.Indexes) > 0 && !slices.Contains(token.Indexes, e.Index):
 			return events, 7, "Incorrect index"
@@ -293,6 +325,25 @@ func (s *Server) parse(body []byte, token Token) (events []Event, code int, text
 		}
 		events = append(events, e)
 	}
+}
+
+// blank reports whether an event holds nothing.
+func blank(event json.RawMessage) bool {
+	var v any
+	if err := json.Unmarshal(event, &v); err != nil {
+		return false
+	}
+	switch v := v.(type) {
+	case nil:
+		return true
+	case string:
+		return strings.TrimSpace(v) == ""
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return false
 }
 
 // ack says which requests are indexed. One that is said to be is forgotten.

@@ -1,5 +1,5 @@
-// Package otelcol starts a real OpenTelemetry Collector for tests: OTLP receivers for gRPC and HTTP on loopback, and an exporter whose
-// target is the test itself, which so keeps what arrives and can refuse it.
+// Package otelcol starts a real OpenTelemetry Collector for tests: OTLP receivers for gRPC and HTTP on loopback, one for the protocol of
+// Splunk's HTTP Event Collector if asked, and an exporter whose target is the test itself, which so keeps what arrives and can refuse it.
 package otelcol
 
 import (
@@ -30,8 +30,10 @@ import (
 type Collector struct {
 	GRPC string // address of the receiver for gRPC
 	HTTP string // URL of the receiver for HTTP
+	HEC  string // URL of the receiver of Splunk's protocol, if asked for
 
-	CAFile string // with TLS
+	CAFile            string // with TLS
+	CertFile, KeyFile string // with TLS: good for clients too
 
 	dir, part string
 	process   *realpart.Process
@@ -47,6 +49,7 @@ type Options struct {
 	MemoryLimit string // limit_mib and more of the memory limiter, in YAML; empty: none
 	TLS         bool   // both receivers speak it; CAFile is what their certificate is verified by
 	MaxReceive  int    // most MiB of a gRPC message, 0: the default
+	HECToken    string // there is a receiver of Splunk's protocol, with acknowledgements, that wants this token; with TLS also a client certificate
 }
 
 // Start starts a collector with its own ports and folder, ended with the test.
@@ -69,7 +72,7 @@ func Start(t testing.TB, o Options) *Collector {
 }
 
 func (c *Collector) configure(o Options) error {
-	var address [2]string
+	var address [3]string
 	for i := range address {
 		port, err := realpart.FreePort()
 		if err != nil {
@@ -79,6 +82,7 @@ func (c *Collector) configure(o Options) error {
 	}
 	c.GRPC, c.HTTP = address[0], "http://"+address[1]
 	processors, limiter, tls, most := "", "", "", ""
+	receivers, extensions, splunk, client := "otlp", "", "", ""
 	if o.MemoryLimit != "" {
 		processors, limiter = "processors: {memory_limiter: {check_interval: 100ms, "+o.MemoryLimit+"}}", "memory_limiter"
 	}
@@ -89,6 +93,21 @@ func (c *Collector) configure(o Options) error {
 		c.CAFile = filepath.Join(c.dir, "ca.pem")
 		tls = fmt.Sprintf("tls: {cert_file: %s/cert.pem, key_file: %s/key.pem}", c.dir, c.dir)
 		c.HTTP = "https://" + address[1]
+		c.CertFile, c.KeyFile = filepath.Join(c.dir, "cert.pem"), filepath.Join(c.dir, "key.pem")
+		client = fmt.Sprintf(", client_ca_file: %s/ca.pem}", c.dir)
+	}
+	if o.HECToken != "" {
+		c.HEC = strings.TrimSuffix(c.HTTP, address[1]) + address[2]
+		receivers, extensions = "otlp, splunk_hec", "extensions: [ack, bearertokenauth]"
+		splunk = fmt.Sprintf(`
+  splunk_hec:
+    endpoint: %s
+    auth: {authenticator: bearertokenauth}
+    ack: {extension: ack}
+    %s
+extensions:
+  ack: {}
+  bearertokenauth: {scheme: Splunk, token: %q}`, address[2], strings.Replace(tls, "}", client, 1), o.HECToken)
 	}
 	if o.MaxReceive > 0 {
 		most = fmt.Sprintf("max_recv_msg_size_mib: %d", o.MaxReceive)
@@ -104,6 +123,7 @@ receivers:
       http:
         endpoint: %s
         %s
+%s
 exporters:
   otlp_http:
     endpoint: %s
@@ -112,24 +132,31 @@ exporters:
 %s
 service:
   telemetry: {metrics: {level: none}}
+  %s
   pipelines:
-    logs: {receivers: [otlp], processors: [%s], exporters: [otlp_http]}
-`, address[0], tls, most, address[1], tls, c.target.URL, processors, limiter)
+    logs: {receivers: [%s], processors: [%s], exporters: [otlp_http]}
+`, address[0], tls, most, address[1], tls, splunk, c.target.URL, processors, extensions, receivers, limiter)
 	return os.WriteFile(filepath.Join(c.dir, "config.yaml"), []byte(text), 0o600)
 }
 
 func (c *Collector) start(t testing.TB) error {
 	cmd := exec.Command(filepath.Join(c.part, "otelcol"), "--config", "file:"+filepath.Join(c.dir, "config.yaml"))
 	cmd.Env = append(os.Environ(), "GOMEMLIMIT=", "HTTP_PROXY=", "http_proxy=")
-	both := func(ctx context.Context) error {
+	all := func(ctx context.Context) error {
 		if err := realpart.Listens(c.GRPC)(ctx); err != nil {
 			return err
 		}
-		_, address, _ := strings.Cut(c.HTTP, "://")
-		return realpart.Listens(address)(ctx)
+		for _, url := range []string{c.HTTP, c.HEC} {
+			if _, address, ok := strings.Cut(url, "://"); ok {
+				if err := realpart.Listens(address)(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	}
 	var err error
-	c.process, err = realpart.Start(t, cmd, time.Minute, both)
+	c.process, err = realpart.Start(t, cmd, time.Minute, all)
 	return err
 }
 

@@ -31,8 +31,19 @@ type Server struct {
 	process   *realpart.Process
 }
 
+// Options are what differs from a plain server.
+type Options struct {
+	Direct bool // no queue: a message is in the file before the next is read, so that a connection is closed when all of its are there
+}
+
 // Start starts a server with its own ports and folder, ended with the test.
 func Start(t testing.TB) *Server {
+	t.Helper()
+	return StartWith(t, Options{})
+}
+
+// StartWith starts a server with options.
+func StartWith(t testing.TB, o Options) *Server {
 	t.Helper()
 	s := &Server{dir: t.TempDir(), part: realpart.Installed(t, "rsyslog")}
 	s.CAFile = filepath.Join(s.dir, "ca.pem")
@@ -41,7 +52,7 @@ func Start(t testing.TB) *Server {
 	}
 	var err error
 	for range 3 { // someone else may take a port before rsyslogd does
-		if err = s.configure(); err != nil {
+		if err = s.configure(o); err != nil {
 			t.Fatal(err)
 		}
 		if err = s.start(t); err == nil {
@@ -52,7 +63,7 @@ func Start(t testing.TB) *Server {
 	return nil
 }
 
-func (s *Server) configure() error {
+func (s *Server) configure(o Options) error {
 	var ports [2]int
 	for i := range ports {
 		var err error
@@ -62,9 +73,14 @@ func (s *Server) configure() error {
 	}
 	s.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
 	s.Secure = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[1]))
-	text := strings.NewReplacer("DIR", s.dir, "PLAIN", strconv.Itoa(ports[0]), "SECURE", strconv.Itoa(ports[1])).Replace(`
+	queue := ""
+	if o.Direct {
+		queue = `main_queue(queue.type="Direct")`
+	}
+	text := strings.NewReplacer("QUEUE", queue, "DIR", s.dir, "PLAIN", strconv.Itoa(ports[0]), "SECURE", strconv.Itoa(ports[1])).Replace(`
 global(workDirectory="DIR" maxMessageSize="256k"
        defaultNetstreamDriverCAFile="DIR/ca.pem" defaultNetstreamDriverCertFile="DIR/cert.pem" defaultNetstreamDriverKeyFile="DIR/key.pem")
+QUEUE
 module(load="imtcp" maxSessions="2000")
 template(name="exact" type="string" string="\035%rawmsg%\036\n")
 input(type="imtcp" port="PLAIN" address="127.0.0.1" streamDriver.name="ptcp" streamDriver.mode="0")
@@ -93,6 +109,15 @@ func (s *Server) Restart(t testing.TB) {
 	if err := s.start(t); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Written is how many bytes the file has.
+func (s *Server) Written() int {
+	info, err := os.Stat(filepath.Join(s.dir, "messages"))
+	if err != nil {
+		return 0 // it isn't there yet
+	}
+	return int(info.Size())
 }
 
 // Messages returns the messages that are in the file. A message that a kill has cut short in the file is left out.

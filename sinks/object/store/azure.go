@@ -121,6 +121,15 @@ func (s *Azure) Get(ctx context.Context, key string) ([]byte, error) {
 	return a.body, err
 }
 
+// GetRange implements commitlog.Store.
+func (s *Azure) GetRange(ctx context.Context, key string, off, n int64) ([]byte, int64, error) {
+	op := "read " + key
+	a, err := s.send(ctx, op, "read", request{
+		method: http.MethodGet, url: s.url(s.place.key(key), nil), header: http.Header{"Range": {byteRange(off, n)}},
+	})
+	return a.rangeOf(op, off, n, err)
+}
+
 // PutAbsent implements commitlog.Store.
 func (s *Azure) PutAbsent(ctx context.Context, key string, b []byte) error {
 	_, err := s.send(ctx, "write "+key, "create and write", request{

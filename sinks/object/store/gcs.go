@@ -129,6 +129,18 @@ func (s *GCS) Get(ctx context.Context, key string) ([]byte, error) {
 	return a.body, s.fault(op, "storage.objects.get", a)
 }
 
+// GetRange implements commitlog.Store.
+func (s *GCS) GetRange(ctx context.Context, key string, off, n int64) ([]byte, int64, error) {
+	op := "read " + key
+	a, err := s.sender.send(ctx, op, request{
+		method: http.MethodGet, url: s.object(key) + "?alt=media", header: http.Header{"Range": {byteRange(off, n)}},
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return a.rangeOf(op, off, n, s.fault(op, "storage.objects.get", a))
+}
+
 // PutAbsent implements commitlog.Store.
 func (s *GCS) PutAbsent(ctx context.Context, key string, b []byte) error {
 	op := "write " + key

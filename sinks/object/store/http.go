@@ -28,6 +28,21 @@ type answer struct {
 // ok reports whether the status is one of success.
 func (a answer) ok() bool { return a.status >= 200 && a.status < 300 }
 
+// rangeOf returns what an answer has of an object from off on, and how large the object is. err is what the answer's status means.
+func (a answer) rangeOf(op string, off, n int64, err error) ([]byte, int64, error) {
+	switch {
+	case a.status == http.StatusRequestedRangeNotSatisfiable && a.header.Get("Content-Range") != "":
+		a.body = nil
+	case err != nil:
+		return nil, 0, err
+	}
+	b, size, err := rangeOf(a.header, a.body, off, n)
+	if err != nil {
+		return nil, 0, fault.New(fault.Transient, op, "", err)
+	}
+	return b, size, nil
+}
+
 // sender sends requests, again while the store is busy or a connection breaks.
 type sender struct {
 	http *http.Client

@@ -104,6 +104,46 @@ func (s *S3) Get(ctx context.Context, key string) ([]byte, error) {
 	return b, nil
 }
 
+// GetRange implements commitlog.Store. A connection that breaks within the answer is no reason to begin a large object anew.
+func (s *S3) GetRange(ctx context.Context, key string, off, n int64) (b []byte, size int64, err error) {
+	for try := 1; try <= tries && backoff(ctx, try); try++ {
+		b, size, err = s.getRange(ctx, key, off, n)
+		if err == nil || !brokeOff(err) {
+			break
+		}
+	}
+	if err = errors.Join(err, ctx.Err()); err != nil {
+		return nil, 0, s.fault("read "+key, "s3:GetObject", err)
+	}
+	return b, size, nil
+}
+
+// brokeOff reports whether an error is of a connection, not the store's answer.
+func brokeOff(err error) bool {
+	var answered minio.ErrorResponse
+	return !errors.As(err, &answered)
+}
+
+func (s *S3) getRange(ctx context.Context, key string, off, n int64) ([]byte, int64, error) {
+	var o minio.GetObjectOptions
+	if err := o.SetRange(off, off+n-1); err != nil {
+		return nil, 0, err
+	}
+	body, _, header, err := s.core.GetObject(ctx, s.place.Bucket, s.place.key(key), o)
+	if minio.ToErrorResponse(err).Code == "InvalidRange" { // off is at its end or beyond
+		i, err := s.core.StatObject(ctx, s.place.Bucket, s.place.key(key), minio.StatObjectOptions{})
+		return nil, i.Size, err
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	b, err := io.ReadAll(io.LimitReader(body, maxObject))
+	if err = errors.Join(err, body.Close()); err != nil {
+		return nil, 0, err
+	}
+	return rangeOf(header, b, off, n)
+}
+
 func absent() (o minio.PutObjectOptions) {
 	o.SetMatchETagExcept("*")
 	return o

@@ -9,8 +9,10 @@ package store
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -47,6 +49,28 @@ func (p Place) location(scheme string) string {
 		at += "/" + p.Prefix
 	}
 	return at
+}
+
+// byteRange is the header that asks for n bytes from off on.
+func byteRange(off, n int64) string { return fmt.Sprintf("bytes=%d-%d", off, off+n-1) }
+
+// rangeOf returns what an answer with a status of success has of an object from off on, and how large the object is.
+func rangeOf(header http.Header, body []byte, off, n int64) ([]byte, int64, error) {
+	said := header.Get("Content-Range")
+	if said == "" { // all of it
+		size := int64(len(body))
+		off = min(off, size)
+		return body[off:min(off+n, size)], size, nil
+	}
+	_, total, _ := strings.Cut(said, "/")
+	size, err := strconv.ParseInt(total, 10, 64)
+	if err != nil || !strings.HasPrefix(said, fmt.Sprintf("bytes %d-", off)) && len(body) > 0 {
+		return nil, 0, fmt.Errorf("the store was asked for bytes from %d on and answered with %q", off, said)
+	}
+	if want := min(n, size-off); int64(len(body)) != max(want, 0) {
+		return nil, 0, fmt.Errorf("the store answered %q with %d bytes", said, len(body))
+	}
+	return body, size, nil
 }
 
 // maxObject bounds what Get reads: entries name parts, and even ten thousand of them need less.

@@ -1,0 +1,18 @@
+package ipcfile
+
+import (
+	"io"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks/partfile"
+)
+
+// Lossy implements partfile.Format: types stay what they are.
+func (f *Format) Lossy(partfile.Stored) string { return "" }
+
+// Scan implements partfile.Format.
+func (f *Format) Scan(in partfile.Input, of partfile.Stored, each func(flow.Sum) error) error {
+	return Read(io.NewSectionReader(in, 0, in.Size()), func(rec arrow.Record) error { return of.EachRecord(rec, each) })
+}
