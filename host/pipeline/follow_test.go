@@ -32,7 +32,6 @@ type followBench struct {
 	slept  time.Duration // what the boot clock went on while the machine slept
 	vendor time.Duration // the vendor's clock against began + what passed
 	down   error         // of the vendor's clock
-	cfg    Config
 	ledger *ledger.Ledger
 	pipe   *Pipeline
 	cancel context.CancelFunc
@@ -377,6 +376,25 @@ func TestFollowTail(t *testing.T) {
 		if newer >= len(reads)-1 || reads[2].From.Before(horizon) {
 			t.Errorf("older gaps came first: %v", reads)
 		}
+		b.mustEnd(true)
+	})
+}
+
+// TestFollowTailAfterAnOutage: a tail of days is an older gap but for its newest window.
+func TestFollowTailAfterAnOutage(t *testing.T) {
+	following(t, func(t *testing.T, b *followBench) {
+		b.start(func(c *Config) { c.Tail, c.Parallel = true, 1 })
+		b.set(func() { b.down = fault.New(fault.Transient, "ask", "", errors.New("HTTP 503")) })
+		b.pass(72 * time.Hour)
+		before := len(b.slices())
+		b.set(func() { b.down = nil })
+		b.pass(20 * time.Minute)
+		end := b.pipe.run.asked.To
+		reads := b.slices()[before:]
+		if len(reads) < 5 || reads[0].Range().Duration() != 15*time.Minute || reads[0].From.Before(noon.Add(71*time.Hour)) || !reads[1].From.Before(noon) {
+			t.Errorf("read %v", reads)
+		}
+		b.wantTo(noon.Add(-time.Hour), end)
 		b.mustEnd(true)
 	})
 }
