@@ -261,7 +261,7 @@ func (r *run) tailOf(p *partition) time.Time {
 // end is reached by two slices. It reports whether the tail moved.
 func (r *run) fellBehind(p *partition, s flow.Slice) bool {
 	end := p.endOf()
-	if !s.To.Before(end) || s.To.Equal(flow.Day(end)) {
+	if !r.cfg.Tail || !r.follows() || s.From.Before(p.tail) || !s.To.Before(end) || s.To.Equal(flow.Day(end)) {
 		return false
 	}
 	tail := end.Add(-r.cfg.Follow)

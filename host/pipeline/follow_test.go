@@ -32,7 +32,6 @@ type followBench struct {
 	slept  time.Duration // what the boot clock went on while the machine slept
 	vendor time.Duration // the vendor's clock against began + what passed
 	down   error         // of the vendor's clock
-	cfg    Config
 	ledger *ledger.Ledger
 	pipe   *Pipeline
 	cancel context.CancelFunc
@@ -115,6 +114,13 @@ func (b *followBench) start(edit func(*Config)) {
 		b.sum, b.err = b.pipe.Run(ctx, b.drain, 5*time.Second)
 	}()
 	synctest.Wait()
+}
+
+// kinds is the bench's, while a run goes on.
+func (b *followBench) kinds(kind EventKind) []Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bench.kinds(kind)
 }
 
 // pass lets time go by.
@@ -374,6 +380,25 @@ func TestFollowTail(t *testing.T) {
 	})
 }
 
+// TestFollowTailAfterAnOutage: a tail of days is an older gap but for its newest window.
+func TestFollowTailAfterAnOutage(t *testing.T) {
+	following(t, func(t *testing.T, b *followBench) {
+		b.start(func(c *Config) { c.Tail, c.Parallel = true, 1 })
+		b.set(func() { b.down = fault.New(fault.Transient, "ask", "", errors.New("HTTP 503")) })
+		b.pass(72 * time.Hour)
+		before := len(b.slices())
+		b.set(func() { b.down = nil })
+		b.pass(20 * time.Minute)
+		end := b.pipe.run.asked.To
+		reads := b.slices()[before:]
+		if len(reads) < 5 || reads[0].Range().Duration() != 15*time.Minute || reads[0].From.Before(noon.Add(71*time.Hour)) || !reads[1].From.Before(noon) {
+			t.Errorf("read %v", reads)
+		}
+		b.wantTo(noon.Add(-time.Hour), end)
+		b.mustEnd(true)
+	})
+}
+
 // TestFollowOldestFirst: without it the order is that of time.
 func TestFollowOldestFirst(t *testing.T) {
 	following(t, func(t *testing.T, b *followBench) {
@@ -485,7 +510,7 @@ func TestFollowKeepsNothing(t *testing.T) {
 			return nil
 		}
 		b.start(nil)
-		b.pass(5 * 24 * time.Hour)
+		b.pass(2 * 24 * time.Hour)
 		r := b.pipe.run
 		p := r.parts[0]
 		if len(p.work)+len(p.cuts)+len(p.covered[0])+len(p.asked)+len(r.cancel)+len(r.summary.Faults)+len(r.sinks[0].tries) > 3 {

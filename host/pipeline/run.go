@@ -453,6 +453,9 @@ func (r *run) freshFor(
 			sooner(0)
 			continue
 		}
+		if c.cut == nil && r.fellBehind(p, s) {
+			return r.freshFor(ctx, away, wanted, avoid, sooner)
+		}
 		if r.grows(p, s, set) {
 			p.cuts = cuts
 			continue

@@ -7,6 +7,7 @@ func all() []mutant {
 	return slices.Concat(
 		mutants, sourceMutants,
 		accountMutants,
+		followMutants,
 		figureMutants,
 		lateMutants,
 		verifyMutants,
