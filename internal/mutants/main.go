@@ -61,7 +61,7 @@ func run(ctx context.Context, pattern string, list bool) error {
 	defer os.RemoveAll(dir)
 	var errs []error
 	tried := 0
-	for _, m := range slices.Concat(mutants, sourceMutants, accountMutants) {
+	for _, m := range slices.Concat(mutants, sourceMutants, accountMutants, wireMutants) {
 		if !wanted.MatchString(m.name) {
 			continue
 		}
