@@ -111,6 +111,9 @@ func opensearchWire(t *testing.T) wiredSink {
 // wasn't served, and once the repeats are dropped by the ID that each record carries, each record is there once.
 func TestWires(t *testing.T) {
 	for name, open := range wires {
+		if name == "otlp-http" && os.Getenv("SLUICE_CHAOS_ROUNDS") == "" {
+			continue // what differs from gRPC is the client alone, which the sink's own tests kill too
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			testWire(t, open(t))
@@ -123,7 +126,7 @@ func testWire(t *testing.T, w wiredSink) {
 	if w.restart != nil {
 		names = append(names, "receiver")
 	}
-	rounds, lines, seed := len(names), 15_000, uint64(20261102)
+	rounds, lines, seed := len(names), 12_000, uint64(20261102)
 	if os.Getenv("SLUICE_CHAOS_ROUNDS") != "" {
 		rounds, seed = chaosRounds(t), uint64(time.Now().UnixNano())
 		lines = 2000 * (rounds + 1)
