@@ -43,6 +43,11 @@ func (r *rig) mustHold(root, format string, from, to time.Time) {
 		r.mustHoldLog(root, format, id, from, to)
 	}
 	r.mustCover(root, from, to)
+	r.mustHaveNothingStaged(root)
+}
+
+func (r *rig) mustHaveNothingStaged(root string) {
+	r.t.Helper()
 	if left, _ := filepath.Glob(filepath.Join(root, "_sluice", "staging", "*")); len(left) > 0 {
 		r.t.Errorf("%s: staging folders are left: %v", root, left)
 	}

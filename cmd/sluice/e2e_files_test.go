@@ -1,72 +1,84 @@
 package main
 
 import (
-	"math/rand/v2"
+	"errors"
+	"io"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/sluice-io/sluice/plugins/vendorsim"
+	"github.com/sluice-io/sluice/internal/realpart/toxiproxy"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
-// TestFilesKilled ends host and plugin with SIGKILL at any moment of a run into all sinks of files, in an order drawn from a seed. In the end
-// each holds the same records as the one whose lines are compared with what was served.
-func TestFilesKilled(t *testing.T) {
-	t.Parallel()
-	rounds := chaosRounds(t)
-	r := seededRig(t, vendorsim.Options{}, 4_000*rounds)
-	r.source["limit"] = 300
-	r.pipeline["retry"] = obj{"attempts": 1000, "max_backoff": "200ms"}
-	root := func(name string) string { return filepath.Join(r.dir, name) }
+// filesPrey are the sinks of files, side by side on a disk of their own where the machine lets a test have one.
+type filesPrey struct{ disk string } // of the round in work; empty: none can be had
+
+func startFilesPrey(*testing.T, *toxiproxy.Server) prey { return &filesPrey{} }
+
+func (p *filesPrey) sinks(g *game, r *rig) func() {
+	p.disk = filepath.Join(r.dir, "disk")
+	root := func(name string) string { return filepath.Join(p.disk, name) }
+	if err := os.Mkdir(p.disk, 0o700); err != nil {
+		g.t.Fatal(err)
+	}
+	r.config["state"] = root("state")
 	r.sinks = append(
 		r.sinks,
 		obj{"name": "raw", "type": "file", "config": obj{"path": root("raw"), "format": "raw"}},
 		obj{"name": "parquet", "type": "parquet", "config": obj{"path": root("parquet")}},
 		obj{"name": "arrow", "type": "arrow", "config": obj{"path": root("arrow")}},
 	)
-	r.write()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 7))
-	c := r.prepare("run").start()
-	for i, victim := range victims(rnd, rounds, "host", "plugin") {
-		before := len(commits(t, root("raw")))
-		c.awaitOrEnd("a commit", func() bool { return len(commits(t, root("raw"))) > before })
-		if c.endsWithin(time.Duration(rnd.IntN(200)) * time.Millisecond) {
-			if i < 2 {
-				t.Fatalf("the run ended with %d before the %s could be killed: too little work\n%s", c.code, victim, tail(c.stderr.String()))
+	disk := p.disk
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=64m"); err != nil {
+		g.t.Logf("no mounts here (%v): no disk is filled, but files are kept from growing", err)
+		p.disk = ""
+	} else {
+		g.t.Cleanup(func() {
+			if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
+				g.t.Error(err)
 			}
-			break // a fast machine: each part has been killed
-		}
-		if victim == "plugin" {
-			for _, pid := range c.plugins() {
-				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended since
+		})
+	}
+	return func() {
+		r.mustHold(root("raw"), "raw", r.from, r.to)
+		want := delivered(g.t, root("raw"))
+		for _, name := range []string{"parquet", "arrow"} {
+			if got := delivered(g.t, root(name)); got != want {
+				g.t.Errorf("%s holds %+v, want %+v", name, got, want)
 			}
-			continue
+			if text := amiss(g.t, root(name)); text != "" {
+				g.t.Errorf("%s:%s", name, text)
+			}
+			r.mustCover(root(name), r.from, r.to)
+			r.mustHaveNothingStaged(root(name))
 		}
-		plugins := c.plugins()
-		c.kill()
-		for _, pid := range plugins {
-			mustEnd(t, pid, 5*time.Second)
-		}
-		c = r.prepare("run").start()
 	}
-	c.wait().mustExit(0)
-	r.run(0, "run").mustSay("nothing to do")
-	r.mustHold(root("raw"), "raw", seedStart, seedEnd)
-	want := delivered(t, root("raw"))
-	for _, name := range []string{"parquet", "arrow"} {
-		if got := delivered(t, root(name)); got != want {
-			t.Errorf("%s holds %+v, want %+v", name, got, want)
-		}
-		if text := amiss(t, root(name)); text != "" {
-			t.Errorf("%s:%s", name, text)
-		}
-		r.mustCover(root(name), seedStart, seedEnd)
+}
+
+func (p *filesPrey) blows() []blow {
+	if p.disk == "" {
+		return nil
 	}
-	r.mustKeepBudget()
+	return []blow{{name: "disk full", strike: p.fill, ends: []int{exitFailed}}}
+}
+
+// fill leaves no room on the disk, the ledger's neither.
+func (p *filesPrey) fill(g *game) func() {
+	ballast := filepath.Join(p.disk, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer f.Close()
+	for page := make([]byte, 64<<10); err == nil; {
+		_, err = f.Write(page)
+	}
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, io.ErrShortWrite) {
+		g.t.Fatal(err)
+	}
+	return func() { mustRemove(g.t, ballast) }
 }
 
 // delivered is the sum of what the commits of a root say.

@@ -3,10 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,78 +10,39 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sluice-io/sluice/internal/realpart/kafka"
-	"github.com/sluice-io/sluice/plugins/vendorsim"
+	"github.com/sluice-io/sluice/internal/realpart/toxiproxy"
 )
 
-// TestKafkaKills kills the plugin, the broker and the host at seeded random moments: in the end readers of committed messages see what
-// was served, each line once, no transaction is left open, and a host that has lost its ledger has nothing to do.
-func TestKafkaKills(t *testing.T) {
-	t.Parallel()
-	broker := kafka.Start(t, kafka.Options{})
-	rounds := chaosRounds(t)
-	seed := uint64(20261101)
-	if os.Getenv("SLUICE_CHAOS_ROUNDS") != "" {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 1))
-	r := seededRig(t, vendorsim.Options{}, 20_000)
-	r.source["limit"] = 300
-	r.pipeline["retry"] = obj{"attempts": 1000, "max_backoff": "200ms"}
-	r.sinks = []map[string]any{{"name": "bus", "type": "kafka", "config": obj{
-		"brokers": []string{broker.Address}, "topic": "logs", "value": "raw", "create_topics": obj{"partitions": 3},
-	}}}
-	killed := map[string]int{}
-	pause := func(c *command, most int) (runs bool) {
-		select {
-		case <-c.ended:
-			return false
-		case <-time.After(time.Duration(rnd.IntN(most)) * time.Millisecond):
-			return true
-		}
-	}
-	span := seedEnd.Sub(seedStart)
-	for round := range rounds {
-		// Each round has work of its own, so that there is something to kill.
-		r.to = seedStart.Add(span * time.Duration(round+1) / time.Duration(rounds+1)).Truncate(time.Millisecond)
-		r.write()
-		c := r.prepare("run").start()
-		parts := []string{"plugin", "broker"}
-		rnd.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
-		for _, part := range parts {
-			if part == "plugin" {
-				if all := c.plugins(); pause(c, 700) && len(all) > 0 {
-					if syscall.Kill(all[0], syscall.SIGKILL) == nil {
-						killed[part]++
-					}
-				}
-				continue
-			}
-			if pause(c, 900) {
-				killed[part]++
-			}
-			broker.Kill()
-			broker.Restart(t)
-		}
-		if pause(c, 500) {
-			killed["host"]++
-			c.kill()
-		} else if c.code != 0 {
-			t.Fatalf("round %d: exit %d\n%s", round, c.code, tail(c.stderr.String()))
-		}
-	}
-	t.Logf("killed at work: %v", killed)
-	if killed["broker"] == 0 {
-		t.Error("the broker was never killed at work")
-	}
-	r.to = seedEnd
-	r.write()
-	r.run(0, "run")
-	r.mustHoldTopic(broker.Address, "logs")
-	mustRemove(t, filepath.Join(r.dir, "state"))
-	again := r.run(0, "run")
-	again.mustSay("nothing to do")
-	r.mustHoldTopic(broker.Address, "logs")
+// kafkaPrey is a kafka sink in a broker that is reached through a proxy.
+type kafkaPrey struct {
+	t      *testing.T // the broker ends with it
+	broker *kafka.Broker
+	proxy  *toxiproxy.Proxy
+	rounds int
+}
+
+func startKafkaPrey(t *testing.T, proxies *toxiproxy.Server) prey {
+	t.Helper()
+	p := &kafkaPrey{t: t}
+	p.broker = kafka.Start(t, kafka.Options{Through: func(listener string) string {
+		p.proxy = proxies.Proxy(t, listener)
+		return p.proxy.Address
+	}})
+	return p
+}
+
+func (p *kafkaPrey) sinks(_ *game, r *rig) func() {
+	p.rounds++
+	topic := fmt.Sprint("logs", p.rounds)
+	r.sinks = append(r.sinks, obj{"name": "bus", "type": "kafka", "config": obj{
+		"brokers": []string{p.proxy.Address}, "topic": topic, "value": "raw", "create_topics": obj{"partitions": 3},
+		"marker_topic": topic + ".commits", "transactional_id_prefix": topic,
+	}})
+	return func() { r.mustHoldTopic(p.broker.Address, topic) }
+}
+
+func (p *kafkaPrey) blows() []blow {
+	return serverBlows(p.proxy, p.broker.Kill, func() error { return p.broker.Again(p.t) })
 }
 
 // mustHoldTopic requires that a reader of committed messages sees what the simulator serves, once, and that no transaction is open.

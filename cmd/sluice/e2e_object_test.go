@@ -1,14 +1,13 @@
 package main
 
 import (
-	"math/rand/v2"
+	"fmt"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/sluice-io/sluice/internal/realpart/s3"
+	"github.com/sluice-io/sluice/internal/realpart/toxiproxy"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
 
@@ -22,54 +21,35 @@ func (r *rig) objectSink(s *s3.Server, prefix, format string) string {
 	return filepath.Join(s.Data("lake"), prefix)
 }
 
-// TestObjectKilled ends host, plugin and server with SIGKILL at any moment, in an order drawn from a seed, and lets the last run finish.
-func TestObjectKilled(t *testing.T) {
-	t.Parallel()
-	server := s3.Start(t, "lake")
-	rounds := chaosRounds(t)
-	r := seededRig(t, vendorsim.Options{}, 4_000*rounds)
-	r.source["limit"] = 300
-	r.pipeline["retry"] = obj{"attempts": 1000, "max_backoff": "200ms"}
-	raw := r.objectSink(server, "raw", "raw")
-	packed := r.objectSink(server, "packed", "ndjson")
-	r.write()
-	seed := time.Now().UnixNano()
-	rnd := rand.New(rand.NewPCG(uint64(seed), 5))
-	t.Logf("seed %d", seed)
-	c := r.prepare("run").start()
-	for i, victim := range victims(rnd, rounds, "host", "plugin", "server") {
-		before := len(commits(t, raw))
-		c.awaitOrEnd("a commit", func() bool { return len(commits(t, raw)) > before })
-		if c.endsWithin(time.Duration(rnd.IntN(200)) * time.Millisecond) {
-			if i < 3 {
-				t.Fatalf("the run ended with %d before the %s could be killed: too little work\n%s", c.code, victim, tail(c.stderr.String()))
-			}
-			break // a fast machine: each part has been killed
-		}
-		switch victim {
-		case "host":
-			plugins := c.plugins()
-			c.kill()
-			for _, pid := range plugins {
-				mustEnd(t, pid, 5*time.Second)
-			}
-			c = r.prepare("run").start()
-		case "plugin":
-			if err := syscall.Kill(c.awaitPlugin(), syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-		case "server":
-			server.Kill()
-			server.Restart(t)
-		}
+// objectPrey are object sinks in a store that is reached through a proxy.
+type objectPrey struct {
+	t      *testing.T // the server ends with it
+	server *s3.Server
+	proxy  *toxiproxy.Proxy
+	rounds int
+}
+
+func startObjectPrey(t *testing.T, proxies *toxiproxy.Server) prey {
+	t.Helper()
+	p := &objectPrey{t: t, server: s3.Start(t, "lake")}
+	p.proxy = proxies.Proxy(t, strings.TrimPrefix(p.server.Endpoint, "http://"))
+	return p
+}
+
+func (p *objectPrey) sinks(g *game, r *rig) func() {
+	p.rounds++
+	through := *p.server
+	through.Endpoint = "http://" + p.proxy.Address
+	raw := r.objectSink(&through, fmt.Sprint("raw", p.rounds), "raw")
+	packed := r.objectSink(&through, fmt.Sprint("packed", p.rounds), "ndjson")
+	return func() {
+		r.mustHold(raw, "raw", r.from, r.to)
+		r.mustHold(packed, "ndjson", r.from, r.to)
 	}
-	c.wait().mustExit(0)
-	// What the host left that was killed last is deleted for good by the second start after it.
-	r.run(0, "run")
-	r.run(0, "run")
-	r.mustHold(raw, "raw", seedStart, seedEnd)
-	r.mustHold(packed, "ndjson", seedStart, seedEnd)
-	r.mustKeepBudget()
+}
+
+func (p *objectPrey) blows() []blow {
+	return serverBlows(p.proxy, p.server.Kill, func() error { return p.server.Again(p.t) })
 }
 
 // TestObjectLedgerLost rebuilds the ledger from the bucket, and asks the vendor for nothing again.

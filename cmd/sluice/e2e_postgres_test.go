@@ -1,90 +1,51 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"io/fs"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"strings"
-	"syscall"
+	"encoding/json"
+	"fmt"
+	"net"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sluice-io/sluice/internal/realpart/postgres"
-	"github.com/sluice-io/sluice/plugins/vendorsim"
+	"github.com/sluice-io/sluice/internal/realpart/toxiproxy"
 )
 
-// TestPostgresKilled ends host, plugin and server with SIGKILL at random moments of a run into a real server, again and again, then
-// lets it finish: every line is there once.
-func TestPostgresKilled(t *testing.T) {
-	t.Parallel()
-	s := postgres.Start(t)
-	rounds := chaosRounds(t)
-	r := seededRig(t, vendorsim.Options{}, 6_000*rounds)
-	r.source["limit"] = 300
-	r.env = append(r.env, "E2E_DB="+postgres.Password)
-	database := s.Database(t)
-	r.sinks = append(r.sinks, obj{"name": "db", "type": "postgres", "config": obj{
-		"host": "127.0.0.1", "port": s.Port, "database": database, "user": postgres.User, "password": "${env:E2E_DB}", "timeout": "30s",
-	}})
-	r.write()
-	seed := time.Now().UnixNano()
-	rnd := rand.New(rand.NewPCG(uint64(seed), 1))
-	t.Logf("seed %d", seed)
-	commits := func() string {
-		n, err := s.Texts(database, `select count(*)::text from sluice_commits`)
-		if err != nil { // there is no table yet
-			return "0"
-		}
-		return n[0]
-	}
-	for round, victim := range victims(rnd, rounds, "host", "server", "plugin") {
-		c := r.prepare("run").start()
-		before := commits()
-		c.awaitOrEnd("a commit", func() bool { return commits() != before })
-		if c.endsWithin(time.Duration(rnd.IntN(200)) * time.Millisecond) {
-			if round < 3 {
-				t.Fatalf("round %d: the run ended with %d before anything was killed: too little work\n%s", round, c.code, tail(c.stderr.String()))
-			}
-			break // a fast machine: each part has been killed
-		}
-		switch victim {
-		case "plugin":
-			for _, pid := range c.plugins() {
-				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended since
-			}
-		case "server":
-			s.Kill()
-			s.Restart(t)
-		}
-		before = commits()
-		c.awaitOrEnd("a commit after that", func() bool { return victim == "host" || commits() != before })
-		c.kill()
-		if strings.Contains(c.stdout.String()+c.stderr.String(), postgres.Password) {
-			t.Errorf("round %d: the password was printed", round)
-		}
-	}
-	r.run(0, "run")
-	r.run(0, "run").mustSay("nothing to do")
-	r.mustHoldTable(s, database)
-	r.mustKeepBudget()
-	err := filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if bytes.Contains(b, []byte(postgres.Password)) {
-			t.Errorf("%s holds the password", path)
-		}
-		return err
-	})
+// postgresPrey is a postgres sink in a server that is reached through a proxy.
+type postgresPrey struct {
+	server *postgres.Server
+	proxy  *toxiproxy.Proxy
+}
+
+func startPostgresPrey(t *testing.T, proxies *toxiproxy.Server) prey {
+	t.Helper()
+	p := &postgresPrey{server: postgres.Start(t)}
+	p.proxy = proxies.Proxy(t, fmt.Sprintf("127.0.0.1:%d", p.server.Port))
+	return p
+}
+
+func (p *postgresPrey) sinks(g *game, r *rig) func() {
+	database := p.server.Database(g.t)
+	_, port, err := net.SplitHostPort(p.proxy.Address)
 	if err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
+	r.env = append(r.env, "E2E_DB="+postgres.Password)
+	r.sinks = append(r.sinks, obj{"name": "db", "type": "postgres", "config": obj{
+		"host": "127.0.0.1", "port": json.Number(port), "database": database, "user": postgres.User, "password": "${env:E2E_DB}", "timeout": "30s",
+	}})
+	return func() {
+		r.mustHoldTable(p.server, database)
+		if found := contains(g.t, r.dir, []byte(postgres.Password)); len(found) > 0 {
+			g.t.Errorf("the password is in %v", found)
+		}
+	}
+}
+
+func (p *postgresPrey) blows() []blow {
+	return serverBlows(p.proxy, p.server.Kill, p.server.Again)
 }
 
 // mustHoldTable requires that the table has the lines of every log, each once.

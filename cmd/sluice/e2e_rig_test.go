@@ -223,9 +223,10 @@ func (c *command) wait() *command {
 	select {
 	case <-c.ended:
 	case <-time.After(endTime):
+		said := c.stderr.String()
 		_ = c.cmd.Process.Signal(syscall.SIGQUIT)
 		<-c.ended
-		c.t.Fatalf("sluice %v did not end within %s\n%s", c.cmd.Args[1:], endTime, tail(c.stderr.String()))
+		c.t.Fatalf("sluice %v did not end within %s\n%s\n%s", c.cmd.Args[1:], endTime, tail(said), tail(c.stderr.String()))
 	}
 	return c
 }

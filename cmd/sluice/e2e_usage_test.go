@@ -36,12 +36,18 @@ func TestADayThatSettlesIsNotMissing(t *testing.T) {
 // statusOf returns what `status` says of the first sink of the config's first pipeline.
 func (r *rig) statusOf() sinkStatus {
 	r.t.Helper()
+	return r.sinkStatuses()[0]
+}
+
+// sinkStatuses returns what `status` says of all sinks of the config's first pipeline.
+func (r *rig) sinkStatuses() []sinkStatus {
+	r.t.Helper()
 	line, _, _ := strings.Cut(r.run(0, "status", "--json").stdout.String(), "\n")
 	var s pipelineStatus
 	if err := json.Unmarshal([]byte(line), &s); err != nil || len(s.Sinks) == 0 {
 		r.t.Fatalf("status: %v: %s", err, line)
 	}
-	return s.Sinks[0]
+	return s.Sinks
 }
 
 // TestForgottenDaysAreUnavailable asks for more days than the vendor keeps, which tells so in one way or another: what it has arrives, the

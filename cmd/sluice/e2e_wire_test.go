@@ -126,11 +126,8 @@ func testWire(t *testing.T, w wiredSink) {
 	if w.restart != nil {
 		names = append(names, "receiver")
 	}
-	rounds, lines, seed := len(names), 12_000, uint64(20261102)
-	if os.Getenv("SLUICE_CHAOS_ROUNDS") != "" {
-		rounds, seed = chaosRounds(t), uint64(time.Now().UnixNano())
-		lines = 2000 * (rounds + 1)
-	}
+	rounds, seed := int(number(t, "SLUICE_CHAOS_ROUNDS", uint64(len(names)))), number(t, "SLUICE_CHAOS_SEED", 20261102)
+	lines := max(12_000, 2000*(rounds+1))
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, uint64(len(t.Name()))))
 	r := seededRig(t, vendorsim.Options{}, lines)
@@ -178,6 +175,17 @@ func testWire(t *testing.T, w wiredSink) {
 	if now := w.seen(); now != before {
 		t.Errorf("a run with nothing to do sent something: %d, before %d", now, before)
 	}
+}
+
+// victims draws what is killed in each round; each of them comes once before any comes again.
+func victims(rnd *rand.Rand, rounds int, names ...string) []string {
+	var out []string
+	for len(out) < rounds {
+		for _, i := range rnd.Perm(len(names)) {
+			out = append(out, names[i])
+		}
+	}
+	return out[:rounds]
 }
 
 func mustNotTell(t *testing.T, c *command) {

@@ -145,6 +145,7 @@ func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
 	var err error
 	p.supervisor, err = supervisor.New(supervisor.Options{
 		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(), WorkDir: h.config.Dir,
+		Timeouts: supervisor.Timeouts{Silence: h.app.silence},
 	})
 	return p, err
 }

@@ -86,8 +86,10 @@ type app struct {
 	logLevel  string
 	logFormat string
 
-	step         func(pipeline.Step) // a seam for tests, see pipeline.Config
-	metricsEvery time.Duration       // another one for tests; 0: metricsEvery
+	// Seams for tests.
+	step         func(pipeline.Step) // see pipeline.Config
+	silence      time.Duration       // see supervisor.Timeouts; 0: its own
+	metricsEvery time.Duration       // 0: metricsEvery
 
 	printMu  sync.Mutex // of what is printed on stdout
 	printErr error      // the first that stdout gave

@@ -12,6 +12,9 @@ import (
 // asSluiceEnv set to 1 makes the test binary a sluice with the hooks that tests need: see hooked.
 const asSluiceEnv = "SLUICE_TEST_AS_SLUICE"
 
+// silenceEnv is after how long a sluice with hooks takes a silent plugin for one that hangs.
+const silenceEnv = "SLUICE_TEST_SILENCE"
+
 // metricsEnv is how often a run writes its metrics, as a duration; unset: as often as it does for users.
 const metricsEnv = "SLUICE_TEST_METRICS_EVERY"
 
@@ -24,6 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asSluiceEnv) == "1" {
 		a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
 		a.step = killStep(os.Getenv(killEnv))
+		a.silence, _ = time.ParseDuration(os.Getenv(silenceEnv))
 		a.metricsEvery, _ = time.ParseDuration(os.Getenv(metricsEnv))
 		os.Exit(a.execute(context.Background(), os.Args[1:]))
 	}

@@ -99,8 +99,11 @@ func (o *reporter) line(e pipeline.Event) {
 		behind := e.Behind.Milliseconds()
 		j.From, j.To, j.Behind = e.Range.From.Format(flow.Layout), e.Range.To.Format(flow.Layout), &behind
 	}
-	if e.Kind == pipeline.Committed {
+	switch e.Kind {
+	case pipeline.Committed:
 		j.Rows, j.Bytes, j.Digest = &e.Sum.Rows, &e.Sum.Bytes, e.Sum.Digest.String()
+	case pipeline.Rechecked:
+		j.Rows, j.Bytes = &e.Sum.Rows, &e.Sum.Bytes
 	}
 	if !e.Until.IsZero() {
 		j.Until = stamp(e.Until)
@@ -143,6 +146,8 @@ func (o *reporter) logEvent(e pipeline.Event) {
 		l.Info(fmt.Sprintf("%s: committed %s, %s to %s", where, counted(e.Sum.Rows, "record"), size(e.Sum.Bytes), strings.Join(e.Sinks, ", ")))
 	case pipeline.Started, pipeline.Healed, pipeline.Draining:
 		l.Info(where + ": " + e.Message)
+	case pipeline.Rechecked:
+		l.Info(fmt.Sprintf("%s: looked for late records for %s: %s", where, strings.Join(e.Sinks, ", "), e.Message))
 	case pipeline.Split:
 		l.Info(fmt.Sprintf("%s: %s; cut into %d parts", where, e.Message, len(e.Parts)))
 	case pipeline.Missing:

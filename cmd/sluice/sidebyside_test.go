@@ -106,7 +106,9 @@ type wireSource struct {
 	done   chan struct{}
 }
 
-func (*wireSource) Measure(context.Context, flow.Partition, flow.Range) ([]flow.Measure, error) { return nil, nil }
+func (*wireSource) Measure(context.Context, flow.Partition, flow.Range) ([]flow.Measure, error) {
+	return nil, nil
+}
 
 func (s *wireSource) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 	return []flow.Slice{flow.NewSlice(g.Partition, g.From, g.From.Add(time.Hour), 0)}, nil

@@ -208,7 +208,7 @@ func TestDrawing(t *testing.T) {
 			},
 		},
 		{
-			Stream: "events", Partition: "7f7c461f-2e71-4d50-8cdf-06c11ee67789", Name: "db", covered: flow.Ranges{days(3, day)}, gone: flow.Ranges{days(0, 3)},
+			Stream: "events", Partition: "7f7c461f-2e71-4d50-8cdf-06c11ee67789", Name: "db\x1b[2J", covered: flow.Ranges{days(3, day)}, gone: flow.Ranges{days(0, 3)},
 			Gone: []unavailableStatus{{rangeOf(days(0, 3)), "older than the vendor keeps"}},
 		},
 		{Stream: "events", Partition: "left", Dropped: true, Rows: 5},

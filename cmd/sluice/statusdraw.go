@@ -83,19 +83,19 @@ func (p *partitionStatus) label() string {
 	if name == "" {
 		name = p.Partition
 	}
-	return strings.TrimSuffix(p.Stream+"/"+name, "/")
+	return printable(strings.TrimSuffix(p.Stream+"/"+name, "/")) // a vendor names things as it likes
 }
 
 // line is one log where there is no terminal.
 func (d *drawing) line(b *strings.Builder, p *partitionStatus) {
 	snapshots := d.status.streams[p.Stream].Snapshot
-	fmt.Fprintf(b, "    %s covered %s of %s (%s), %s, %s", strings.TrimSuffix(p.Stream+"/"+p.Partition, "/"), covered(p.Covered, snapshots),
+	fmt.Fprintf(b, "    %s covered %s of %s (%s), %s, %s", printable(strings.TrimSuffix(p.Stream+"/"+p.Partition, "/")), covered(p.Covered, snapshots),
 		asked(p.Asked, snapshots), percent(p.Covered, p.Asked), counted(p.Rows, "record"), size(p.Bytes))
 	if p.Missing > 0 {
 		fmt.Fprintf(b, ", behind %s", ago(seconds(p.Behind)))
 	}
 	if p.Name != "" && p.Name != p.Partition {
-		fmt.Fprintf(b, " (%s)", p.Name)
+		fmt.Fprintf(b, " (%s)", printable(p.Name))
 	}
 	b.WriteString("\n")
 	d.details(b, p, statusLines)

@@ -43,6 +43,9 @@ func (a *app) printStatus(s pipelineStatus, deadPath string, f statusFlags) {
 	if legend := d.screen.legend(d.used); legend != "" {
 		fmt.Fprintf(&b, "    %s\n", legend)
 	}
+	if s.Late != nil {
+		fmt.Fprintf(&b, "  %s\n", s.Late.text())
+	}
 	if dead > 0 {
 		fmt.Fprintf(&b, "  dead letters: %s in %s\n", grouped(dead), deadPath)
 	}
@@ -65,7 +68,11 @@ func (s *pipelineStatus) headline() string {
 	case clockCorrected:
 		whose = "the vendor's clock as of the last run"
 	}
-	return text + fmt.Sprintf("%s to now (%s: %s less the lag of %s)", shortTime(s.asked.From), s.asked.To.Format("2006-01-02T15:04:05Z"), whose,
+	from := shortTime(s.asked.From)
+	if s.last > 0 {
+		from = "the last " + shortDuration(s.last) + " up"
+	}
+	return text + fmt.Sprintf("%s to now (%s: %s less the lag of %s)", from, s.asked.To.Format("2006-01-02T15:04:05Z"), whose,
 		shortDuration(seconds(s.Lag)))
 }
 

@@ -34,6 +34,7 @@ type runSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
+	Late        *lateSummary      `json:"late,omitempty"`
 	Pipelines   []pipelineSummary `json:"pipelines"`
 }
 
@@ -50,6 +51,7 @@ type pipelineSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
+	Late        *lateSummary      `json:"late,omitempty"`
 	VendorAhead *float64          `json:"vendor_ahead_seconds,omitempty"` // of this machine's clock when the run ended; left out if it was never asked
 	Follow      int64             `json:"follow,omitempty"`               // how often new time was asked for, in ms; left out: it didn't follow
 	Came        int64             `json:"came,omitempty"`                 // of missing: what came while it followed, for the next run
@@ -129,6 +131,7 @@ func (t *runSummary) add(p pipelineSummary) {
 	t.Bytes += p.Bytes
 	t.Requests += p.Requests
 	t.Dead += p.Dead
+	t.Late = t.Late.plus(p.Late)
 	t.Pipelines = append(t.Pipelines, p)
 }
 
@@ -199,6 +202,7 @@ func (l *liveRun) summarise() pipelineSummary {
 		}
 	}
 	p.Forecast = l.held(&p)
+	p.Late = lateOf(s.Late)
 	for _, part := range s.Partitions {
 		for _, g := range part.Missing {
 			p.Gaps = append(p.Gaps, gapOf(part.Partition, g))
@@ -294,6 +298,9 @@ func (t runSummary) print(w io.Writer, l *logging) {
 		}
 		if p.Forecast != nil && p.Forecast.Known {
 			fmt.Fprintf(&b, "  %s\n", p.Forecast.text())
+		}
+		if p.Late != nil {
+			fmt.Fprintf(&b, "  %s\n", p.Late.text())
 		}
 		if p.Dead > 0 {
 			fmt.Fprintf(&b, "  %s\n", counted(p.Dead, "dead letter"))

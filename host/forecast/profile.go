@@ -88,7 +88,8 @@ func (p *Profile) deviation() float64 {
 			continue
 		}
 		n++
-		sum += math.Pow(c.bytes/bytes-1, 2)
+		off := c.bytes/bytes - 1
+		sum += off * off
 	}
 	if n < 3 {
 		return fewDays

@@ -41,7 +41,8 @@ func NewUsage(measures []flow.Measure, p *Profile) *Usage {
 		u.ratio = median(ratios)
 		sum := 0.0
 		for _, r := range ratios {
-			sum += math.Pow(r/u.ratio-1, 2)
+			off := r/u.ratio - 1
+			sum += off * off
 		}
 		u.sigma = max(leastSigma/2, math.Sqrt(sum/float64(len(ratios))))
 	}

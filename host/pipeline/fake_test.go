@@ -41,6 +41,7 @@ type fakeSource struct {
 	opened   func(s flow.Slice) // called when a read opens
 	takes    func(s flow.Slice) // called before a read opens; it may wait
 	dead     func(ms int64) bool
+	serves   func(ms int64) []string // the records of a millisecond; nil: one, whose body is the millisecond
 	stalls   func(s flow.Slice) bool // its read goes on for ever
 	crash    func(call string) error // of Plan ("plan") and Now ("now"); nil: neither fails
 	measure  func(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error)
@@ -185,9 +186,10 @@ func (r *fakeReader) Next(ctx context.Context) (flow.Item, error) {
 		if r.source.dead != nil && r.source.dead(r.at) {
 			break
 		}
-		body := fmt.Sprint(r.at)
-		b.Append(body)
-		r.sum.Add([]byte(body))
+		for _, body := range r.source.bodies(r.at) {
+			b.Append(body)
+			r.sum.Add([]byte(body))
+		}
 	}
 	col := b.NewArray()
 	defer col.Release()
@@ -197,16 +199,24 @@ func (r *fakeReader) Next(ctx context.Context) (flow.Item, error) {
 	return flow.Item{Batch: &flow.Batch{Slice: r.slice.ID, Seq: r.seq - 1, Records: rec, Bytes: 1}}, nil
 }
 
+func (f *fakeSource) bodies(ms int64) []string {
+	if f.serves != nil {
+		return f.serves(ms)
+	}
+	return []string{fmt.Sprint(ms)}
+}
+
 // fakeStore is what a fakeSink holds; it outlives the sink, as a disk does.
 type fakeStore struct {
 	mu       sync.Mutex
 	identity string
 	receipts []sinks.Receipt
 	bodies   map[string]int // visible records, counted
+	slices   map[flow.SliceID][]string
 }
 
 func newFakeStore(identity string) *fakeStore {
-	return &fakeStore{identity: identity, bodies: map[string]int{}}
+	return &fakeStore{identity: identity, bodies: map[string]int{}, slices: map[flow.SliceID][]string{}}
 }
 
 // fakeSink keeps slices in memory, refuses what is covered, and fails as its rates say.
@@ -337,6 +347,7 @@ func (x *fakeTxn) Commit(_ context.Context, a sinks.Account) (sinks.Receipt, err
 	for _, b := range x.bodies {
 		st.bodies[b]++
 	}
+	st.slices[x.slice.ID] = append(st.slices[x.slice.ID], x.bodies...)
 	st.mu.Unlock()
 	if x.sink.late != nil {
 		x.sink.late()

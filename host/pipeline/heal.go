@@ -137,15 +137,22 @@ func (r *run) giveUpCuts(ctx context.Context, p *partition) error {
 	return nil
 }
 
-// correct gives up a slice that ends after the vendor's now: it was planned while the clock was ahead. What is asked is
-// fixed anew by the clock as it is now, or the run would wait until the wrong time has come.
-func (r *run) correct(ctx context.Context, w *work, ids []string) error {
+// narrow fixes what is asked by the clock as it is now, which was set back: the run would wait until the wrong time has come.
+func (r *run) narrow(ctx context.Context) error {
 	r.ask()
 	for _, p := range r.parts {
 		p.asked = r.asks(p)
 		if err := r.giveUpCuts(ctx, p); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// correct gives up a slice that ends after the vendor's now: it was planned while the clock was ahead.
+func (r *run) correct(ctx context.Context, w *work, ids []string) error {
+	if err := r.narrow(ctx); err != nil {
+		return err
 	}
 	r.drop(w)
 	r.unspool(w.slice)

@@ -50,7 +50,7 @@ func (r *run) held(ctx context.Context, i int, p flow.Partition, within flow.Ran
 			return set, err
 		}
 		if x.Dead.Rows > 0 {
-			if err := r.heldDead(x, receipts, set); err != nil {
+			if err := r.heldDead(ctx, x, receipts, set); err != nil {
 				return set, err
 			}
 		}
@@ -87,7 +87,7 @@ func (r *run) audit(ctx context.Context, i int, x sinks.Receipt, set *multiset.S
 
 // heldDead adds the dead letters of an entry that weren't delivered since. A file that someone removed isn't known any more: what was
 // in it comes again, to be delivered or to be a dead letter again.
-func (r *run) heldDead(x sinks.Receipt, receipts []sinks.Receipt, set *multiset.Set) error {
+func (r *run) heldDead(ctx context.Context, x sinks.Receipt, receipts []sinks.Receipt, set *multiset.Set) error {
 	path := filepath.Join(r.cfg.DeadPath, filepath.FromSlash(x.DeadLetters))
 	plan, planned, err := readPlan(path)
 	if err != nil {
@@ -101,9 +101,13 @@ func (r *run) heldDead(x sinks.Receipt, receipts []sinks.Receipt, set *multiset.
 			only[n] = true
 		}
 	}
+	if _, err := os.Stat(filepath.Join(r.cfg.DeadPath, deliveredFolder, filepath.FromSlash(x.DeadLetters))); err == nil {
+		only = nil // it was moved, and what couldn't be sent is a file of its own, in its place or about to be
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("dead letters: %w", err)
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		only = nil // what is left is a file of its own
 		f, err = os.Open(path + leftSuffix)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -114,20 +118,20 @@ func (r *run) heldDead(x sinks.Receipt, receipts []sinks.Receipt, set *multiset.
 	}
 	defer f.Close()
 	in := bufio.NewReaderSize(f, 256<<10)
-	for n := 0; ; n++ {
-		sum, err := nextLetter(in)
+	for n := 0; ctx.Err() == nil; n++ {
+		one, err := nextLetter(in)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return fault.New(fault.Config, "dead letters", "look at the file: it was changed, or isn't one of dead letters",
-				fmt.Errorf("%s: line %d: %w", f.Name(), n+1, err))
+			return &refusedError{fmt.Sprintf("the dead letters of %s can't be read: %s: line %d: %v", x.Slice, f.Name(), n+1, err)}
 		}
 		if only != nil && !only[n] {
 			continue
 		}
-		if err := set.Add(sum.Digest); err != nil {
+		if err := set.Add(one.Digest); err != nil {
 			return err
 		}
 	}
+	return ctx.Err()
 }

@@ -86,25 +86,27 @@ func counts(measures []flow.Measure, of flow.Range) bool {
 }
 
 // unmoved settles the sinks for which the vendor's figures prove that nothing came since they were read last, and returns the others.
-// An error says that the figures must be waited for.
-func (r *run) unmoved(ctx context.Context, src Source, w *work, plan ledger.Recheck, lacking []int, out *outcome) ([]int, error) {
+// The read of plan comes after the
+// figures. An error says that they must be waited for.
+func (r *run) unmoved(ctx context.Context, src Source, w *work, plan *ledger.Recheck, lacking []int, out *outcome) ([]int, error) {
 	if w.recheck.always || w.recheck.measured {
 		return lacking, nil
 	}
+	defer func() { plan.Read = r.clock.Now() }()
 	w.state.wait("the vendor's figures", time.Time{})
 	of := w.slice.Range()
 	before, err := r.cfg.Ledger.Measures(ctx, w.slice.Partition, of)
 	if err != nil {
-		return nil, err
+		return lacking, err
 	}
 	now, err := r.measure(ctx, src, w.part, of)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, err
+			return lacking, err
 		}
-		if fault.KindOf(err) == fault.Throttled || ctx.Err() == nil && fault.KindOf(err) == fault.Canceled {
+		if kind := fault.KindOf(err); kind == fault.Throttled || kind == fault.Canceled {
 			// The budget of figures is spent; that of records is the dearer one.
-			return nil, fault.New(fault.Throttled, "measure", "", err).After(max(fault.RetryAfterOf(err), measureWithin))
+			return lacking, fault.New(fault.Throttled, "measure", "", err).After(max(fault.RetryAfterOf(err), measureWithin))
 		}
 		r.cfg.Log.Debug("the vendor's figures can't be had: the range is read", "slice", w.slice.String(), "error", err.Error())
 	}
@@ -113,14 +115,14 @@ func (r *run) unmoved(ctx context.Context, src Source, w *work, plan ledger.Rech
 	for _, i := range lacking {
 		still, err := r.isUnmoved(ctx, w, i, now, before)
 		if err != nil {
-			return nil, err
+			return lacking, err
 		}
 		if !still {
 			rest = append(rest, i)
 			continue
 		}
-		k := plan
-		k.Outcome = ledger.RecheckUnmoved
+		k := *plan
+		k.Outcome, k.Read = ledger.RecheckUnmoved, r.clock.Now()
 		out.rechecked[i] = k
 	}
 	return rest, nil
@@ -152,7 +154,7 @@ func (r *run) isUnmoved(ctx context.Context, w *work, i int, now []flow.Measure,
 			}
 		}
 		for _, k := range reads.checks {
-			if of.Contains(k.Range) {
+			if of.Contains(k.Range) && reads.stands(k, held) {
 				known += int64(k.Rows)
 			}
 		}
@@ -172,6 +174,16 @@ func (r *run) isUnmoved(ctx context.Context, w *work, i int, now []flow.Measure,
 		same = same.Add(m.Range)
 	}
 	return same.Covers(of), nil
+}
+
+// stands reports whether what a recheck found is still there: its windows weren't withdrawn and read anew since.
+func (t readTimes) stands(k ledger.Recheck, held []ledger.Window) bool {
+	for _, h := range held {
+		if h.Rev == 0 && h.Meets(k.Range) && t.firstOf(h).After(k.Read) {
+			return false
+		}
+	}
+	return true
 }
 
 // wasSame reports whether the last figure of a range that was told at a time or before it is the one that is told now.

@@ -73,6 +73,7 @@ type lateUnit struct {
 	slice flow.Slice
 	sinks sinkSet
 	age   time.Duration
+	asked bool // due because it was asked for
 }
 
 // window is a committed entry of revision 0 that is due.
@@ -125,7 +126,7 @@ func (r *run) lateWork(ctx context.Context) (*work, error) {
 	}
 	for n, u := range r.late.queue {
 		set := u.sinks &^ away
-		if u.part.stopped != nil || set == 0 || r.meetsSerial(u.part, set) {
+		if u.part.stopped != nil || set == 0 || r.meetsSerial(u.part, set, nil) {
 			continue
 		}
 		r.late.queue = slices.Delete(r.late.queue, n, n+1)
@@ -141,10 +142,11 @@ func (r *run) lateWork(ctx context.Context) (*work, error) {
 	return nil, nil
 }
 
-// meetsSerial reports whether a slice of the partition is at work in a sink that takes them one at a time.
-func (r *run) meetsSerial(p *partition, set sinkSet) bool {
+// meetsSerial reports whether another slice of the partition is in hand for a sink that takes them one at a time. A recheck that waits
+// for its next try has no transaction, and holds nobody back.
+func (r *run) meetsSerial(p *partition, set sinkSet, but *work) bool {
 	for w := range p.work {
-		if w.parked && !w.running {
+		if w == but || !w.running && (w.parked || w.recheck != nil) {
 			continue
 		}
 		for _, i := range (w.sinks & set).each() {
@@ -162,13 +164,18 @@ func (r *run) lookForLate(ctx context.Context) error {
 	if r.late.looked && (r.late.next.IsZero() || r.late.next.After(horizon)) {
 		return nil
 	}
-	first := !r.late.looked
-	r.late.looked, r.late.queue, r.late.next = true, nil, time.Time{}
+	within, first := r.lateWithin(), !r.late.looked
+	if !first { // what is older was found before, and waits its turn
+		oldest := r.cfg.Recheck.oldest()
+		within.From = later(within.From, flow.Day(horizon.Add(-oldest-48*time.Hour)))
+	}
+	r.late.queue = slices.DeleteFunc(r.late.queue, func(u lateUnit) bool { return !u.asked && u.slice.From.After(within.From) })
+	r.late.looked, r.late.next = true, time.Time{}
 	for _, p := range r.parts {
 		if p.stopped != nil || !r.stream(p.Partition.Partition).Rechecks() {
 			continue
 		}
-		units, err := r.lateUnits(ctx, p, horizon, first && r.cfg.Recheck.Asked)
+		units, err := r.lateUnits(ctx, p, within, horizon, first && r.cfg.Recheck.Asked)
 		if err != nil {
 			return err
 		}
@@ -200,21 +207,29 @@ func (r *run) audited(p *partition) sinkSet {
 func (r *run) lateWithin() flow.Range {
 	within := r.asked
 	if r.cfg.Last > 0 && len(r.cfg.Recheck.After) > 0 {
-		within.From = within.From.Add(-r.cfg.Recheck.After[len(r.cfg.Recheck.After)-1] - 24*time.Hour)
+		within.From = within.From.Add(-r.cfg.Recheck.oldest() - 24*time.Hour)
 	}
 	return within
 }
 
+// oldest is the highest age.
+func (k *Recheck) oldest() time.Duration {
+	if len(k.After) == 0 {
+		return 0
+	}
+	return k.After[len(k.After)-1]
+}
+
 // lateUnits finds what is due of a partition.
-func (r *run) lateUnits(ctx context.Context, p *partition, horizon time.Time, asked bool) ([]lateUnit, error) {
+func (r *run) lateUnits(ctx context.Context, p *partition, within flow.Range, horizon time.Time, asked bool) ([]lateUnit, error) {
 	set := r.audited(p)
 	held, due := make([][]ledger.Window, len(r.cfg.Sinks)), make([][]window, len(r.cfg.Sinks))
 	for _, i := range set.each() {
 		var err error
-		if held[i], err = r.cfg.Ledger.Windows(ctx, r.identity(i), p.Partition.Partition, r.lateWithin()); err != nil {
+		if held[i], err = r.cfg.Ledger.Windows(ctx, r.identity(i), p.Partition.Partition, within); err != nil {
 			return nil, err
 		}
-		if due[i], err = r.dueWindows(ctx, p, i, held[i], horizon, asked); err != nil {
+		if due[i], err = r.dueWindows(ctx, p, i, held[i], within, horizon, asked); err != nil {
 			return nil, err
 		}
 	}
@@ -225,14 +240,16 @@ func (r *run) lateUnits(ctx context.Context, p *partition, horizon time.Time, as
 			return units, nil
 		}
 		if !slices.ContainsFunc(u.sinks.each(), func(i int) bool { return r.rechecking(p, i, u.slice.Range()) }) {
+			u.asked = asked
 			units = append(units, u)
 		}
 	}
 }
 
 // dueWindows returns the windows of a sink that are due, in time order, those at work or given up for this run left out.
-func (r *run) dueWindows(ctx context.Context, p *partition, i int, held []ledger.Window, horizon time.Time, asked bool) ([]window, error) {
-	within := r.lateWithin()
+func (r *run) dueWindows(
+	ctx context.Context, p *partition, i int, held []ledger.Window, within flow.Range, horizon time.Time, asked bool,
+) ([]window, error) {
 	settle := r.stream(p.Partition.Partition).Settle
 	reads, err := r.readTimes(ctx, p, i, within)
 	if err != nil {
@@ -256,8 +273,13 @@ func (r *run) dueWindows(ctx context.Context, p *partition, i int, held []ledger
 	return out, nil
 }
 
-// rechecking reports whether a range is being read again for a sink, or was given up in this run.
+// rechecking reports whether a range is being read again for a sink, waits for its turn, or was given up in this run.
 func (r *run) rechecking(p *partition, i int, x flow.Range) bool {
+	for _, u := range r.late.queue {
+		if u.part == p && u.sinks&setOf(i) != 0 && u.slice.Range().Meets(x) {
+			return true
+		}
+	}
 	for w := range p.work {
 		if w.recheck != nil && w.sinks&setOf(i) != 0 && w.slice.Range().Meets(x) {
 			return true
@@ -378,6 +400,41 @@ func nextRev(held []ledger.Window, span flow.Range) uint32 {
 	return rev + 1
 }
 
+// NextRecheck says how many committed ranges of a partition are due in a sink, and when another becomes due; horizon is the vendor's clock
+// minus lag, as is next. It looks at ranges that are young enough to become due by themselves, and only reads the ledger.
+func NextRecheck(
+	ctx context.Context, l *ledger.Ledger, identity string, p flow.Partition, s Stream, after []time.Duration, lag time.Duration, horizon time.Time,
+) (due int, next time.Time, err error) {
+	if !s.Rechecks() || len(after) == 0 {
+		return 0, next, nil
+	}
+	within := flow.Range{From: horizon.Add(-after[len(after)-1] - s.Settle - 48*time.Hour), To: horizon}
+	held, err := l.Windows(ctx, identity, p, within)
+	if err != nil {
+		return 0, next, err
+	}
+	checks, err := l.Rechecks(ctx, identity, p, within)
+	if err != nil {
+		return 0, next, err
+	}
+	reads := readTimes{first: map[flow.Range]time.Time{}}
+	for _, k := range checks {
+		reads.add(k)
+	}
+	var soonest late
+	for _, h := range held {
+		if h.Rev > 0 {
+			continue
+		}
+		age, at := dueAge(after, horizon, h.To.Add(s.Settle), reads.of(h).Add(-lag))
+		if age > 0 {
+			due++
+		}
+		soonest.nextAt(at)
+	}
+	return due, soonest.next, nil
+}
+
 // readTimes is when ranges of a partition were read last for a sink, by the vendor's clock.
 type readTimes struct {
 	first  map[flow.Range]time.Time
@@ -393,47 +450,54 @@ func (r *run) readTimes(ctx context.Context, p *partition, i int, within flow.Ra
 		return out, err
 	}
 	for _, k := range all {
-		switch k.Outcome {
-		case ledger.FirstRead:
-			out.first[k.Range] = k.Read
-			continue
-		case ledger.RecheckPlanned:
-			ended, err := r.endPlanned(ctx, p, i, &k)
-			if err != nil {
+		if k.Outcome == ledger.RecheckPlanned {
+			if err := r.endPlanned(ctx, p, i, &k); err != nil {
 				return out, err
 			}
-			if !ended {
-				continue
-			}
 		}
-		out.checks = append(out.checks, k)
+		out.add(k)
 	}
-	slices.SortStableFunc(out.checks, func(a, b ledger.Recheck) int { return a.From.Compare(b.From) })
 	return out, nil
 }
 
+// add takes up what the ledger holds, in its order. A recheck that isn't known to have ended doesn't count.
+func (t *readTimes) add(k ledger.Recheck) {
+	switch k.Outcome {
+	case ledger.FirstRead:
+		t.first[k.Range] = k.Read
+	case ledger.RecheckPlanned:
+	default:
+		t.checks = append(t.checks, k)
+	}
+}
+
 // endPlanned looks whether what a recheck was to commit is committed: then a run ended before it could write that down.
-func (r *run) endPlanned(ctx context.Context, p *partition, i int, k *ledger.Recheck) (bool, error) {
+func (r *run) endPlanned(ctx context.Context, p *partition, i int, k *ledger.Recheck) error {
 	receipts, err := r.cfg.Ledger.CommittedIn(ctx, r.identity(i), p.Partition.Partition, k.Range)
 	if err != nil {
-		return false, err
+		return err
 	}
 	id := flow.NewSlice(p.Partition.Partition, k.From, k.To, k.Rev).ID
 	at := slices.IndexFunc(receipts, func(x sinks.Receipt) bool { return x.Slice.ID == id })
 	if at < 0 {
-		return false, nil
+		return nil
 	}
 	found := foundBy(receipts[at], *k)
 	*k = found
-	return true, r.cfg.Ledger.RecordRechecks(ctx, r.identity(i), p.Partition.Partition, found)
+	return r.cfg.Ledger.RecordRechecks(ctx, r.identity(i), p.Partition.Partition, found)
 }
 
-// of returns when a window was read last. A read whose time wasn't written down was made before its commit.
-func (t readTimes) of(w ledger.Window) time.Time {
-	read, ok := t.first[w.Range]
-	if !ok {
-		read = w.At.Add(t.ahead)
+// firstOf returns when a window was read first. A read whose time wasn't written down was made before its commit.
+func (t readTimes) firstOf(w ledger.Window) time.Time {
+	if read, ok := t.first[w.Range]; ok {
+		return read
 	}
+	return w.At.Add(t.ahead)
+}
+
+// of returns when a window was read last.
+func (t readTimes) of(w ledger.Window) time.Time {
+	read := t.firstOf(w)
 	from, _ := slices.BinarySearchFunc(t.checks, flow.Day(w.From), func(k ledger.Recheck, day time.Time) int { return k.From.Compare(day) })
 	for _, k := range t.checks[from:] {
 		if k.From.After(w.From) {

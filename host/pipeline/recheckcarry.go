@@ -45,7 +45,7 @@ func (r *run) carryRecheck(ctx context.Context, w *work) outcome {
 			return out.failAll(lacking, err)
 		}
 		w.src = src
-		if lacking, err = r.unmoved(ctx, src, w, plan, lacking, &out); err != nil {
+		if lacking, err = r.unmoved(ctx, src, w, &plan, lacking, &out); err != nil {
 			return out.failAll(lacking, err)
 		}
 		r.compare(ctx, src, w, plan, lacking, &out)

@@ -79,6 +79,7 @@ func newRun(cfg Config) *run {
 		cfg: cfg, clock: newVendorClock(), results: make(chan outcome, cfg.Parallel),
 		cancel: map[*work]context.CancelFunc{}, sinks: make([]sinkState, len(cfg.Sinks)), opens: make(chan opened, len(cfg.Sinks)),
 		adrift: newAdrift(len(cfg.Sinks)), follow: follow{ticks: make(chan tick)}, nudges: make(chan nudge), over: make(chan struct{}),
+		sampler: sampler{grace: sampleGrace},
 	}
 	r.cfg.Sinks = slices.Clone(cfg.Sinks) // Open puts others in their place
 	for _, p := range cfg.Partitions {
@@ -369,6 +370,9 @@ func (r *run) due(now time.Time, sooner func(time.Duration)) *work {
 			if w.running || w.parked || p.stopped != nil || !r.isReady(w, away) {
 				continue
 			}
+			if w.recheck != nil && r.meetsSerial(p, w.sinks, w) {
+				continue // what ends wakes the loop
+			}
 			if w.next.After(now) {
 				sooner(w.next.Sub(now))
 				continue
@@ -421,7 +425,7 @@ func nothing(*partition) flow.Range { return flow.Range{} }
 func (r *run) freshFor(
 	ctx context.Context, away, wanted sinkSet, avoid func(*partition) flow.Range, sooner func(time.Duration),
 ) (*work, error) {
-	horizon, now := r.clock.horizon(r.cfg.Lag), time.Now()
+	vendor, horizon, now := r.clock.Now(), r.clock.horizon(r.cfg.Lag), time.Now()
 	for n := range r.parts {
 		p := r.parts[(r.turn+n)%len(r.parts)]
 		c, ok := p.next(away, wanted, avoid(p))
@@ -438,6 +442,17 @@ func (r *run) freshFor(
 			return nil, r.startFailed(ctx, src, err, sooner)
 		}
 		r.starts = 0
+		if s.To.After(vendor) { // another slice's answer has set the clock back since the range was fixed
+			p.cuts = cuts
+			r.workMu.Lock()
+			err := r.narrow(ctx)
+			r.workMu.Unlock()
+			if err != nil {
+				return nil, err
+			}
+			sooner(0)
+			continue
+		}
 		if r.grows(p, s, set) {
 			p.cuts = cuts
 			continue
@@ -489,17 +504,7 @@ func (r *run) mustWait(p *partition, c candidate) bool {
 	} else {
 		set = c.fresh.sinks
 	}
-	for w := range p.work {
-		if !w.running && w.parked {
-			continue
-		}
-		for _, i := range (w.sinks & set).each() {
-			if isSerial(r.cfg.Sinks[i].Sink) {
-				return true
-			}
-		}
-	}
-	return false
+	return r.meetsSerial(p, set, nil)
 }
 
 func (r *run) launch(ctx context.Context, w *work) {

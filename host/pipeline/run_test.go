@@ -329,6 +329,24 @@ func TestAnAnswerThatIsTooYoungIsNotCommitted(t *testing.T) {
 	}
 }
 
+func TestAClockThatIsSetBackIsNotWaitedFor(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.source.maxCut = (20 * time.Hour).Milliseconds()
+	b.source.now = func() time.Time { return at(0).Add(48 * time.Hour) }
+	// By the answer to the first slice, which ends at midnight, that one is just closed and those that come next aren't begun.
+	first := sync.OnceValue(time.Now)
+	b.source.vendor = func() time.Time { return at(0).Add(time.Second + time.Since(first())) }
+	b.edit = func(c *Config) { c.Lag, c.Parallel = time.Second, 1 }
+	s, err := b.run(flow.Range{From: at(-20), To: at(0).Add(24 * time.Hour)})
+	if err != nil || s.Failed() {
+		t.Fatalf("%v, %+v", err, s)
+	}
+	held := b.sinks[0].store.heldOf(logA.Partition)
+	if len(held) != 1 || !held[0].From.Equal(at(-20)) || held[0].To.Before(at(0)) || held[0].To.After(at(0).Add(time.Minute)) {
+		t.Errorf("held %v, want what was closed by the clock that was set back", held)
+	}
+}
+
 func TestErrorsByKind(t *testing.T) {
 	tests := []struct {
 		name     string

@@ -33,6 +33,7 @@ type sampler struct {
 	next   time.Time          // when to look whether there is something to ask
 	cancel context.CancelFunc // nil: nothing was begun
 	done   chan struct{}      // closed when what was begun has ended
+	grace  time.Duration      // that the run's end waits for it
 }
 
 // sample begins to ask if it is time. It is called by the loop.
@@ -82,7 +83,7 @@ func (r *run) endSampling(stopped bool) {
 		return
 	}
 	if !stopped {
-		timer := time.NewTimer(sampleGrace)
+		timer := time.NewTimer(s.grace)
 		defer timer.Stop()
 		select {
 		case <-s.done:

@@ -200,7 +200,16 @@ func TestStoppedRunsDontWaitForSamples(t *testing.T) {
 	}
 	s.source.opened = func(flow.Slice) { <-drain }
 	go func() { <-begun; close(drain) }()
-	if _, err := s.runWith(t.Context(), span(-20, 20), drain); err != nil {
+	l, err := ledger.Open(t.Context(), filepath.Join(s.dir, "state"), ledger.Options{Version: "test"})
+	if err != nil {
 		t.Fatal(err)
+	}
+	defer l.Close()
+	p := New(s.config(l, span(-20, 20)))
+	p.run.sampler.grace = time.Hour
+	ctx, cancel := context.WithTimeout(t.Context(), endTime)
+	defer cancel()
+	if _, err := p.Run(ctx, drain, 5*time.Second); err != nil || ctx.Err() != nil {
+		t.Fatalf("%v, %v", err, ctx.Err())
 	}
 }

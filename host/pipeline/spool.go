@@ -31,6 +31,7 @@ func (r *run) openRead(ctx context.Context, w *work, out *outcome) (Reader, erro
 		return nil, err
 	}
 	w.src = src
+	r.measureBefore(ctx, src, w)
 	w.state.wait("vendor", time.Time{})
 	r.measureBefore(ctx, src, w)
 	r.step(StepOpen)
@@ -77,6 +78,7 @@ func (r *run) fromSpool(w *work) Reader {
 		return nil
 	}
 	r.cfg.Log.Debug("read from the spool", "slice", w.slice.String())
+	w.readAt = reader.ReadAt()
 	w.state.wait("spool", time.Time{})
 	w.readAt = reader.ReadAt() // what the vendor indexed since isn't in it
 	return replay{reader}

@@ -11,6 +11,7 @@ package plugintest
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,28 +42,35 @@ type Options struct {
 
 // check is one promise of a plugin. An error says how it was broken.
 type check struct {
-	name string
-	run  func(ctx context.Context, s *subject) error
+	name  string
+	run   func(ctx context.Context, s *subject) error
+	waits bool // most of the time, so that it runs beside the others that do
 }
 
 // checks lists every promise, in the order in which they are tested. The names are stable: they stand in Options.Skip.
 var checks = []check{
-	{"describe", checkDescribe},
-	{"plan covers the gap exactly", checkPlan},
-	{"plan is pure", checkPure},
-	{"manifest equals what was sent", checkManifest},
-	{"reading again gives the same manifest", checkSameManifest},
-	{"no credit stops emission and one grant resumes it", checkCredit},
-	{"stop ends a read in time", checkStop},
-	{"the end of a context ends a read in time", checkCancel},
-	{"measures are of what was asked", checkMeasures},
-	{"errors are statuses with a kind", checkErrors},
-	{"a second configure is refused", checkConfigureOnce},
-	{"no secret on stderr or in errors", checkSecrets},
+	{"describe", checkDescribe, false},
+	{"plan covers the gap exactly", checkPlan, false},
+	{"plan is pure", checkPure, false},
+	{"manifest equals what was sent", checkManifest, false},
+	{"reading again gives the same manifest", checkSameManifest, false},
+	{"no credit stops emission and one grant resumes it", checkCredit, true},
+	{"stop ends a read in time", checkStop, true},
+	{"the end of a context ends a read in time", checkCancel, true},
+	{"measures are of what was asked", checkMeasures, false},
+	{"errors are statuses with a kind", checkErrors, false},
+	{"a second configure is refused", checkConfigureOnce, false},
+	{"no secret on stderr or in errors", checkSecrets, false},
 }
 
 // timeout bounds each check. The slowest waits for a heartbeat and for a stop, both of which the protocol limits.
 const timeout = 60 * time.Second
+
+func (c check) within(ctx context.Context, s *subject) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return c.run(ctx, s)
+}
 
 // Run tests a plugin. Every check is a subtest of its own name.
 func Run(t *testing.T, o Options) {
@@ -72,18 +80,30 @@ func Run(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatalf("start the plugin: %v", err)
 	}
-	for _, c := range checks {
+	var waiting sync.WaitGroup
+	found := make([]error, len(checks)) // by those that wait
+	for i, c := range checks {
+		if _, skip := o.Skip[c.name]; skip || !c.waits {
+			continue
+		}
+		waiting.Go(func() { found[i] = c.within(t.Context(), s) })
+	}
+	for i, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
 			if reason, skip := o.Skip[c.name]; skip {
 				t.Skipf("doesn't apply: %s", reason)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), timeout)
-			defer cancel()
-			if err := c.run(ctx, s); err != nil {
-				t.Error(err)
+			if c.waits {
+				waiting.Wait()
+			} else {
+				found[i] = c.within(t.Context(), s)
+			}
+			if found[i] != nil {
+				t.Error(found[i])
 			}
 		})
 	}
+	waiting.Wait() // none of them may have been asked for
 	for name := range o.Skip {
 		if !known(name) {
 			t.Errorf("Skip names %q, which is no check", name)

@@ -30,12 +30,27 @@ type entry struct {
 	messages        uint64
 	forgotten       bool     // by a later entry
 	forgets         []uint64 // not empty: the entry covers nothing
+	place           *place   // nil without messages
+}
+
+// place is where the messages of a commit are.
+type place struct {
+	topic    string
+	producer int64
+	spans    []span // none in markers of version 1
+}
+
+func placeOf(c commit) *place {
+	if c.Messages == 0 {
+		return nil
+	}
+	return &place{topic: c.Topic, producer: c.Producer, spans: c.Spans}
 }
 
 func entryOf(c commit) entry {
 	return entry{
 		id: c.Slice.ID, from: c.Slice.From.UnixMilli(), to: c.Slice.To.UnixMilli(), at: c.At.UnixMilli(),
-		delivered: c.Delivered, dead: c.Dead, letters: c.DeadLetters, rev: c.Slice.Rev, topic: c.Topic, messages: c.Messages,
+		delivered: c.Delivered, dead: c.Dead, letters: c.DeadLetters, rev: c.Slice.Rev, topic: c.Topic, messages: c.Messages, place: placeOf(c),
 	}
 }
 
@@ -102,6 +117,17 @@ func (v *coverage) lookup(s flow.Slice) (sinks.Receipt, bool) {
 		}
 	}
 	return sinks.Receipt{}, false
+}
+
+// placed returns where the messages of a commit are; nil without any. ok is false for a receipt of something else.
+func (v *coverage) placed(r sinks.Receipt) (at *place, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	all := v.parts[r.Slice.Partition][r.Slice.Day().Unix()]
+	if r.Entry < 1 || r.Entry > uint64(len(all)) || all[r.Entry-1].id != r.Slice.ID {
+		return nil, false
+	}
+	return all[r.Entry-1].place, true
 }
 
 // conflict returns an error that is ErrOverlap if s may not be committed beside what is there.

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
 
@@ -23,7 +25,8 @@ func goldenCommit() commit {
 	s := sinktest.Hours("a/ü", 5, 6)
 	a := sinktest.Account(sinktest.Bodies(s, 3))
 	return commit{
-		V: version, Kind: kindCommit, Entry: 2, Slice: s, Topic: "logs", Messages: 3, Schema: "", Read: a.Read, Delivered: a.Delivered,
+		V: commitVersion, Kind: kindCommit, Entry: 2, Slice: s, Topic: "logs", Messages: 3, Producer: 7000000001,
+		Spans: []span{{Partition: 0, First: 17, Last: 18}, {Partition: 3, First: 4200000000, Last: 4200000000}}, Read: a.Read, Delivered: a.Delivered,
 		DeadLetters: "x.ndjson", Source: program{"elsa", "1.2.3"}, Sluice: "0.1.0", At: time.Date(2026, 11, 2, 3, 4, 5, 678e6, time.UTC),
 	}
 }
@@ -107,6 +110,31 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestFirstVersion reads a marker that doesn't say where its messages are: what it covers stays covered.
+func TestFirstVersion(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "commit-v1.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, value, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	key, _ := parseKey([]byte(first))
+	got, err := parseCommit(key, []byte(value))
+	want := goldenCommit()
+	want.V, want.Producer, want.Spans = 1, 0, nil
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Fatalf("%v (-want +got):\n%s", err, diff)
+	}
+	k := &Sink{core: &core{}, covered: newCoverage()}
+	got.Entry = 1 // the day's first
+	if err := k.covered.apply(got); err != nil {
+		t.Fatal(err)
+	}
+	var inexact *sinks.InexactError
+	if found, err := k.Audit(t.Context(), entryOf(got).receipt(got.Slice.Partition, 1), nil); len(found) > 0 || !errors.As(err, &inexact) {
+		t.Errorf("audit: %v, %v, want an InexactError", found, err)
+	}
+}
+
 func TestMarkersThatAreRefused(t *testing.T) {
 	c := goldenCommit()
 	key := commitKey(goldenSink, c.Slice, c.Entry)
@@ -115,9 +143,9 @@ func TestMarkersThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, old, new, want string }{
-		{"newer", `"v":1`, `"v":2`, "use a newer sluice"},
-		{"no version", `"v":1,`, ``, "no format version"},
-		{"unknown key", `"v":1`, `"v":1,"w":1`, "unknown field"},
+		{"newer", `"v":2`, `"v":3`, "use a newer sluice"},
+		{"no version", `"v":2,`, ``, "no format version"},
+		{"unknown key", `"v":2`, `"v":2,"w":1`, "unknown field"},
 		{"number", `"entry":2`, `"entry":3`, "its key doesn't fit"},
 		{"range", `T05:00:00Z`, `T04:00:00Z`, "ID doesn't fit"},
 		{"sums", `"rows":3`, `"rows":4`, "isn't the sum"},

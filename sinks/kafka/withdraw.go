@@ -89,6 +89,8 @@ func (k *Sink) Withdraw(ctx context.Context, commits []sinks.Receipt, remove boo
 	switch {
 	case len(commits) == 0:
 		return sinks.Receipt{}, fault.Errorf(fault.Bug, op, "no commit is named")
+	case k.conf.ReadOnly:
+		return sinks.Receipt{}, fault.Errorf(fault.Bug, op, "the sink was opened to be read")
 	case remove:
 		return sinks.Receipt{}, fault.Errorf(fault.Config, op, "the messages of a topic can't be deleted one by one")
 	}

@@ -169,8 +169,10 @@ func (k *Sink) Lookup(ctx context.Context, s flow.Slice) (sinks.Receipt, error) 
 	}
 	var commits []entry
 	err := pgx.BeginFunc(ctx, k.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, takeLock, k.markers.lock(s.Partition, s.Day())); err != nil {
-			return err
+		if !k.config.ReadOnly { // a reader waits for nobody
+			if _, err := tx.Exec(ctx, takeLock, k.markers.lock(s.Partition, s.Day())); err != nil {
+				return err
+			}
 		}
 		var err error
 		commits, _, err = k.markers.stand(ctx, tx, s.Partition, s.Day())
@@ -231,6 +233,9 @@ func (k *Sink) Forget(ctx context.Context, p flow.Partition, day time.Time, numb
 // forget is Forget, with what else belongs to the transaction.
 func (k *Sink) forget(ctx context.Context, p flow.Partition, day time.Time, numbers []uint64, also func(pgx.Tx) error) (sinks.Receipt, error) {
 	const op = "forget commits"
+	if k.config.ReadOnly {
+		return sinks.Receipt{}, fault.Errorf(fault.Bug, op, "the sink was opened to be read")
+	}
 	e := entry{day: flow.Day(day), kind: kindForget, forget: forget{V: version, Entries: numbers, Sluice: k.config.Sluice, At: now()}}
 	err := pgx.BeginFunc(ctx, k.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, takeLock, k.markers.lock(p, e.day)); err != nil {

@@ -74,6 +74,8 @@ func TestServer(t *testing.T) {
 	r := rig{postgres.Start(t)}
 	t.Run("conformance", r.testConformance)
 	t.Run("types", r.testTypes)
+	t.Run("audit", r.testAudit)
+	t.Run("audit types", r.testAuditTypes)
 	t.Run("dead letters", r.testDeadLetters)
 	t.Run("schema", r.testSchema)
 	t.Run("targets", r.testTargets)
@@ -102,6 +104,11 @@ func (r rig) testConformance(t *testing.T) {
 					return nil, err
 				}
 				return k, nil
+			},
+			Look: func() (sinks.Sink, error) {
+				c := c
+				c.ReadOnly = true
+				return Definition.Open(context.Background(), c)
 			},
 			Visible: func() ([]string, error) {
 				there, err := r.Texts(database, `select relname::text from pg_class where oid = to_regclass($1)`, name+".events")

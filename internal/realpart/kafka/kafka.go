@@ -36,6 +36,8 @@ type Options struct {
 	// Secure adds listeners with SCRAM over TLS and with TLS alone, and an authorizer: User may do nothing until it is given a right.
 	// Whoever comes by the plain listener may do everything.
 	Secure bool
+	// Through returns the address by which clients are told to come to the plain listener, as that of a proxy. nil: its own.
+	Through func(listener string) string
 }
 
 // User and Password are the credentials of a Secure broker, valid for SCRAM-SHA-256 and SCRAM-SHA-512.
@@ -47,6 +49,7 @@ const (
 // Broker is a running broker. Its methods are for one goroutine at a time.
 type Broker struct {
 	Address string // of the plain listener
+	Through string // what clients are told that is
 	Scram   string // SASL_SSL; Secure only
 	TLS     string // SSL; Secure only
 	CAFile  string // PEM; Secure only
@@ -127,7 +130,11 @@ func (b *Broker) format(java string) error {
 	}
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	b.Address = at(0)
-	listeners, advertised, protocols := "PLAINTEXT://"+at(0)+",CONTROLLER://"+at(1), "PLAINTEXT://"+at(0), "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+	b.Through = b.Address
+	if b.opts.Through != nil {
+		b.Through = b.opts.Through(b.Address)
+	}
+	listeners, advertised, protocols := "PLAINTEXT://"+at(0)+",CONTROLLER://"+at(1), "PLAINTEXT://"+b.Through, "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
 	extra := ""
 	if b.opts.Secure {
 		if err := writeCertificates(b.dir); err != nil {

@@ -117,7 +117,13 @@ func (s *Server) Pid() int { return s.proc.Pid() }
 // Restart starts a server that has ended, on the same port and data, and returns when it takes requests.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
-	if err := s.start(t); err != nil {
+	if err := s.Again(t); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Again is Restart for a goroutine that isn't the test's own.
+func (s *Server) Again(t testing.TB) error {
+	t.Helper()
+	return s.start(t)
 }
