@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,6 +111,9 @@ func opensearchWire(t *testing.T) wiredSink {
 // wasn't served, and once the repeats are dropped by the ID that each record carries, each record is there once.
 func TestWires(t *testing.T) {
 	for name, open := range wires {
+		if name == "otlp-http" && os.Getenv("SLUICE_CHAOS_ROUNDS") == "" {
+			continue // what differs from gRPC is the client alone, which the sink's own tests kill too
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			testWire(t, open(t))
@@ -123,7 +127,7 @@ func testWire(t *testing.T, w wiredSink) {
 		names = append(names, "receiver")
 	}
 	rounds, seed := int(number(t, "SLUICE_CHAOS_ROUNDS", uint64(len(names)))), number(t, "SLUICE_CHAOS_SEED", 20261102)
-	lines := max(15_000, 2000*(rounds+1))
+	lines := max(12_000, 2000*(rounds+1))
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, uint64(len(t.Name()))))
 	r := seededRig(t, vendorsim.Options{}, lines)

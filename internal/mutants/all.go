@@ -11,5 +11,6 @@ func all() []mutant {
 		figureMutants,
 		lateMutants,
 		verifyMutants,
+		wireMutants,
 	)
 }
