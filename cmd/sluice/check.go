@@ -259,6 +259,8 @@ func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline, online b
 	if online {
 		if out.Vendor, err = l.contact(ctx, p); err != nil {
 			errs = append(errs, vendorFailed(err))
+		} else if out.Vendor.ToBound, err = l.bounds(ctx, p); err != nil {
+			errs = append(errs, vendorFailed(err))
 		}
 	}
 	// Any of the streams may be what all slices at work are of.
