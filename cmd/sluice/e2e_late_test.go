@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -165,4 +166,33 @@ func TestLateProjects(t *testing.T) {
 	}
 	last.mustSay("not read again: the vendor's own figures haven't moved")
 	r.run(0, "verify")
+}
+
+// TestLateFollow keeps a run going while a day passes for the vendor: what was late is there without another run, and the end by SIGTERM
+// leaves nothing undone.
+func TestLateFollow(t *testing.T) {
+	t.Parallel()
+	r, clock := lateRig(t)
+	raw, all, _ := r.lateSinks()
+	p, _ := r.pipelineOf("main", "rapid7-download", "raw", obj{"logs": r.logs, "budget": r.source["budget"]})
+	p["sinks"], p["follow"] = all, obj{"every": "1s"}
+	p["recheck"] = obj{"after": []string{"1h", "24h"}, "when": "always"} // a day passes within the second that a figure is kept for
+	p["range"] = obj{"from": r.from.Format(time.RFC3339)}
+	r.only(p)
+	clock.Freeze(r.to.Add(10 * time.Minute))
+	c := r.prepare("run").start()
+	c.await("the day", func() bool {
+		return strings.Contains(c.stderr.String(), "committed") && len(commits(t, raw)) >= len(r.logs)
+	})
+	clock.Freeze(r.to.Add(26 * time.Hour))
+	c.await("what was late", func() bool { return r.mustServe(raw, "ndjson", false) == 0 })
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.wait()
+	if c.code != 0 && c.code != 3 {
+		t.Fatalf("exit %d\n%s", c.code, tail(c.stderr.String()))
+	}
+	r.run(0, "run", "--once")
+	r.mustServe(raw, "ndjson", true)
 }

@@ -231,7 +231,7 @@ func (r *run) grows(p *partition, s flow.Slice, set sinkSet) bool {
 		return false
 	}
 	for w := range p.work {
-		if w.parked || w.sinks&set == 0 {
+		if w.parked || w.sinks&set == 0 || w.recheck != nil { // new time doesn't wait for what is read again
 			continue
 		}
 		if !r.cfg.Tail || w.slice.To.After(p.tail) {

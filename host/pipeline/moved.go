@@ -16,6 +16,9 @@ import (
 const (
 	measureWithin = time.Minute
 	measureAge    = 15 * time.Minute
+	// measureApart is how far apart two figures must have been asked for at least to be compared: a source may tell one twice that it
+	// was told a moment ago.
+	measureApart = 2 * time.Minute
 )
 
 // meter is what a run knows of a partition's figures. mu guards it: slices of a partition ask side by side.
@@ -168,7 +171,7 @@ func (r *run) isUnmoved(ctx context.Context, w *work, i int, now []flow.Measure,
 	}
 	var same flow.Ranges
 	for _, m := range now {
-		if !wasSame(m, before, last) {
+		if !wasSame(m, before, earlier(last, r.clock.Now().Add(-measureApart))) {
 			return false, nil
 		}
 		same = same.Add(m.Range)

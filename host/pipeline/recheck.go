@@ -118,11 +118,8 @@ func (r *run) lateWork(ctx context.Context) (*work, error) {
 	if err := r.lookForLate(ctx); err != nil {
 		return nil, err
 	}
-	if r.late.busy != nil {
-		if _, open := r.late.busy.part.work[r.late.busy]; open && !r.late.busy.parked {
-			return nil, nil // it wakes the loop when it ends, or for its next try
-		}
-		r.late.busy = nil
+	if r.isRechecking(nil) {
+		return nil, nil // it wakes the loop when it ends, or for its next try
 	}
 	for n, u := range r.late.queue {
 		set := u.sinks &^ away
@@ -140,6 +137,16 @@ func (r *run) lateWork(ctx context.Context) (*work, error) {
 		return w, nil
 	}
 	return nil, nil
+}
+
+// isRechecking reports whether another recheck is at work, or about to be again.
+func (r *run) isRechecking(but *work) bool {
+	w := r.late.busy
+	if w == nil || w == but {
+		return false
+	}
+	_, open := w.part.work[w]
+	return open && (w.running || !w.parked)
 }
 
 // meetsSerial reports whether another slice of the partition is in hand for a sink that takes them one at a time. A recheck that waits

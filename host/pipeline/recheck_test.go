@@ -694,3 +694,32 @@ func TestRecheckWholeEntries(t *testing.T) {
 		t.Errorf("committed as %s", last.Slice)
 	}
 }
+
+// TestRecheckPlannedAnew: a sink that refuses a revision, since another took its place, is looked at again, and not for ever.
+func TestRecheckPlannedAnew(t *testing.T) {
+	for refusals, failed := range map[int]bool{1: false, 100: true} {
+		asked := span(0, 40)
+		b, v := newBench(t, 14, 1), newVendor(14, asked)
+		v.use(b)
+		v.now = asked.To.Add(2 * time.Minute)
+		if _, err := b.run(asked); err != nil {
+			t.Fatal(err)
+		}
+		b.edit = func(c *Config) { c.Recheck = Recheck{Asked: true} }
+		b.sinks[0].fail = func(op string, s flow.Slice) error {
+			if op != "commit" || refusals == 0 {
+				return nil
+			}
+			refusals--
+			return &sinks.OverlapError{Slice: s, By: s}
+		}
+		v.now = asked.To.Add(25 * time.Hour)
+		s, err := b.run(asked)
+		if err != nil || s.Failed() != failed {
+			t.Fatalf("%v, %+v", err, s)
+		}
+		if !failed {
+			v.wants(t, b.sinks[0].store, asked)
+		}
+	}
+}

@@ -130,6 +130,7 @@ func (r *run) applyRecheck(ctx context.Context, w *work, g group, event *Event) 
 	case actSplit:
 		if cut := r.cutRecheck(w, g.err); cut != nil {
 			w.parked = true
+			event.Until = r.setAside(w, cut)
 			r.fault(w, cut, true)
 			event.Kind, event.Err, event.Message, event.Hint = Quarantined, cut, cut.Error(), fault.HintOf(cut)
 			return true, r.fail(ctx, r.identities(g.sinks.each()), w, ledger.Quarantined, cut)
@@ -150,6 +151,7 @@ func (r *run) applyRecheck(ctx context.Context, w *work, g group, event *Event) 
 				return true, err
 			}
 		}
+		r.mended(w)
 		r.drop(w)
 		return true, nil
 	}
@@ -159,7 +161,7 @@ func (r *run) applyRecheck(ctx context.Context, w *work, g group, event *Event) 
 // maxReplans is how often a recheck is planned anew since a sink's log isn't what the ledger knew.
 const maxReplans = 3
 
-// replanRecheck looks at the sinks that refused the revision, and lets what is due be found anew.
+// replanRecheck looks at the sinks that refused the revision, and plans the range anew.
 func (r *run) replanRecheck(ctx context.Context, w *work, g group, event *Event) error {
 	event.Kind = GivenUp
 	if r.late.replans == nil {
@@ -167,6 +169,7 @@ func (r *run) replanRecheck(ctx context.Context, w *work, g group, event *Event)
 	}
 	if r.late.replans[w.slice.Range()]++; r.late.replans[w.slice.Range()] > maxReplans {
 		w.parked = true
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, true)
 		event.Kind = Quarantined
 		return r.fail(ctx, r.identities(g.sinks.each()), w, ledger.Quarantined, g.err)
@@ -181,7 +184,12 @@ func (r *run) replanRecheck(ctx context.Context, w *work, g group, event *Event)
 		}
 		w.part.covered[i] = covered
 	}
+	r.mended(w)
 	r.drop(w)
-	r.late.looked = false
+	units, err := r.lateUnits(ctx, w.part, w.slice.Range(), r.clock.horizon(r.cfg.Lag), true)
+	if err != nil {
+		return err
+	}
+	r.late.queue = append(units, r.late.queue...)
 	return r.cfg.Ledger.GiveUp(ctx, r.identities(g.sinks.each()), w.slice, "another revision took its place")
 }

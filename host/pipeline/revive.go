@@ -32,8 +32,9 @@ func (r *run) setAside(w *work, err error) time.Time {
 	now := time.Now()
 	w.pauses++
 	w.next = now.Add(r.restFor(w.pauses))
-	switch fault.KindOf(err) {
-	case fault.Corrupt, fault.Oversize, fault.Truncated, fault.NotFound: // of the slice
+	switch kind := fault.KindOf(err); {
+	case w.recheck != nil: // what is missing doesn't wait for what is read again
+	case kind == fault.Corrupt, kind == fault.Oversize, kind == fault.Truncated, kind == fault.NotFound: // of the slice
 	default:
 		if w.pauses == 1 {
 			w.part.dry++

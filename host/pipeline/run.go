@@ -370,7 +370,7 @@ func (r *run) due(now time.Time, sooner func(time.Duration)) *work {
 			if w.running || w.parked || p.stopped != nil || !r.isReady(w, away) {
 				continue
 			}
-			if w.recheck != nil && r.meetsSerial(p, w.sinks, w) {
+			if w.recheck != nil && (r.isRechecking(w) || r.meetsSerial(p, w.sinks, w)) {
 				continue // what ends wakes the loop
 			}
 			if w.next.After(now) {
@@ -524,6 +524,9 @@ func (r *run) launch(ctx context.Context, w *work) {
 	r.cancel[w] = cancel
 	r.workMu.Unlock()
 	r.running++
+	if w.recheck != nil {
+		r.late.busy = w
+	}
 	r.observe(Event{Kind: Planned, Slice: w.slice, Name: w.part.Name, Sinks: r.names(w.sinks), Attempt: w.attempt})
 	go func() { // the loop takes every result before it ends
 		out := r.carry(ctx, w)
