@@ -20,7 +20,7 @@ play() {
 	grep -E '^ *--- FAIL|again: ' "$WORK/$name.log" | grep -A1 -e '--- FAIL' >&2 || true
 }
 
-export SLUICE_CHAOS_ROUNDS=$rounds SLUICE_CHAOS_SEED=$seed SLUICE_PROPERTY_ROUNDS=$rounds SLUICE_PROPERTY_SEED=$seed
+export SLUICE_TEST_SIZE=full SLUICE_CHAOS_ROUNDS=$rounds SLUICE_CHAOS_SEED=$seed SLUICE_PROPERTY_ROUNDS=$rounds SLUICE_PROPERTY_SEED=$seed
 : >"$WORK/table"
 for prey in files object postgres kafka; do
 	SLUICE_CHAOS_REPORT=$WORK/$prey.md play "$prey" -test.run "^TestChaos\$/^$prey\$"
