@@ -47,6 +47,8 @@ var support = []string{
 	"sinks/secure",
 	"sinks/recordid",
 	"sinks/columns",
+	"sinks/attempt",
+	"sinks/sending",
 	"sinks/partfile",
 	"sinks/parts",
 	"sinks/textfile",

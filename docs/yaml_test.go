@@ -156,6 +156,7 @@ var directives = map[string][]string{
 	"Service": {
 		"Type", "ExecStart", "WorkingDirectory", "Environment", "LoadCredential", "User", "Group", "DynamicUser", "StateDirectory",
 		"StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode", "TimeoutStartSec", "TimeoutStopSec", "KillMode", "SuccessExitStatus",
+		"Restart", "RestartSec", "RestartPreventExitStatus",
 		"NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices", "RestrictAddressFamilies", "UMask", "Nice",
 	},
 }

@@ -31,6 +31,8 @@ type Definition struct {
 	// Deadline returns what Deadliner.Deadline of a sink opened with c would be at least, without opening it and as far as the
 	// settings tell; 0: not known before. nil: such sinks have none.
 	Deadline func(c Config) (time.Duration, error)
+	// Files says where and how the data files of a sink with these settings lie; nil: such sinks write none.
+	Files func(c Config) (Files, error)
 	// NeedsTime says that such sinks give each record a time: its column timestamp, else observed_timestamp. `check` says which
 	// of them each stream has.
 	NeedsTime bool
@@ -51,6 +53,9 @@ type Config struct {
 	Name          string   // the sink's name in the pipeline
 	Streams       []Stream // what will be written
 	Sluice        string   // the host's version, informs only
+	// NewSelection lets other selections of the streams into a target beside those that it has, apart from them. A sink whose targets hold
+	// one selection alone refuses another as ever.
+	NewSelection bool
 	// ReadOnly opens a sink for Memory, Lister and Auditor alone, beside a host that may be writing: nothing is locked, made, rolled
 	// forward or swept, and Begin fails.
 	ReadOnly bool

@@ -1,6 +1,6 @@
 # Readers of data files in Python, in a virtual environment of their own: tests read what Sluice writes back with them.
 # shellcheck shell=bash
-PACKAGES=(numpy==2.4.6 pyarrow==22.0.0 pandas==2.3.3 duckdb==1.4.2 pytz==2025.2)
+PACKAGES=(numpy==2.4.6 pyarrow==22.0.0 pandas==2.3.3 duckdb==1.4.2 pytz==2025.2 sqlglot==30.30.0)
 VERSION="${PACKAGES[*]}"
 
 install_part() {

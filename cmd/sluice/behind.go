@@ -152,7 +152,7 @@ func (a *app) printBehind(l behindLine) {
 	if l.Name != "" && l.Name != l.Partition {
 		log += " (" + l.Name + ")"
 	}
-	text := fmt.Sprintf("%s: sink %s: %s is behind by %s, missing from %s on", l.Pipeline, l.Sink, log, ago(seconds(l.Behind)), l.Since)
+	text := fmt.Sprintf("%s: sink %s: %s is behind by %s, missing from %s on", l.Pipeline, l.Sink, printable(log), ago(seconds(l.Behind)), l.Since)
 	if !l.Started {
 		text = fmt.Sprintf("%s: sink %s: %s is behind by %s: nothing has run yet", l.Pipeline, l.Sink, log, ago(seconds(l.Behind)))
 	}

@@ -77,6 +77,8 @@ type checkedPipeline struct {
 	Memory     int64         `json:"memory_bytes"`                 // the most that the pipeline holds at once
 	Vendor     *contact      `json:"vendor,omitempty"`
 
+	Recheck *checkedRecheck `json:"recheck,omitempty"`
+
 	buffers int64 // of the sinks of one slice
 }
 
@@ -257,6 +259,8 @@ func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline, online b
 	if online {
 		if out.Vendor, err = l.contact(ctx, p); err != nil {
 			errs = append(errs, vendorFailed(err))
+		} else if out.Vendor.ToBound, err = l.bounds(ctx, p); err != nil {
+			errs = append(errs, vendorFailed(err))
 		}
 	}
 	// Any of the streams may be what all slices at work are of.
@@ -271,6 +275,12 @@ func (l *looker) checkPipeline(ctx context.Context, c *config.Pipeline, online b
 	}
 	out.Memory = int64(c.Flow.Parallel)*out.Spool + pipeline.Memory(c.Flow.Window, c.Flow.Parallel, largestRecord, out.Buffer, c.Streams, sized)
 	out.buffers = pipeline.Buffers(c.Streams, sized)
+	if out.Recheck, err = recheckOf(c, p, out.Sinks); err != nil {
+		errs = append(errs, err)
+	}
+	if out.Recheck != nil {
+		out.Memory += out.Recheck.Memory
+	}
 	return out, errs
 }
 
@@ -408,13 +418,18 @@ func (a *app) printChecked(c *config.Pipeline, p checkedPipeline) {
 	for _, s := range p.Sinks {
 		rows = append(rows, s.rows(c.Streams)...)
 	}
-	kept := ""
+	rows = append(rows, p.Recheck.rows()...)
+	more := ""
 	if c.Spool != nil {
 		rows = append(rows, []string{"  spool", fmt.Sprintf("%s, at most %s", c.Spool.Path, size(uint64(c.Spool.Max)))})
-		kept = " + spool's buffer " + size(uint64(p.Spool))
+		more = " + spool's buffer " + size(uint64(p.Spool))
 	}
-	rows = append(rows, []string{"  memory", fmt.Sprintf("%s at most: window %s + %d x (largest record %s + source's buffer %s + sinks' buffers %s%s)",
-		size(uint64(p.Memory)), size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.Buffer)), size(uint64(p.buffers)), kept)})
+	memory := fmt.Sprintf("%s at most: window %s + %d x (largest record %s + source's buffer %s + sinks' buffers %s%s)",
+		size(uint64(p.Memory)), size(uint64(c.Flow.Window)), c.Flow.Parallel, size(largestRecord), size(uint64(p.Buffer)), size(uint64(p.buffers)), more)
+	if p.Recheck != nil {
+		memory += " + recheck " + size(uint64(p.Recheck.Memory))
+	}
+	rows = append(rows, []string{"  memory", memory})
 	rows = append(rows, p.Vendor.rows()...)
 	_ = a.printTable(rows) // execute tells what stdout gave
 }

@@ -110,6 +110,7 @@ func TestReferenceWords(t *testing.T) {
 	for _, event := range []string{
 		"sim_started", "plugin", "plugin_description", "version", "init", "problem", "pipeline_checked", "check", "slice_planned", "plan",
 		"pipeline_status", "host_status", "stray", "ledger_rebuilt", "behind", "demo", "summary", "pipeline_failed", "found",
+		"window", "retried", "would_forget", "forgotten",
 	} {
 		if !strings.Contains(string(text), "`"+event+"`") {
 			t.Errorf("docs/cli.md doesn't tell of the event %s", event)

@@ -8,6 +8,6 @@ func (a *app) addCommands(root *cobra.Command) {
 	root.AddCommand(
 		a.demoCommand(), a.discoverCommand(), a.getCommand(),
 		a.simCommand(), a.catCommand(), a.schemaCommand(), a.initCommand(), a.checkCommand(), a.planCommand(), a.previewCommand(), a.statusCommand(),
-		a.ledgerCommand(), a.retryCommand(), a.verifyCommand(), a.reportCommand(),
+		a.ledgerCommand(), a.retryCommand(), a.forgetCommand(), a.verifyCommand(), a.reportCommand(), a.sqlCommand(),
 	)
 }

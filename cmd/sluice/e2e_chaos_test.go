@@ -133,6 +133,7 @@ func (g *game) play() {
 	g.r.run(0, "run").mustSay("nothing to do")
 	mustHold()
 	g.mustAgree()
+	g.r.mustProve()
 }
 
 // strike starts a run, lets a blow hit it in the middle of its work and waits for its end.

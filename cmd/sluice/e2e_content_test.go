@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,10 +236,11 @@ func csvLines(in io.Reader, f func(at string, line []byte)) error {
 	}
 }
 
-// commits returns every commit of a root, in no order.
+// commits returns every commit of a root that stands, in no order.
 func commits(t testing.TB, root string) []commitlog.Commit {
 	t.Helper()
-	var out []commitlog.Commit
+	standing := map[string]commitlog.Commit{}
+	var forgotten []string
 	err := filepath.WalkDir(filepath.Join(root, "_sluice", "commits"), func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -255,14 +257,22 @@ func commits(t testing.TB, root string) []commitlog.Commit {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		if e.Commit != nil {
-			out = append(out, *e.Commit)
+			standing[path] = *e.Commit
+		}
+		if e.Forget != nil {
+			for _, n := range e.Forget.Entries {
+				forgotten = append(forgotten, filepath.Join(filepath.Dir(path), fmt.Sprintf("%06d.json", n)))
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	for _, path := range forgotten {
+		delete(standing, path)
+	}
+	return slices.Collect(maps.Values(standing))
 }
 
 // mustCover requires that the commits of a root cover [from, to) of every log, each millisecond once, and that their parts are

@@ -29,6 +29,7 @@ func TestNoRaceRetryDeadLetters(t *testing.T) {
 	if n := len(r.deadLetters()); n != 1 {
 		t.Fatalf("%d dead letters, want 1", n)
 	}
+	r.mustProve() // the dead letter too
 	for _, step := range []pipeline.Step{
 		pipeline.StepRetryPlan, pipeline.StepRetrySend, pipeline.StepAppend, pipeline.StepCommit, pipeline.StepRecord,
 		pipeline.StepRetryMove, pipeline.StepRetryLeave, pipeline.StepRetryEnd,
@@ -55,6 +56,7 @@ func TestNoRaceRetryDeadLetters(t *testing.T) {
 	if got != want {
 		t.Errorf("%d lines came, want %d; sums %x and %x", got.lines, want.lines, got, want)
 	}
+	r.mustProve()
 	r.run(0, "retry", "--dead-letters").mustSay("no dead letters")
 	r.run(0, "run").mustSay("nothing to do")
 }

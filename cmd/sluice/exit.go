@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/host/pipeline"
@@ -78,21 +76,4 @@ func (a *app) printError(err error) {
 		text += "\n  " + hint
 	}
 	fmt.Fprintln(a.stderr, "sluice: "+a.log.redactor.Redact(text))
-}
-
-// laterCommands are refused by name with the reason, so that nobody takes a missing command for a typing mistake.
-func laterCommands() []*cobra.Command {
-	later := []struct{ name, what string }{
-		{"forget", "making committed ranges gaps again"},
-	}
-	var out []*cobra.Command
-	for _, l := range later {
-		out = append(out, &cobra.Command{
-			Use: l.name, Hidden: true, DisableFlagParsing: true,
-			RunE: func(*cobra.Command, []string) error {
-				return usageError(fmt.Errorf("`sluice %s` (%s) comes with a later version; this one doesn't have it", l.name, l.what))
-			},
-		})
-	}
-	return out
 }

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-io/sluice/host/budget"
@@ -49,12 +48,13 @@ func (a *app) loadBy(reg config.Registry) (*config.Config, error) {
 
 // host is an open state: the ledger, whose lock it holds, and the budget in it.
 type host struct {
-	config *config.Config
-	ledger *ledger.Ledger
-	budget *budget.Manager
-	log    *slog.Logger
-	app    *app
-	spool  string // of commands that only look and may run beside a host; empty: the state's
+	config       *config.Config
+	ledger       *ledger.Ledger
+	budget       *budget.Manager
+	log          *slog.Logger
+	app          *app
+	newSelection bool   // other selections are let into the sinks' targets
+	spool        string // of commands that only look and may run beside a host; empty: the state's
 }
 
 // spoolFolder holds a folder for each pipeline's plugin.
@@ -84,26 +84,15 @@ func (a *app) openHost(ctx context.Context, c *config.Config) (*host, error) {
 
 func (h *host) Close() error { return h.ledger.Close() }
 
-// requestCounter counts the requests that a pipeline was granted.
-type requestCounter struct {
-	*budget.Manager
-	granted atomic.Uint64
-}
-
-func (c *requestCounter) Acquire(ctx context.Context, r budget.Request) (budget.Grant, error) {
-	g, err := c.Manager.Acquire(ctx, r)
-	if err == nil && g.Granted {
-		c.granted.Add(r.Requests)
-	}
-	return g, err
-}
-
 // selection narrows a pipeline: what flags say beyond the file.
 type selection struct {
 	streams, sinks []string
 	from, to       *time.Time
 	last           time.Duration
 	firstRun       bool
+	recheck        bool // read again all that is committed
+	once           bool // don't follow
+	newSelection   bool
 }
 
 // assembled is one pipeline, ready to run.
@@ -114,6 +103,7 @@ type assembled struct {
 	streams    []sinks.Stream
 	buffers    map[string]int64 // by stream: what a read may hold, in bytes
 	schema     []byte           // of the source's settings
+	budget     planBudget       // of its reads
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
 	swept      bool               // the spool folder, of what earlier runs left
@@ -187,6 +177,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 		return p, err
 	}
 	p.streams, p.buffers, p.schema = streams, map[string]int64{}, description.ConfigSchema
+	p.budget = budgetOfPlan(description, c.Source.Config.JSON)
 	for _, s := range description.Streams {
 		p.buffers[s.Name] = s.Buffer
 	}
@@ -211,6 +202,7 @@ func (h *host) assemble(ctx context.Context, c *config.Pipeline, sel selection, 
 	if err := setRange(&p.run, c.Range, sel); err != nil {
 		return p, err
 	}
+	h.setRecheck(p, sel)
 	if openSinks {
 		err = h.openSinks(ctx, p, sel, streams)
 	}

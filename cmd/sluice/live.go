@@ -88,7 +88,9 @@ func (r *running) snapshot() control.Snapshot {
 		}
 		if l.pipeline != nil && !l.ended {
 			p.Slices, p.Sinks = r.slices(l), r.sinks(l)
+			p.Forecast = l.progress(out.At)
 			p.VendorNow = l.pipeline.VendorNow()
+			p.Follow = r.follow(l)
 		}
 		out.Pipelines = append(out.Pipelines, p)
 	}
@@ -114,6 +116,18 @@ func (r *running) slices(l liveRun) []control.Slice {
 	}
 	slices.SortFunc(out, func(a, b control.Slice) int { return a.From.Compare(b.From) })
 	return out
+}
+
+// follow is how a pipeline that follows stands, nil for one that ends when all is covered.
+func (r *running) follow(l liveRun) *control.Follow {
+	st := l.pipeline.Snapshot()
+	if st.Follow == 0 {
+		return nil
+	}
+	return &control.Follow{
+		Every: st.Follow.Milliseconds(), Next: st.Next.UTC(), To: st.Asked.To, Behind: st.Behind.Milliseconds(), Left: st.LeftTime.Milliseconds(),
+		Error: r.app.log.redactor.Redact(st.TickError),
+	}
 }
 
 func (r *running) sinks(l liveRun) []control.Sink {

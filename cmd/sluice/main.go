@@ -122,6 +122,5 @@ func (a *app) rootCommand() *cobra.Command {
 	})
 	root.AddCommand(a.runCommand(), a.pluginCommand(), a.versionCommand())
 	a.addCommands(root)
-	root.AddCommand(laterCommands()...)
 	return root
 }

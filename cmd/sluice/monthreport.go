@@ -13,10 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/host/control"
 	"github.com/sluice-io/sluice/host/ledger"
-	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/host/report"
-	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -119,8 +118,17 @@ func reportInput(ctx context.Context, l *ledger.Ledger, c *config.Config, p *con
 			in.Asked = append(in.Asked, flow.Range{From: from, To: to})
 		}
 	}
-	streams := streamKinds(p, summaries)
-	in.Asks = func(stream string, r flow.Range, horizon time.Time) flow.Ranges { return streams[stream].Asks(r, horizon) }
+	known, err := l.Asked(ctx, p.Name)
+	if err != nil {
+		return in, err
+	}
+	for _, k := range known {
+		in.Logs = append(in.Logs, report.NamedLog{Partition: k.Partition, Name: k.Name})
+	}
+	streams := streamsOf(p, summaries, control.Snapshot{}, known)
+	in.Asks = func(stream string, r flow.Range, horizon time.Time) flow.Ranges {
+		return streams[stream].Asks(r, horizon)
+	}
 	in.Snapshot = func(stream string) bool { return streams[stream].Snapshot }
 	for _, s := range p.Sinks {
 		d, err := sinkDefinition(s.Type)
@@ -142,26 +150,6 @@ func reportInput(ctx context.Context, l *ledger.Ledger, c *config.Config, p *con
 
 // mostRuns is more than the ledger keeps.
 const mostRuns = 1 << 20
-
-// streamKinds says which ranges may be asked of each stream: by the source's definition and by what runs said of how long they settle.
-func streamKinds(p *config.Pipeline, runs []pipelineSummary) map[string]pipeline.Stream {
-	out := map[string]pipeline.Stream{}
-	d, err := sourceDefinition(p.Source.Type)
-	if err != nil {
-		return out // the config's check has refused it before
-	}
-	for _, s := range d.Streams {
-		one := pipeline.Stream{Snapshot: s.Kind == plugins.Snapshot, Granularity: s.Granularity}
-		for _, r := range runs {
-			if r.Settle != nil {
-				one.Settle = time.Duration(r.Settle[s.Name]) * time.Millisecond
-				break
-			}
-		}
-		out[s.Name] = one
-	}
-	return out
-}
 
 // writeReport prints a report, or puts it in a file's place.
 func (a *app) writeReport(r *report.Report, f reportFlags) error {

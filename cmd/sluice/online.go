@@ -22,10 +22,11 @@ const clockTick = 2 * time.Second
 
 // contact is what `check --online` found at a vendor.
 type contact struct {
-	Summary string   `json:"summary"` // what was proved
-	Now     string   `json:"vendor_now,omitempty"`
-	Ahead   *float64 `json:"ahead_seconds,omitempty"` // the vendor's clock of ours; absent: the vendor tells no time
-	Proxy   string   `json:"proxy"`                   // without credentials; empty: direct
+	Summary string      `json:"summary"` // what was proved
+	Now     string      `json:"vendor_now,omitempty"`
+	Ahead   *float64    `json:"ahead_seconds,omitempty"` // the vendor's clock of ours; absent: the vendor tells no time
+	Proxy   string      `json:"proxy"`                   // without credentials; empty: direct
+	ToBound *boundFound `json:"to_bound,omitempty"`
 }
 
 // openLooker opens what the checks look with: with online the state itself, whose budget the requests to the vendor count against.
@@ -151,5 +152,9 @@ func (c *contact) rows() [][]string {
 	if c.Proxy != "" {
 		proxy = c.Proxy + ", unless NO_PROXY names the vendor"
 	}
-	return [][]string{{"  vendor", printable(c.Summary)}, {"  clock", clock}, {"  proxy", proxy}}
+	out := [][]string{{"  vendor", printable(c.Summary)}, {"  clock", clock}, {"  proxy", proxy}}
+	if c.ToBound != nil {
+		out = append(out, []string{"  to_bound", printable(c.ToBound.text())})
+	}
+	return out
 }

@@ -128,7 +128,7 @@ func (h *host) sinkConfig(c *config.Pipeline, s config.Sink, streams []sinks.Str
 	h.app.log.redactor.Add(secrets)
 	return sinks.Config{
 		Settings: settings, Base: h.config.Dir, Pipeline: c.Name, Source: c.Source.Type, Labels: c.Labels, Name: s.Name,
-		Streams: streams, Sluice: buildVersion(),
+		Streams: streams, Sluice: buildVersion(), NewSelection: h.newSelection,
 		Stdout: h.app.stdout, Log: h.log.With("pipeline", c.Name, "sink", s.Name),
 	}, nil
 }

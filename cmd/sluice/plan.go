@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-io/sluice/host/budget"
 	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/host/supervisor"
 	"github.com/sluice-io/sluice/proto/flow"
@@ -18,26 +21,46 @@ import (
 )
 
 func (a *app) planCommand() *cobra.Command {
-	var f selectors
+	var f planFlags
 	c := &cobra.Command{
 		Use:   "plan [PIPELINE...]",
 		Short: "Say what `run` would fetch, and what it would cost",
 		Long: "plan asks the vendor's clock (without key or budget) and prints the slices that a run would fetch now: how many requests,\n" +
-			"how many bytes as far as earlier runs tell, and how long the vendor's budget makes it take at least.\n" +
-			"It writes nothing and may run beside `sluice run`. With --json each slice is a line.",
-		Example: "  sluice plan\n  sluice plan prod --last 24h --json",
+			"how many bytes, how long the vendor's budget makes it take, when it is done, and what it leaves of the budget for others; with a\n" +
+			"range for each, and what they rest on: the vendor's own figures of the days, and what earlier runs saw.\n" +
+			"Nothing is read. Figures of days that the ledger lacks are asked of the vendor, which costs a request or a few of the budget,\n" +
+			"unless a run holds the state; --offline asks nobody. It writes nothing and may run beside `sluice run`.\n" +
+			"--what-if prints alternatives side by side. With --json each slice is a line.",
+		Example: "  sluice plan\n  sluice plan prod --last 24h --json\n  sluice plan --what-if parallel=4,slice=1h --what-if slice=6h\n" +
+			"  sluice plan --offline --what-if-parallel 1,2,4",
 		RunE: func(c *cobra.Command, args []string) error {
 			return interruptible(c, func(ctx context.Context) error { return a.plan(ctx, args, f) })
 		},
 	}
-	f.add(c)
+	f.selectors.add(c)
+	c.Flags().BoolVar(&f.offline, "offline", false, "ask nobody: this machine's clock, and what the ledger holds")
+	c.Flags().StringArrayVar(&f.whatIf, "what-if", nil, "an alternative to show beside, as parallel=4,slice=1h; again for more")
+	c.Flags().StringSliceVar(&f.parallel, "what-if-parallel", nil, "alternatives with so many slices at a time, as 1,2,4")
+	c.Flags().StringSliceVar(&f.slice, "what-if-slice", nil, "alternatives with slices of this size, as 1h,6h,500MB,auto; with --what-if-parallel each with each")
 	return c
 }
 
-func (a *app) plan(ctx context.Context, names []string, f selectors) error {
+// planFlags are the flags of plan.
+type planFlags struct {
+	selectors
+	offline         bool
+	whatIf          []string
+	parallel, slice []string
+}
+
+func (a *app) plan(ctx context.Context, names []string, f planFlags) error {
 	sel, err := f.selection()
 	if err != nil {
 		return err
+	}
+	alternatives, err := f.alternatives()
+	if err != nil {
+		return usageError(err)
 	}
 	c, err := a.load()
 	if err != nil {
@@ -47,16 +70,31 @@ func (a *app) plan(ctx context.Context, names []string, f selectors) error {
 	if err != nil {
 		return usageError(err)
 	}
-	look, err := a.openLooker(ctx, c)
+	look, asks, err := a.openPlanner(ctx, c, f.offline)
 	if err != nil {
 		return &exitError{codeOf(err), err}
 	}
 	defer look.Close()
+	p := planner{looker: look, sel: sel, offline: f.offline, asks: asks, told: map[string]map[flow.Partition][]flow.Measure{}}
 	var failed error
-	for _, p := range chosen {
-		if err := look.planPipeline(ctx, p, sel); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", p.Name, err))
+	var all []*foreseen
+	var configs []*config.Pipeline
+	for _, c := range chosen {
+		one, err := p.pipeline(ctx, c)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Name, err))
+			continue
 		}
+		all, configs = append(all, one), append(configs, c)
+	}
+	together := lookAt(all)
+	for i, c := range configs {
+		view := planView{foreseen: all[i], config: c, outlook: together, index: i, offline: f.offline}
+		if view.alternatives, err = p.alternatives(ctx, c, all[i], alternatives); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Name, err))
+			continue
+		}
+		a.printPlan(view)
 	}
 	if failed != nil {
 		return &exitError{codeOf(failed), failed}
@@ -64,25 +102,108 @@ func (a *app) plan(ctx context.Context, names []string, f selectors) error {
 	return nil
 }
 
-func (l *looker) planPipeline(ctx context.Context, c *config.Pipeline, sel selection) (err error) {
-	p, err := l.assemble(ctx, c, sel, false)
+// openPlanner opens what plan looks with. asks reports whether the vendor may be asked for its figures: their requests are counted, in
+// the state's budget if there is a state, which a run mustn't hold then.
+func (a *app) openPlanner(ctx context.Context, c *config.Config, offline bool) (_ *looker, asks bool, err error) {
+	if !offline && ledger.Usable(c.State) == nil {
+		if _, err := os.Stat(filepath.Join(c.State, ledger.FileName)); err == nil {
+			h, err := a.openHost(ctx, c)
+			if err == nil {
+				return &looker{host: h}, true, nil
+			}
+			if !errors.Is(err, ledger.ErrLocked) {
+				return nil, false, err
+			}
+			look, err := a.openLooker(ctx, c)
+			return look, false, err
+		}
+	}
+	look, err := a.openLooker(ctx, c)
+	return look, !offline, err
+}
+
+// planner plans pipelines.
+type planner struct {
+	*looker
+	sel     selection
+	offline bool
+	asks    bool
+	told    map[string]map[flow.Partition][]flow.Measure // by pipeline: what the vendor said
+}
+
+// measureLimit bounds how long the vendor is asked for its figures of a pipeline, waits for the budget included.
+const measureLimit = 30 * time.Second
+
+// measuredDays is how many of the latest days without a figure are asked for, of each partition.
+const measuredDays = 31
+
+// pipeline plans one pipeline.
+func (l *planner) pipeline(ctx context.Context, c *config.Pipeline) (_ *foreseen, err error) {
+	p, err := l.assemble(ctx, c, l.sel, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	description, err := p.first.Describe(ctx)
+	if err := l.addClosedSinks(ctx, p, l.sel); err != nil {
+		return nil, err
+	}
+	p.run.HostClock = p.run.HostClock || l.offline
+	f, err := pipeline.PredictAnd(ctx, p.run, func(src pipeline.Source, f *pipeline.Forecast) error {
+		if l.asks {
+			l.told[c.Name] = l.measure(ctx, p, src, f)
+		}
+		return nil
+	})
 	if err != nil {
-		return err
+		return nil, asUsage(err)
 	}
-	if err := l.addClosedSinks(ctx, p, sel); err != nil {
-		return err
+	return foresee(ctx, l.ledger, c.Name, f, p.run.Parallel, p.budget, l.told[c.Name])
+}
+
+// measure asks the vendor what the days hold that are to be read and of which the ledger has no figure. What isn't told isn't known.
+func (l *planner) measure(ctx context.Context, p *assembled, src pipeline.Source, f *pipeline.Forecast) map[flow.Partition][]flow.Measure {
+	ctx, cancel := context.WithTimeout(ctx, measureLimit)
+	defer cancel()
+	out := map[flow.Partition][]flow.Measure{}
+	for _, part := range f.Partitions {
+		if len(part.Slices) == 0 || p.run.Streams[part.Stream].Snapshot {
+			continue
+		}
+		days, err := l.unmeasured(ctx, part)
+		var measures []flow.Measure
+		if err == nil && !days.Empty() {
+			measures, err = src.Measure(ctx, part.Partition.Partition, days)
+		}
+		if err != nil {
+			l.log.Warn("the vendor's figures aren't known: the plan rests on history alone", "pipeline", p.config.Name,
+				"partition", part.Partition.String(), "error", err.Error())
+			return out
+		}
+		out[part.Partition.Partition] = measures
 	}
-	forecast, err := pipeline.Predict(ctx, p.run)
+	return out
+}
+
+// unmeasured is the latest days of what is to be read, from the first without a figure on.
+func (l *planner) unmeasured(ctx context.Context, part pipeline.PartitionForecast) (flow.Range, error) {
+	all := flow.Range{From: flow.Day(part.Slices[0].From), To: part.Slices[len(part.Slices)-1].To}
+	if from := flow.Day(all.To).AddDate(0, 0, 1-measuredDays); from.After(all.From) {
+		all.From = from
+	}
+	told, err := l.ledger.Measures(ctx, part.Partition.Partition, all)
 	if err != nil {
-		return asUsage(err)
+		return flow.Range{}, err
 	}
-	l.app.printForecast(c, forecast, budgetOfPlan(description, c.Source.Config.JSON))
-	return nil
+	known := map[time.Time]bool{}
+	for _, m := range told {
+		if m.To.Sub(m.From) == 24*time.Hour {
+			known[m.From.UTC()] = true
+		}
+	}
+	for all.From.Before(all.To) && known[all.From] {
+		all.From = all.From.AddDate(0, 0, 1)
+	}
+	return all, nil
 }
 
 // addClosedSinks names the pipeline's sinks, and opens none.
@@ -132,10 +253,13 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 	return nil
 }
 
-// planBudget is what the vendor allows a pipeline, after its share. Zero fields aren't limited.
+// planBudget is what the vendor allows a pipeline, after its share, and before. Zero fields aren't limited.
 type planBudget struct {
-	requests, bytes uint64
-	window          time.Duration
+	namespace          string
+	requests, bytes    uint64
+	allRequests, allOf uint64 // before the share: requests and bytes
+	share              float64
+	window             time.Duration
 }
 
 // budgetOfPlan takes the first limit that the source states, which is that of its reads, and what the settings make of it. A source
@@ -143,7 +267,7 @@ type planBudget struct {
 func budgetOfPlan(d supervisor.Description, settings json.RawMessage) planBudget {
 	var b planBudget
 	if len(d.Limits) > 0 {
-		b = planBudget{d.Limits[0].Requests, d.Limits[0].Bytes, d.Limits[0].Window}
+		b = planBudget{namespace: d.Limits[0].Namespace, allRequests: d.Limits[0].Requests, allOf: d.Limits[0].Bytes, window: d.Limits[0].Window}
 	}
 	var own struct {
 		Budget struct {
@@ -156,20 +280,20 @@ func budgetOfPlan(d supervisor.Description, settings json.RawMessage) planBudget
 	own.Budget.Share = 0.9
 	if json.Unmarshal(settings, &own) == nil {
 		if own.Budget.Requests > 0 {
-			b.requests = own.Budget.Requests
+			b.allRequests = own.Budget.Requests
 		}
 		if n, ok := sizeOf(own.Budget.Bytes); ok {
-			b.bytes = n
+			b.allOf = n
 		}
 		if d, err := config.ParseDuration(own.Budget.Window); err == nil && d > 0 {
 			b.window = time.Duration(d)
 		}
 	}
 	if b.window == 0 {
-		return planBudget{}
+		return planBudget{namespace: b.namespace}
 	}
-	b.requests = uint64(math.Floor(float64(b.requests) * own.Budget.Share))
-	b.bytes = uint64(float64(b.bytes) * own.Budget.Share)
+	b.share = own.Budget.Share
+	b.requests, b.bytes = budget.Allowed(b.allRequests, b.share), budget.Allowed(b.allOf, b.share)
 	return b
 }
 
@@ -195,126 +319,6 @@ func (b planBudget) takes(requests, bytes uint64) time.Duration {
 		}
 	}
 	return time.Duration(windows) * b.window
-}
-
-// plannedLine is a slice of `plan --json`.
-type plannedLine struct {
-	V         int      `json:"v"`
-	TS        string   `json:"ts"`
-	Event     string   `json:"event"` // "slice_planned"
-	Pipeline  string   `json:"pipeline"`
-	Slice     string   `json:"slice"`
-	Stream    string   `json:"stream"`
-	Partition string   `json:"partition"`
-	From      string   `json:"from"`
-	To        string   `json:"to"`
-	Sinks     []string `json:"sinks"`
-	Begun     bool     `json:"begun"` // cut in an earlier run
-}
-
-// planLine ends a pipeline of `plan --json`.
-type planLine struct {
-	V           int     `json:"v"`
-	TS          string  `json:"ts"`
-	Event       string  `json:"event"` // "plan"
-	Pipeline    string  `json:"pipeline"`
-	From        string  `json:"from"`
-	To          string  `json:"to"`
-	VendorNow   string  `json:"vendor_now"`
-	Slices      int     `json:"slices"`
-	Requests    int     `json:"requests"` // at least
-	Rows        *uint64 `json:"rows"`     // null: not known
-	Bytes       *uint64 `json:"bytes"`    // null: not known
-	Missing     int64   `json:"missing"`
-	Unavailable int64   `json:"unavailable"`
-	Seconds     float64 `json:"budget_seconds"`          // that the budget makes it take at least
-	Finish      string  `json:"finish"`                  // not before, by the vendor's clock
-	Within      float64 `json:"slice_seconds,omitempty"` // that a slice is planned to take, for a sink that ends transactions
-}
-
-func (a *app) printForecast(c *config.Pipeline, f pipeline.Forecast, b planBudget) {
-	line := planLine{
-		V: 1, TS: stamp(time.Now()), Event: "plan", Pipeline: c.Name, From: f.Range.From.Format(flow.Layout), To: f.Range.To.Format(flow.Layout),
-		VendorNow: stamp(f.VendorNow),
-	}
-	rows := [][]string{{"PARTITION", "SLICES", "FROM", "TO", "REQUESTS", "BYTES"}}
-	known, total, records := true, uint64(0), uint64(0)
-	for _, p := range f.Partitions {
-		line.Slices += len(p.Slices)
-		line.Missing += p.Missing.Milliseconds()
-		if within := p.Within.Seconds(); within > 0 && (line.Within == 0 || within < line.Within) {
-			line.Within = within
-		}
-		line.Unavailable += p.Unavailable.Milliseconds()
-		if len(p.Slices) == 0 {
-			rows = append(rows, []string{partitionName(p.Partition.Partition, p.Name), "0", "covered", "", "0", "0 B"})
-			continue
-		}
-		known = known && p.Known
-		total += p.Bytes
-		records += p.Rows
-		bytes := "unknown"
-		if p.Known {
-			bytes = "about " + size(p.Bytes)
-		}
-		n := fmt.Sprint(len(p.Slices))
-		rows = append(rows, []string{
-			partitionName(p.Partition.Partition, p.Name), n, shortTime(p.Slices[0].From), shortTime(p.Slices[len(p.Slices)-1].To), n, bytes,
-		})
-	}
-	line.Requests = line.Slices
-	least := b.takes(uint64(line.Requests), total)
-	line.Seconds, line.Finish = least.Seconds(), stamp(f.VendorNow.Add(least))
-	if known {
-		line.Rows, line.Bytes = &records, &total
-	}
-	if a.json {
-		a.printSlices(c.Name, f)
-		a.printJSON(line)
-		return
-	}
-	if line.Slices == 0 {
-		_ = a.printText(fmt.Sprintf("%s: nothing to do: %s to %s is covered\n", c.Name, shortTime(f.Range.From), shortTime(f.Range.To)))
-		return
-	}
-	_ = a.printText(fmt.Sprintf("%s: %s to %s\n", c.Name, shortTime(f.Range.From), shortTime(f.Range.To)))
-	_ = a.printTable(rows)
-	_ = a.printText(line.conclusion(b, known, total, least))
-}
-
-func (l planLine) conclusion(b planBudget, known bool, bytes uint64, least time.Duration) string {
-	text := "at least " + counted(uint64(l.Requests), "request")
-	if known {
-		text += ", about " + size(bytes)
-	} else {
-		text += ", bytes unknown until a first slice has been read"
-	}
-	switch {
-	case b.requests == 0:
-	case least == 0:
-		text += fmt.Sprintf("; the budget (%s requests in %s) allows it at once", grouped(b.requests), shortDuration(b.window))
-	default:
-		text += fmt.Sprintf("; the budget (%s requests in %s) makes it take at least %s, until %s", grouped(b.requests), shortDuration(b.window),
-			shortDuration(least), l.Finish)
-	}
-	if l.Within > 0 {
-		text += "; slices are cut to end within " + shortDuration(time.Duration(l.Within*float64(time.Second))) + " each, for a sink that ends transactions"
-	}
-	if l.Unavailable > 0 {
-		text += fmt.Sprintf("; unavailable: %s", span(l.Unavailable))
-	}
-	return text + "\n"
-}
-
-func (a *app) printSlices(name string, f pipeline.Forecast) {
-	for _, p := range f.Partitions {
-		for _, s := range p.Slices {
-			a.printJSON(plannedLine{
-				V: 1, TS: stamp(time.Now()), Event: "slice_planned", Pipeline: name, Slice: s.ID.String(), Stream: s.Stream, Partition: s.Key,
-				From: s.From.Format(flow.Layout), To: s.To.Format(flow.Layout), Sinks: s.Sinks, Begun: s.Begun,
-			})
-		}
-	}
 }
 
 // partitionName writes a partition with what people call it.

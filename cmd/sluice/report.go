@@ -66,6 +66,7 @@ type jsonEvent struct {
 	Kind      string            `json:"kind,omitempty"`
 	Message   string            `json:"message,omitempty"`
 	Hint      string            `json:"hint,omitempty"`
+	Behind    *int64            `json:"behind,omitempty"` // of a window: milliseconds
 	Counters  map[string]uint64 `json:"counters,omitempty"`
 }
 
@@ -94,8 +95,15 @@ func (o *reporter) line(e pipeline.Event) {
 		j.Slice, j.Stream, j.Partition, j.Rev = s.ID.String(), s.Stream, s.Key, s.Rev
 		j.From, j.To, j.Attempt = s.From.Format(flow.Layout), s.To.Format(flow.Layout), &e.Attempt
 	}
-	if e.Kind == pipeline.Committed {
+	if e.Kind == pipeline.Window {
+		behind := e.Behind.Milliseconds()
+		j.From, j.To, j.Behind = e.Range.From.Format(flow.Layout), e.Range.To.Format(flow.Layout), &behind
+	}
+	switch e.Kind {
+	case pipeline.Committed:
 		j.Rows, j.Bytes, j.Digest = &e.Sum.Rows, &e.Sum.Bytes, e.Sum.Digest.String()
+	case pipeline.Rechecked:
+		j.Rows, j.Bytes = &e.Sum.Rows, &e.Sum.Bytes
 	}
 	if !e.Until.IsZero() {
 		j.Until = stamp(e.Until)
@@ -138,6 +146,8 @@ func (o *reporter) logEvent(e pipeline.Event) {
 		l.Info(fmt.Sprintf("%s: committed %s, %s to %s", where, counted(e.Sum.Rows, "record"), size(e.Sum.Bytes), strings.Join(e.Sinks, ", ")))
 	case pipeline.Started, pipeline.Healed, pipeline.Draining:
 		l.Info(where + ": " + e.Message)
+	case pipeline.Rechecked:
+		l.Info(fmt.Sprintf("%s: looked for late records for %s: %s", where, strings.Join(e.Sinks, ", "), e.Message))
 	case pipeline.Split:
 		l.Info(fmt.Sprintf("%s: %s; cut into %d parts", where, e.Message, len(e.Parts)))
 	case pipeline.Missing:
@@ -157,7 +167,17 @@ func (o *reporter) logEvent(e pipeline.Event) {
 	case pipeline.SinkLost:
 		l.Error(fmt.Sprintf("%s: sink %s is given up for this run: %s", where, strings.Join(e.Sinks, ", "), withHint(e)))
 	case pipeline.Failed, pipeline.Quarantined, pipeline.Stopped:
-		l.Error(fmt.Sprintf("%s: %s: %s", where, strings.ReplaceAll(string(e.Kind), "_", " "), withHint(e)))
+		text := strings.ReplaceAll(string(e.Kind), "_", " ")
+		if !e.Until.IsZero() {
+			text += ", tried again at " + e.Until.UTC().Format("15:04:05")
+		}
+		l.Error(fmt.Sprintf("%s: %s: %s", where, text, withHint(e)))
+	case pipeline.Window:
+		if e.Message != "" {
+			l.Warn(where + ": " + e.Message)
+		} else {
+			l.Debug(fmt.Sprintf("%s: window %s, behind by %s", where, e.Range, e.Behind.Round(time.Second)))
+		}
 	case pipeline.Ended:
 	default:
 		l.Debug(where + ": " + string(e.Kind))

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-io/sluice/host/config"
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/host/pipeline"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
@@ -19,18 +20,24 @@ func (a *app) retryCommand() *cobra.Command {
 	var dead bool
 	var only []string
 	c := &cobra.Command{
-		Use:   "retry --dead-letters [PIPELINE...]",
-		Short: "Send dead letters again",
-		Long: "retry --dead-letters sends the records in the folders of dead letters again, into the sinks that lack them, after what kept them\n" +
+		Use:   "retry [PIPELINE...]",
+		Short: "Try again now what a running host has set aside, or send dead letters again",
+		Long: "retry tells a running host to end quarantine and backoff now: slices that were quarantined, partitions that were stopped and\n" +
+			"sinks that are down are tried at once. What the vendor or the budget asks to wait for is waited for still.\n\n" +
+			"retry --dead-letters sends the records in the folders of dead letters again, into the sinks that lack them, after what kept them\n" +
 			"out was mended. Each file becomes a later revision of the range that its records were read from: all of it is there, or none.\n" +
 			"A file that was delivered moves to _delivered/ in the folder; a record that the sink rejects again is a dead letter again, one\n" +
 			"that can't be made again from what was kept stays where it is. It asks the vendor for no records and needs the state: not while\n" +
 			"`sluice run` holds it.\n\n" +
-			"Exit: 0 none is left, 1 some are left or something failed, 2 command line or file, 4 a run holds the state.",
-		Example: "  sluice retry --dead-letters\n  sluice retry --dead-letters prod --sink bus",
+			"Exit: 0 the host was told, or none is left; 1 no host runs, some are left or something failed, 2 command line or file, 4 a run\n" +
+			"holds the state.",
+		Example: "  sluice retry\n  sluice retry prod\n  sluice retry --dead-letters\n  sluice retry --dead-letters prod --sink bus",
 		RunE: func(c *cobra.Command, args []string) error {
+			if !dead && len(only) > 0 {
+				return usageError(errors.New("--sink goes with --dead-letters"))
+			}
 			if !dead {
-				return usageError(errors.New("`sluice retry` without --dead-letters (ending quarantine and backoff in a running host) comes with a later version; the next run tries all of it again"))
+				return interruptible(c, func(ctx context.Context) error { return a.retryNow(ctx, args) })
 			}
 			return interruptible(c, func(ctx context.Context) error { return a.retry(ctx, args, only) })
 		},
@@ -80,6 +87,9 @@ func (a *app) retry(ctx context.Context, names, only []string) error {
 		}
 	}
 	h, err := a.openHost(ctx, c)
+	if errors.Is(err, ledger.ErrLocked) {
+		err = fault.New(fault.Config, "", "stop the run first: its sinks have one writer at a time; `sluice run` again afterwards takes up where it stopped", err)
+	}
 	if err != nil {
 		return &exitError{codeOf(err), err}
 	}

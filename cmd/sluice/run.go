@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"slices"
@@ -36,15 +37,20 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run [PIPELINE...]",
 		Short: "Carry what was asked and isn't there yet",
 		Long: "run fetches what the pipelines ask for and their sinks lack, and commits it slice by slice.\n" +
+			"A pipeline with `follow` goes on with what closes until it is told to stop, by a signal, --deadline or --once.\n" +
 			"The first SIGINT or SIGTERM lets slices that move bytes finish, the second ends at once.\n\n" +
-			"Exit: 0 covered, 1 failed or quarantined, 2 command line or file, 3 stopped early, 4 another run holds the state, 130 SIGINT.",
+			"Exit: 0 covered, 1 failed or quarantined, 2 command line or file, 3 stopped early, 4 another run holds the state, 130 SIGINT.\n" +
+			"0 also if only what came while it followed is left.",
 		Example: "  sluice run\n  sluice run prod --last 24h\n  sluice run --from 2026-11-01 --to 2026-11-02 --summary run.json",
 		RunE:    func(c *cobra.Command, args []string) error { return a.run(c.Context(), args, f) },
 	}
 	f.selectors.add(c)
 	c.Flags().BoolVar(&f.firstRun, "first-run", false, "send what is asked also to sinks that keep no account and of which the ledger knows nothing")
+	c.Flags().BoolVar(&f.recheck, "recheck", false, "then read again what was committed before, and commit what is new of it: records that the vendor indexed late")
 	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
 	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
+	c.Flags().BoolVar(&f.newSelection, "new-selection", false,
+		"let another selection (account, query, fields) into a sink's folder or bucket, apart from the first: under selection=XXXXXXXX/")
 	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")
 	c.Flags().StringVar(&f.metrics, "metrics-file", "", "write Prometheus text to this file while the run goes on and at its end")
 	return c
@@ -55,6 +61,7 @@ func (a *app) run(ctx context.Context, names []string, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	sel.once = f.once
 	c, err := a.load()
 	if err != nil {
 		return err
@@ -81,6 +88,7 @@ func (a *app) run(ctx context.Context, names []string, f runFlags) error {
 		return &exitError{codeOf(err), err}
 	}
 	defer h.Close()
+	h.newSelection = sel.newSelection
 	r := &running{app: a, host: h, started: time.Now().UTC()}
 	return r.do(ctx, chosen, sel, f)
 }
@@ -132,6 +140,7 @@ type running struct {
 
 	mu        sync.Mutex
 	pipelines []*liveRun
+	foreseen  []*foreseen // of its pipelines, as they came
 	draining  atomic.Bool
 }
 
@@ -144,6 +153,7 @@ type liveRun struct {
 	counts    *counts
 	err       error
 	ended     bool
+	expected  *expected // nil: not known
 }
 
 func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selection, f runFlags) error {
@@ -152,7 +162,7 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 	stop := r.listen(ctx, cancel, time.Duration(f.deadline))
 	defer stop.close()
 
-	server, err := control.Serve(r.host.config.State, r.snapshot)
+	server, err := control.Serve(r.host.config.State, control.Host{Snapshot: r.snapshot, Retry: r.retry})
 	if err != nil {
 		r.app.log.logger.Warn("`sluice status` can't ask this run what it does", "error", err.Error())
 	} else {
@@ -207,6 +217,15 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 	}
 	r.recordAsked(ctx, p)
 	p.run.Observe = live.counts.observe(out.event)
+	if err := mayRecheck(p, r.app.log.logger); err != nil {
+		r.ended(live, nil, errors.Join(err, p.Close()))
+		out.pipelineFailed(c.Name, err)
+		return
+	}
+	if !sel.once {
+		p.run.Follow, p.run.Tail = c.Follow, c.Priority == config.PriorityTail
+	}
+	p.run.Foresee = func(ctx context.Context, f pipeline.Forecast) { r.foresee(ctx, p, f) }
 	r.mu.Lock()
 	live.assembled, live.pipeline = p, pipeline.New(p.run)
 	r.mu.Unlock()
@@ -228,7 +247,11 @@ func (r *running) assemble(ctx context.Context, c *config.Pipeline, sel selectio
 		if err == nil || !errors.As(err, &start) {
 			return p, err
 		}
-		wait, again := pipeline.RetryStart(err, failures, c.Retry.Attempts, c.Retry.MaxBackoff)
+		attempts := c.Retry.Attempts
+		if c.Follow > 0 && !sel.once {
+			attempts = math.MaxInt // what passes by itself is waited for
+		}
+		wait, again := pipeline.RetryStart(err, failures, attempts, c.Retry.MaxBackoff)
 		if !again {
 			return p, err
 		}

@@ -17,14 +17,13 @@ type selectors struct {
 	streams, sinks []string
 	newSelection   bool
 	firstRun       bool
+	recheck        bool
 }
 
 func (s *selectors) add(c *cobra.Command) {
 	s.addRange(c)
 	c.Flags().StringSliceVar(&s.streams, "stream", nil, "only these streams")
 	c.Flags().StringSliceVar(&s.sinks, "sink", nil, "only these sinks")
-	c.Flags().BoolVar(&s.newSelection, "new-selection", false, "")
-	_ = c.Flags().MarkHidden("new-selection")
 }
 
 // addRange adds the flags that choose a range.
@@ -35,10 +34,8 @@ func (s *selectors) addRange(c *cobra.Command) {
 }
 
 func (s *selectors) selection() (selection, error) {
-	sel := selection{streams: s.streams, sinks: s.sinks, last: time.Duration(s.last), firstRun: s.firstRun}
-	if s.newSelection {
-		return sel, usageError(fmt.Errorf("--new-selection (a second selection in one folder) comes with a later version; use another path"))
-	}
+	sel := selection{streams: s.streams, sinks: s.sinks, last: time.Duration(s.last), firstRun: s.firstRun, recheck: s.recheck}
+	sel.newSelection = s.newSelection
 	for _, f := range []struct {
 		flag, value string
 		into        **time.Time

@@ -35,6 +35,8 @@ type simFlags struct {
 	clockOffset    time.Duration
 	gzip           bool
 	wrongKeyStatus int
+	late           float64
+	lateMax        config.Duration
 	faults         string
 }
 
@@ -72,6 +74,8 @@ func (f *simFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.clockOffset, "clock-offset", 0, "how far the vendor's clock is ahead, may be negative")
 	flags.BoolVar(&f.gzip, "gzip", false, "compress for clients that accept it")
 	flags.IntVar(&f.wrongKeyStatus, "wrong-key-status", 404, "answer to a wrong key: 404 or 401")
+	flags.Float64Var(&f.late, "late", 0, "share of the records that are indexed late, such as 0.05")
+	flags.Var(&f.lateMax, "late-max", "how late they are at most (0: a day)")
 	flags.StringVar(&f.faults, "faults", "", "file with a JSON script of faults")
 }
 
@@ -108,6 +112,7 @@ func (f simFlags) options(now time.Time) (vendorsim.Options, error) {
 	o := vendorsim.Options{
 		Keys: []string{f.key}, Download: vendorsim.Budget{Requests: f.requests, Bytes: int64(f.bytes), Window: time.Duration(f.window)},
 		MaxLines: f.limit, WrongKeyStatus: f.wrongKeyStatus, Gzip: f.gzip, Clock: vendorsim.NewClock(f.clockOffset),
+		Late: vendorsim.Late{Share: f.late, Max: time.Duration(f.lateMax)},
 	}
 	if err := f.checkListen(); err != nil {
 		return o, err

@@ -62,12 +62,14 @@ type pipelineStatus struct {
 	Lag      float64      `json:"lag_seconds"`
 	Started  bool         `json:"started"`                  // the ledger knows of a run that asked for something, or holds what one committed
 	Behind   *float64     `json:"behind_seconds,omitempty"` // the most of its sinks; left out if none can be judged
+	Late     *lateStatus  `json:"late,omitempty"`
 
 	asked   flow.Range
 	streams map[string]pipeline.Stream
 	running bool // a run of it goes on
 	open    bool // the range ends at the horizon
 	horizon time.Time
+	last    time.Duration // that the range is long, which moves on by itself
 	offset  time.Duration // of the vendor's clock from this machine's
 }
 

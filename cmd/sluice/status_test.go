@@ -208,7 +208,7 @@ func TestDrawing(t *testing.T) {
 			},
 		},
 		{
-			Stream: "events", Partition: "7f7c461f-2e71-4d50-8cdf-06c11ee67789", Name: "db", covered: flow.Ranges{days(3, day)}, gone: flow.Ranges{days(0, 3)},
+			Stream: "events", Partition: "7f7c461f-2e71-4d50-8cdf-06c11ee67789", Name: "db\x1b[2J", covered: flow.Ranges{days(3, day)}, gone: flow.Ranges{days(0, 3)},
 			Gone: []unavailableStatus{{rangeOf(days(0, 3)), "older than the vendor keeps"}},
 		},
 		{Stream: "events", Partition: "left", Dropped: true, Rows: 5},
@@ -218,6 +218,9 @@ func TestDrawing(t *testing.T) {
 		p := partitionStatus{Stream: "events", Partition: fmt.Sprintf("log-%03d", i), covered: flow.Ranges{days(0, 365)}, Rows: 1000, Bytes: 1 << 20}
 		if i%8 == 0 {
 			p.covered = flow.Ranges{days(0, float64(100+i))}
+		}
+		if i > 152 && i < 160 { // a week of them alike
+			p.covered = flow.Ranges{days(0, 360)}
 		}
 		if i == 77 {
 			p.covered, p.failed = flow.Ranges{days(0, 200), days(201, 365)}, flow.Ranges{days(200, 201)}

@@ -83,19 +83,19 @@ func (p *partitionStatus) label() string {
 	if name == "" {
 		name = p.Partition
 	}
-	return strings.TrimSuffix(p.Stream+"/"+name, "/")
+	return printable(strings.TrimSuffix(p.Stream+"/"+name, "/")) // a vendor names things as it likes
 }
 
 // line is one log where there is no terminal.
 func (d *drawing) line(b *strings.Builder, p *partitionStatus) {
 	snapshots := d.status.streams[p.Stream].Snapshot
-	fmt.Fprintf(b, "    %s covered %s of %s (%s), %s, %s", strings.TrimSuffix(p.Stream+"/"+p.Partition, "/"), covered(p.Covered, snapshots),
+	fmt.Fprintf(b, "    %s covered %s of %s (%s), %s, %s", printable(strings.TrimSuffix(p.Stream+"/"+p.Partition, "/")), covered(p.Covered, snapshots),
 		asked(p.Asked, snapshots), percent(p.Covered, p.Asked), counted(p.Rows, "record"), size(p.Bytes))
 	if p.Missing > 0 {
 		fmt.Fprintf(b, ", behind %s", ago(seconds(p.Behind)))
 	}
 	if p.Name != "" && p.Name != p.Partition {
-		fmt.Fprintf(b, " (%s)", p.Name)
+		fmt.Fprintf(b, " (%s)", printable(p.Name))
 	}
 	b.WriteString("\n")
 	d.details(b, p, statusLines)
@@ -171,7 +171,7 @@ const (
 )
 
 func (d *drawing) layout(parts []*partitionStatus) layout {
-	l := layout{behind: true, weight: d.screen.width >= 110}
+	l := layout{behind: true, weight: d.screen.width >= 140}
 	for _, p := range parts {
 		l.label = max(l.label, utf8.RuneCountInString(p.label()))
 	}
@@ -217,6 +217,9 @@ func (d *drawing) drawBars(b *strings.Builder, parts []*partitionStatus) {
 			}
 		}
 		b.WriteString(d.bar(r, l) + "\n")
+		if n := len(r.parts); n > 1 && n <= len(parts)/2 { // the exception, not the rule
+			fmt.Fprintf(b, "      %s\n", namesOf(r.parts))
+		}
 		switch {
 		case len(parts) > rows && !d.all: // the bar must do
 			d.failures(b, r.parts[0], 1)

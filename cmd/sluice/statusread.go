@@ -58,11 +58,12 @@ func readStatus(
 	r.horizon = vendorNow.Add(-p.Lag).Truncate(time.Millisecond)
 	r.asked, out.open = askedOf(p, r.horizon)
 	r.streams = streamsOf(p, summaries, live, r.known)
-	out.asked, out.horizon, out.streams = r.asked, r.horizon, r.streams
+	out.asked, out.horizon, out.streams, out.last = r.asked, r.horizon, r.streams, p.Range.Last
 	if !r.asked.Empty() {
 		out.From, out.To = r.asked.From.Format(flow.Layout), r.asked.To.Format(flow.Layout)
 	}
 	out.Started = len(r.known) > 0
+	var err error
 	for _, s := range p.Sinks {
 		one, err := r.sink(ctx, c, s)
 		if err != nil {
@@ -72,7 +73,8 @@ func readStatus(
 		out.Sinks = append(out.Sinks, one)
 	}
 	out.sumBehind(&r)
-	return out, nil
+	out.Late, err = r.late(ctx, out.Sinks)
+	return out, err
 }
 
 // Whose clock a status goes by.

@@ -43,6 +43,9 @@ func (a *app) printStatus(s pipelineStatus, deadPath string, f statusFlags) {
 	if legend := d.screen.legend(d.used); legend != "" {
 		fmt.Fprintf(&b, "    %s\n", legend)
 	}
+	if s.Late != nil {
+		fmt.Fprintf(&b, "  %s\n", s.Late.text())
+	}
 	if dead > 0 {
 		fmt.Fprintf(&b, "  dead letters: %s in %s\n", grouped(dead), deadPath)
 	}
@@ -65,7 +68,11 @@ func (s *pipelineStatus) headline() string {
 	case clockCorrected:
 		whose = "the vendor's clock as of the last run"
 	}
-	return text + fmt.Sprintf("%s to now (%s: %s less the lag of %s)", shortTime(s.asked.From), s.asked.To.Format("2006-01-02T15:04:05Z"), whose,
+	from := shortTime(s.asked.From)
+	if s.last > 0 {
+		from = "the last " + shortDuration(s.last) + " up"
+	}
+	return text + fmt.Sprintf("%s to now (%s: %s less the lag of %s)", from, s.asked.To.Format("2006-01-02T15:04:05Z"), whose,
 		shortDuration(seconds(s.Lag)))
 }
 
@@ -76,6 +83,9 @@ func (r *lastRun) text() string {
 		return text
 	}
 	text += fmt.Sprintf(", %s in %s, %s", counted(s.Rows, "record"), counted(uint64(s.Slices), "slice"), counted(s.Requests, "request"))
+	if s.Forecast != nil && s.Forecast.Known {
+		text += "\n    " + s.Forecast.text()
+	}
 	if s.Error != "" {
 		text += "\n    " + s.Error
 	}
@@ -144,7 +154,10 @@ func (a *app) printHost(c *config.Config, running bool, s control.Snapshot) {
 		if p.Error != "" {
 			text += ": " + p.Error
 		}
-		_ = a.printText(text + "\n")
+		_ = a.printText(text + "\n" + followText(p.Follow))
+		if p.Forecast != nil {
+			_ = a.printText("    " + p.Forecast.Text + "\n")
+		}
 		for _, k := range p.Sinks {
 			if k.State != pipeline.SinkUp {
 				_ = a.printText("    " + sinkText(k) + "\n")
@@ -161,6 +174,21 @@ func (a *app) printHost(c *config.Config, running bool, s control.Snapshot) {
 	for _, b := range s.Budgets {
 		_ = a.printText("  " + budgetText(b) + "\n")
 	}
+}
+
+func followText(f *control.Follow) string {
+	if f == nil {
+		return ""
+	}
+	text := fmt.Sprintf("    follows every %s: asked up to %s, next at %s", shortDuration(time.Duration(f.Every)*time.Millisecond),
+		f.To.Format(time.RFC3339), f.Next.Format("15:04:05Z"))
+	if f.Left > 0 {
+		text += ", behind by " + span(f.Behind)
+	}
+	if f.Error != "" {
+		text += "; the vendor doesn't tell its time: " + f.Error
+	}
+	return text + "\n"
 }
 
 func sinkText(k control.Sink) string {

@@ -34,6 +34,7 @@ type runSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
+	Late        *lateSummary      `json:"late,omitempty"`
 	Pipelines   []pipelineSummary `json:"pipelines"`
 }
 
@@ -50,9 +51,15 @@ type pipelineSummary struct {
 	Bytes       uint64            `json:"bytes"`
 	Requests    uint64            `json:"requests"`
 	Dead        uint64            `json:"dead"`
+	Late        *lateSummary      `json:"late,omitempty"`
 	VendorAhead *float64          `json:"vendor_ahead_seconds,omitempty"` // of this machine's clock when the run ended; left out if it was never asked
+	Follow      int64             `json:"follow,omitempty"`               // how often new time was asked for, in ms; left out: it didn't follow
+	Came        int64             `json:"came,omitempty"`                 // of missing: what came while it followed, for the next run
 	Settle      map[string]int64  `json:"settle,omitzero"`                // by stream: how much longer than the lag its ranges are left alone, in ms
 	Counters    map[string]uint64 `json:"counters,omitempty"`
+	Budgets     []spaceUse        `json:"budgets,omitempty"` // what was used of each namespace of the key
+	Pace        *paceSummary      `json:"pace,omitempty"`
+	Forecast    *heldForecast     `json:"forecast,omitempty"` // beside what the run took
 	Error       string            `json:"error,omitempty"`
 	Hint        string            `json:"hint,omitempty"`
 	Gaps        []gapSummary      `json:"gaps,omitempty"`
@@ -61,6 +68,16 @@ type pipelineSummary struct {
 
 	streams   map[string]bool // that were asked for
 	snapshots bool            // of every stream: a millisecond of log time is one
+}
+
+// paceSummary is how fast the slices went that were read from the vendor: summed over those that opened without waiting for the budget
+// until their answers began, and over all from there to the commit.
+type paceSummary struct {
+	Parallel       int     `json:"parallel"`
+	Opened         int     `json:"opened"`
+	OpeningSeconds float64 `json:"opening_seconds"`
+	ReadingSeconds float64 `json:"reading_seconds"`
+	Bytes          uint64  `json:"bytes"`
 }
 
 // sinkSummary is how a sink stood at the end; Missing is the log time that it lacks.
@@ -114,6 +131,7 @@ func (t *runSummary) add(p pipelineSummary) {
 	t.Bytes += p.Bytes
 	t.Requests += p.Requests
 	t.Dead += p.Dead
+	t.Late = t.Late.plus(p.Late)
 	t.Pipelines = append(t.Pipelines, p)
 }
 
@@ -150,6 +168,7 @@ func (l *liveRun) summarise() pipelineSummary {
 	if l.assembled != nil {
 		p.Requests = l.assembled.requests.granted.Load()
 		p.Settle = settleOf(l.assembled.run.Streams)
+		p.Budgets = l.assembled.requests.used()
 		p.streams = map[string]bool{}
 		for _, part := range l.assembled.run.Partitions {
 			p.streams[part.Stream] = true
@@ -157,7 +176,7 @@ func (l *liveRun) summarise() pipelineSummary {
 	}
 	if l.pipeline != nil && l.assembled != nil && !l.assembled.run.HostClock {
 		if vendor := l.pipeline.VendorNow(); !vendor.IsZero() {
-			ahead := vendor.Sub(time.Now()).Seconds()
+			ahead := time.Until(vendor).Seconds()
 			p.VendorAhead = &ahead
 		}
 	}
@@ -175,7 +194,15 @@ func (l *liveRun) summarise() pipelineSummary {
 	p.From, p.To = s.Range.From.Format(flow.Layout), s.Range.To.Format(flow.Layout)
 	p.Asked, p.Covered = s.Asked.Milliseconds(), s.Covered.Milliseconds()
 	p.Missing, p.Unavailable = s.Missing.Milliseconds(), s.Unavailable.Milliseconds()
+	p.Follow, p.Came = s.Follow.Milliseconds(), (s.Missing - s.Due).Milliseconds()
 	p.Slices, p.Rows, p.Bytes, p.Dead, p.Counters = s.Slices, s.Rows, s.Bytes, s.DeadLetters, s.Counters
+	if s.Slices > 0 && l.assembled != nil {
+		p.Pace = &paceSummary{
+			l.assembled.run.Parallel, s.Pace.Opened, s.Pace.Opening.Seconds(), s.Pace.Reading.Seconds(), s.Pace.Bytes,
+		}
+	}
+	p.Forecast = l.held(&p)
+	p.Late = lateOf(s.Late)
 	for _, part := range s.Partitions {
 		for _, g := range part.Missing {
 			p.Gaps = append(p.Gaps, gapOf(part.Partition, g))
@@ -260,11 +287,20 @@ func (t runSummary) print(w io.Writer, l *logging) {
 			fmt.Fprintf(&b, "  asked %s, covered %s", asked(p.Asked, p.snapshots), covered(p.Covered, p.snapshots))
 			if p.Missing > 0 {
 				fmt.Fprintf(&b, ", missing %s", covered(p.Missing, p.snapshots))
+				if p.Came > 0 {
+					fmt.Fprintf(&b, " (%s came while it followed)", covered(p.Came, p.snapshots))
+				}
 			}
 			if p.Unavailable > 0 {
 				fmt.Fprintf(&b, ", unavailable %s", covered(p.Unavailable, p.snapshots))
 			}
 			fmt.Fprintf(&b, " (log time, %s to %s)\n", p.From, p.To)
+		}
+		if p.Forecast != nil && p.Forecast.Known {
+			fmt.Fprintf(&b, "  %s\n", p.Forecast.text())
+		}
+		if p.Late != nil {
+			fmt.Fprintf(&b, "  %s\n", p.Late.text())
 		}
 		if p.Dead > 0 {
 			fmt.Fprintf(&b, "  %s\n", counted(p.Dead, "dead letter"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"time"
@@ -22,10 +23,13 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify [PIPELINE...]",
 		Short: "Prove what the sinks hold, by reading it again",
 		Long: "verify reads every committed slice back and compares records, bytes and digest with its commit, the files' sizes and\n" +
-			"SHA-256 too, and the sinks' commit logs with the ledger. It names what is missing, truncated, changed or there twice, asks\n" +
-			"no vendor, changes nothing and may run beside `sluice run`. Sinks that can't be read back are named as such.\n\n" +
-			"Exit: 0 all is proved, 1 something is wrong or couldn't be read, 2 command line or file.",
-		Example: "  sluice verify\n  sluice verify prod --last 7d --sink lake",
+			"SHA-256 too, and the sinks' commit logs with the ledger. It names what is missing, truncated, changed or there twice, and\n" +
+			"days that don't go with the vendor's own figures, which runs keep in the ledger. It asks no vendor, changes nothing and may\n" +
+			"run beside `sluice run`. Sinks that can't be read back are named as such.\n" +
+			"With --sample or --drift it downloads committed slices once more and compares what the vendor has now with what the sinks hold.\n" +
+			"That costs requests and bytes of the budget, so it needs the state: not while `sluice run` holds it. Nothing is committed.\n\n" +
+			"Exit: 0 all is proved, 1 something is wrong or couldn't be read, 2 command line or file, 4 a run holds the state.",
+		Example: "  sluice verify\n  sluice verify prod --last 7d --sink lake\n  sluice verify prod --sample 20",
 		RunE: func(c *cobra.Command, args []string) error {
 			return interruptible(c, func(ctx context.Context) error { return v.do(ctx, args) })
 		},
@@ -36,6 +40,9 @@ func (a *app) verifyCommand() *cobra.Command {
 	flags.Var(&v.selectors.last, "last", "only slices of the last 24h, 7d, ...")
 	flags.StringSliceVar(&v.selectors.streams, "stream", nil, "only these streams")
 	flags.StringSliceVar(&v.selectors.sinks, "sink", nil, "only these sinks")
+	flags.IntVar(&v.sample, "sample", 0, "download this many committed slices of each pipeline again, drawn by chance, and compare")
+	flags.Uint64Var(&v.seed, "seed", 0, "draw the same slices as an earlier --sample (default: others each time)")
+	flags.BoolVar(&v.everything, "drift", false, "download all committed slices again, or those of --from, --to and --last, and compare")
 	flags.IntVar(&v.parallel, "parallel", v.parallel, "how many slices are read at once")
 	return c
 }
@@ -43,8 +50,11 @@ func (a *app) verifyCommand() *cobra.Command {
 // verification is one call of `sluice verify`.
 type verification struct {
 	*app
-	selectors selectors
-	parallel  int
+	selectors  selectors
+	parallel   int
+	sample     int
+	seed       uint64
+	everything bool // --drift
 
 	sel      selection
 	asked    flow.Range // empty: all
@@ -53,6 +63,7 @@ type verification struct {
 	running  bool           // a host is at work
 	findings uint64
 	sinks    []verifiedSink
+	usages   []usageLine // of logs that the vendor told figures of
 
 	unread, unprovable int // sinks
 }
@@ -63,8 +74,9 @@ type verified struct {
 	TS         string `json:"ts"`
 	Event      string `json:"event"` // "verified"
 	Findings   uint64 `json:"findings"`
-	Unreadable int    `json:"unreadable"` // sinks that couldn't be read now
-	Unprovable int    `json:"unprovable"` // sinks that can't be read back at all
+	Unreadable int    `json:"unreadable"`     // sinks that couldn't be read now
+	Unprovable int    `json:"unprovable"`     // sinks that can't be read back at all
+	Seed       uint64 `json:"seed,omitempty"` // that drew the slices of --sample
 }
 
 func (v *verification) do(ctx context.Context, names []string) error {
@@ -83,6 +95,9 @@ func (v *verification) do(ctx context.Context, names []string) error {
 		return usageError(err)
 	}
 	v.config = c
+	if v.sample > 0 || v.everything {
+		return v.driftAll(ctx, c, pipelines)
+	}
 	_, asked := control.Query(ctx, c.State)
 	v.running = asked == nil
 	v.ledger, err = ledger.OpenReadOnly(ctx, c.State)
@@ -102,6 +117,28 @@ func (v *verification) do(ctx context.Context, names []string) error {
 	return v.end()
 }
 
+// driftAll compares each pipeline with its vendor.
+func (v *verification) driftAll(ctx context.Context, c *config.Config, pipelines []*config.Pipeline) error {
+	h, err := v.openHost(ctx, c)
+	if err != nil {
+		return &exitError{codeOf(err), err}
+	}
+	defer h.Close()
+	for _, p := range pipelines {
+		if err := v.drift(ctx, h, p); err != nil {
+			err = asUsage(err)
+			return &exitError{codeOf(err), fmt.Errorf("%s: %w", p.Name, err)}
+		}
+	}
+	if v.json {
+		v.printJSON(verified{V: 1, TS: stamp(time.Now()), Event: "verified", Findings: v.findings, Seed: v.seed})
+	}
+	if v.findings > 0 {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
+
 // parse reads the flags.
 func (v *verification) parse() (err error) {
 	if v.sel, err = v.selectors.selection(); err != nil {
@@ -109,6 +146,14 @@ func (v *verification) parse() (err error) {
 	}
 	if v.parallel < 1 {
 		return usageError(fmt.Errorf("--parallel %d: want at least 1", v.parallel))
+	}
+	switch {
+	case v.sample < 0:
+		return usageError(fmt.Errorf("--sample %d: want at least 1", v.sample))
+	case v.sample > 0 && v.everything:
+		return usageError(errors.New("--drift compares all slices, --sample a few of them: give one of the two"))
+	case v.sample > 0 && v.seed == 0:
+		v.seed = rand.Uint64N(1<<32) + 1
 	}
 	s := v.sel
 	if s.last == 0 && s.from == nil && s.to == nil {
@@ -169,6 +214,9 @@ func (v *verification) pipeline(ctx context.Context, p *config.Pipeline) error {
 			out.State, out.Error = unreadable, err.Error()
 		}
 		v.printSink(out, err)
+		if err := v.usage(ctx, p, s); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -176,8 +224,10 @@ func (v *verification) pipeline(ctx context.Context, p *config.Pipeline) error {
 // end prints the table and decides the exit code.
 func (v *verification) end() error {
 	if v.json {
-		v.printJSON(verified{1, stamp(time.Now()), "verified", v.findings, v.unread, v.unprovable})
-	} else if err := v.printVerified(); err != nil {
+		v.printJSON(verified{
+			V: 1, TS: stamp(time.Now()), Event: "verified", Findings: v.findings, Unreadable: v.unread, Unprovable: v.unprovable,
+		})
+	} else if err := errors.Join(v.printVerified(), v.printUsages()); err != nil {
 		return err
 	}
 	switch {

@@ -60,6 +60,9 @@ type limits struct {
 	window          time.Duration
 }
 
+// Allowed is what a share of a limit comes to: rounded down, at least 1. 0, no limit, stays 0.
+func Allowed(limit uint64, share float64) uint64 { return allowed(limit, share) }
+
 // allowed applies a share: rounded down, at least 1. What is just below a whole number by the rounding of floats counts as whole.
 func allowed(limit uint64, share float64) uint64 {
 	if limit == 0 {

@@ -46,13 +46,22 @@ type Pipeline struct {
 	Range      Range
 	Lag        time.Duration // nothing later than the clock minus this is asked for
 	Clock      string        // "" is the vendor's, ClockHost this machine's
+	Follow     time.Duration // how often new time is asked for; 0: the run ends when all is covered
+	Priority   string        // PriorityOldest or PriorityTail
 	Flow       Flow
 	Sinks      []Sink // at least one, names unique in the pipeline
 	Retry      Retry
 	DeadLetter DeadLetter
-	Spool      *Spool   // nil: nothing is kept
+	Spool      *Spool // nil: nothing is kept
+	Recheck    Recheck
 	Position   Position // of the pipeline in the file
 }
+
+// What of a gap goes first in a run that follows.
+const (
+	PriorityOldest = "oldest"
+	PriorityTail   = "tail" // what has just closed, before older gaps
+)
 
 // ClockHost is the Clock of a pipeline whose vendor tells no time.
 const ClockHost = "host"
@@ -127,6 +136,18 @@ type Spool struct {
 	Path string // absolute
 	Max  int64  // bytes
 }
+
+// Recheck says when committed ranges are read again for records that the vendor indexed late.
+type Recheck struct {
+	After []time.Duration // ages, ascending; empty: never
+	When  string          // RecheckMoved or RecheckAlways
+}
+
+// When a range that is old enough is read again.
+const (
+	RecheckMoved  = "moved"  // unless the vendor's own figure proves that nothing came
+	RecheckAlways = "always" // whatever it says
+)
 
 // Position is a place in the file; both count from 1, Column in characters. The zero Position is no place.
 type Position struct{ Line, Column int }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -25,6 +26,7 @@ type value struct {
 	slice    Slice
 	names    []located
 	labels   map[string]string
+	list     []int64 // durations, ascending
 	section  *section
 	sections []*section
 	raw      *node // settings
@@ -128,6 +130,21 @@ func (d *decoder) value(k *key, n *node, path string) (v value, ok bool) {
 		return d.names(k, n, path)
 	case aLabels:
 		return d.labels(k, n, path)
+	case aDurationList:
+		return d.durations(k, n, path)
+	case aListOrSection:
+		if n.kind == list { // short for the first key
+			first := k.keys[0].name
+			n = &node{kind: mapping, pos: n.pos, keys: []entry{{name: first, value: n, pos: n.pos}}}
+			v.section = d.section(n, k.keys, path, n.pos)
+			return v, v.section.has(first)
+		}
+		if n.kind != mapping {
+			d.add(n.pos, path, "expected "+k.expects()+", not "+n.kind.String(), "write it in brackets: [1h, 24h]")
+			return v, false
+		}
+		v.section = d.section(n, k.keys, path, n.pos)
+		return v, true
 	}
 	if n.kind == list || n.kind == mapping || n.kind == null {
 		d.wrongType(n, path, k.expects())
@@ -296,6 +313,35 @@ func (d *decoder) names(k *key, n *node, path string) (v value, ok bool) {
 			v.names = append(v.names, located{item.text, item.pos})
 		}
 	}
+	return v, ok
+}
+
+// durations decodes a list of durations and sorts it.
+func (d *decoder) durations(k *key, n *node, path string) (v value, ok bool) {
+	if n.kind != list {
+		d.add(n.pos, path, "expected "+k.expects()+", not "+n.kind.String(), "write it in brackets: [1h, 24h]")
+		return v, false
+	}
+	if len(n.items) == 0 || len(n.items) > maxDurations {
+		d.add(n.pos, path, fmt.Sprintf("the list has %d durations, want 1 to %d", len(n.items), maxDurations), "write some, or remove the key")
+		return v, false
+	}
+	ok = true
+	one := key{typ: aDuration, min: k.min, max: k.max}
+	for i, item := range n.items {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		x, fine := d.value(&one, item, at)
+		switch {
+		case !fine:
+			ok = false
+		case slices.Contains(v.list, x.n):
+			d.add(item.pos, at, strconv.Quote(shorten(item.text))+" is here twice", "")
+			ok = false
+		default:
+			v.list = append(v.list, x.n)
+		}
+	}
+	slices.Sort(v.list)
 	return v, ok
 }
 

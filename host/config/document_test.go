@@ -158,7 +158,8 @@ func TestSchema(t *testing.T) {
 		{"duration", "max_backoff: 2m", "max_backoff: 2 minutes"},
 		{"time", "{from: 2026-11-01}", "{from: yesterday}"},
 		{"choice", "on_failure: block", "on_failure: forget"},
-		{"later", "    lag: 5m\n", "    follow: {every: 15m}\n"},
+		{"later", "    lag: 5m\n", "    transforms: []\n"},
+		{"follow", "    lag: 5m\n", "    follow: {every: 10 minutes}\n"},
 		{"stream", "streams: [events]", "streams: [event]"},
 		{"name", "name: prod", "name: Prod"},
 	} {

@@ -25,6 +25,8 @@ const (
 	aSectionList
 	aSettings
 	aLabels
+	aDurationList
+	aListOrSection // a list, which is short for the group's first key
 )
 
 // key is one row of the table from which the decoder, the JSON Schema and the documentation are made.
@@ -52,6 +54,9 @@ var (
 	labelPattern = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 )
 
+// maxDurations is how many a list of durations has at most.
+const maxDurations = 16
+
 // maxLabel is the most bytes of a label's value: it becomes part of names of folders, topics and tables.
 const maxLabel = 200
 
@@ -78,7 +83,9 @@ func fileKeys() []key {
 			}},
 			{name: "lag", typ: aDuration, def: "5m", max: int64(30 * day), doc: "nothing later than the clock minus this is asked for: the vendor may still be filling it"},
 			{name: "clock", typ: aChoice, def: "vendor", choices: []string{"vendor", ClockHost}, doc: "whose now counts: the vendor's, or this machine's for a vendor that tells no time"},
-			{name: "follow", later: "keeping going " + laterFile + ": run `sluice run` by cron or a timer"},
+			{name: "follow", typ: aSection, doc: "keep going: read what has closed since, again and again, until told to stop", keys: []key{
+				{name: "every", typ: aDuration, def: "15m", min: int64(time.Second), max: int64(7 * day), doc: "how often new time is asked for; a wish: when the budget or the sinks are slower, windows grow"},
+			}},
 			{name: "flow", typ: aSection, doc: "bounds of memory and parallel work", keys: []key{
 				{name: "window", typ: aSize, def: "64MiB", min: MinShare, max: maxBytes, doc: "bytes in flight; `window` / `parallel` must be at least 4MiB"},
 				{name: "parallel", typ: aCount, def: "2", min: 1, max: 1024, doc: "slices at a time"},
@@ -101,8 +108,11 @@ func fileKeys() []key {
 				{name: "max", typ: aCount, def: "0", max: math.MaxInt64, doc: "more dead letters than this in one run make its exit code 1"},
 				{name: "max_record", typ: aSize, def: "1GiB", min: 1 << 20, max: maxBytes, doc: "a longer record fails its slice"},
 			}},
-			{name: "recheck", later: "asking again for records found late " + laterFile},
-			{name: "priority", later: "priorities come with a later version"},
+			{name: "recheck", typ: aListOrSection, doc: "reads committed ranges again for records that the vendor indexed late: a list of ages such as `[1h, 24h]`, or a group", keys: []key{
+				{name: "after", typ: aDurationList, required: true, min: int64(time.Second), max: int64(366 * day), doc: "how long after its end, and `lag`, a range is read again; one that passed several is read once"},
+				{name: "when", typ: aChoice, def: RecheckMoved, choices: []string{RecheckMoved, RecheckAlways}, doc: "`moved`: not if the vendor's own figure (usage, count) proves that nothing came since the last read; `always`: whatever it says"},
+			}},
+			{name: "priority", typ: aChoice, def: PriorityOldest, choices: []string{PriorityOldest, PriorityTail}, doc: "with `follow`: `oldest` reads in the order of time; `tail` reads what is newest before older gaps"},
 			{name: "spool", typ: aSection, doc: "keeps each slice that was read on disk until every sink has it, so that a sink that fails costs no second download; without this key nothing is kept", keys: []key{
 				{name: "path", typ: aPath, doc: "folder, of this pipeline alone; relative to this file; default: in `state`"},
 				{name: "max", typ: aSize, def: "10GiB", min: 1 << 20, max: maxBytes, doc: "bytes of all that is kept; what doesn't fit is read without it"},
@@ -146,6 +156,10 @@ func (k *key) expects() string {
 		return "a list (each entry begins with `- `)"
 	case aLabels:
 		return "a group of names with a text each"
+	case aDurationList:
+		return "a list of durations such as [1h, 24h]"
+	case aListOrSection:
+		return "a list of durations such as [1h, 24h], or a group of keys"
 	}
 	return fmt.Sprintf("type %d", k.typ)
 }
@@ -159,6 +173,8 @@ func (k *key) boundsText() string {
 		show = func(n int64) string { return Size(n).String() }
 	case aDuration:
 		show = func(n int64) string { return Duration(n).String() }
+	case aDurationList:
+		return fmt.Sprintf("1 to %d, each %s to %s, none twice", maxDurations, Duration(k.min), Duration(k.max))
 	case aCount:
 	case aName:
 		return "`a-z 0-9 _ -`, at most 63"

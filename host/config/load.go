@@ -102,10 +102,21 @@ func (l *loader) pipeline(s *section) Pipeline {
 	if clock := s.text("clock"); clock != "vendor" {
 		p.Clock = clock
 	}
+	p.Priority = s.text("priority")
+	if s.has("follow") {
+		p.Follow = time.Duration(s.sub("follow").number("every"))
+	} else if s.has("priority") {
+		l.warn(s.position("priority"), joinPath(s.path, "priority"), "`priority` without `follow` changes nothing",
+			"add `follow: {every: 15m}`, or remove it")
+	}
 	p.Streams, p.Labels = l.streams(s, p.Source.Type), s.values["labels"].labels
 	retry := s.sub("retry")
 	p.Retry = Retry{Attempts: int(retry.number("attempts")), MaxBackoff: time.Duration(retry.number("max_backoff"))}
 
+	again := s.sub("recheck")
+	for _, n := range again.values["after"].list {
+		p.Recheck.After, p.Recheck.When = append(p.Recheck.After, time.Duration(n)), again.text("when")
+	}
 	letters := s.sub("dead_letter")
 	p.DeadLetter = DeadLetter{Max: letters.number("max"), MaxRecord: letters.number("max_record")}
 	path := letters.text("path")

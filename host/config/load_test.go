@@ -98,8 +98,8 @@ func TestLoad(t *testing.T) {
 				Source:  Source{Type: "rapid7-download"},
 				Streams: []string{"events"},
 				Range:   Range{From: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)},
-				Lag:     5 * time.Minute,
-				Flow:    Flow{Window: 64 << 20, Parallel: 2, Slice: Slice{Auto: true}},
+				Lag:     5 * time.Minute, Priority: PriorityOldest,
+				Flow: Flow{Window: 64 << 20, Parallel: 2, Slice: Slice{Auto: true}},
 				Sinks: []Sink{
 					{Name: "lake", Type: "file", Streams: []string{"events"}, OnFailure: "block", DetachAfter: 30 * time.Second, Position: Position{19, 9}},
 					{Name: "stdout", Type: "stdout", Streams: []string{"events"}, OnFailure: "block", DetachAfter: 30 * time.Second, Position: Position{23, 9}},
@@ -115,9 +115,11 @@ func TestLoad(t *testing.T) {
 				Range:      Range{From: time.Date(2026, 10, 31, 21, 30, 0, 250e6, time.UTC), To: &to},
 				Lag:        5 * time.Minute,
 				Clock:      "host",
+				Follow:     10 * time.Minute,
+				Priority:   PriorityTail,
 				Flow:       Flow{Window: 12 << 20, Parallel: 3, Slice: Slice{Bytes: 500e6}},
 				Labels:     map[string]string{"tenant": "Acme GmbH", "env_2": "prod"},
-				Sinks:      []Sink{{Name: "file", Type: "file", Streams: []string{"events"}, OnFailure: "detach", DetachAfter: 5 * time.Second, Position: Position{40, 9}}},
+				Sinks:      []Sink{{Name: "file", Type: "file", Streams: []string{"events"}, OnFailure: "detach", DetachAfter: 5 * time.Second, Position: Position{42, 9}}},
 				Retry:      Retry{Attempts: 8, MaxBackoff: 2 * time.Minute},
 				DeadLetter: DeadLetter{Path: filepath.Join(dir, "dead", "audit"), Max: 5, MaxRecord: 2 << 30},
 				Position:   Position{26, 5},
@@ -149,6 +151,7 @@ func TestWarnings(t *testing.T) {
 	c, err := Parse("w.yaml", []byte(`
 pipelines:
   - name: a
+    priority: tail
     range: {last: 1d}
     sinks: [{type: stdout}]
     source:

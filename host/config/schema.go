@@ -129,6 +129,10 @@ func (k *key) schema() map[string]any {
 			"type": "object", "propertyNames": map[string]any{"pattern": labelPattern.String()},
 			"additionalProperties": map[string]any{"type": "string", "minLength": 1, "maxLength": maxLabel},
 		}
+	case aDurationList:
+		out = durationsSchema()
+	case aListOrSection:
+		out = map[string]any{"anyOf": []any{durationsSchema(), sectionSchema(k.keys, "")}}
 	case aNameList:
 		out = map[string]any{"type": "array", "minItems": 1, "uniqueItems": true, "items": map[string]any{"type": "string"}}
 	}
@@ -150,6 +154,13 @@ func (k *key) schema() map[string]any {
 	}
 	out["description"] = strings.Join(doc, "; ")
 	return out
+}
+
+func durationsSchema() map[string]any {
+	return map[string]any{
+		"type": "array", "minItems": 1, "maxItems": maxDurations, "uniqueItems": true,
+		"items": map[string]any{"type": "string", "pattern": durationPattern},
+	}
 }
 
 // addTypes makes a schema's `config` depend on its `type`.

@@ -92,6 +92,10 @@ func (k *key) takes() string {
 		return "group"
 	case aSectionList:
 		return "list of groups"
+	case aDurationList:
+		return "list of durations"
+	case aListOrSection:
+		return "list of durations, or group"
 	}
 	return fmt.Sprint("type ", k.typ)
 }
@@ -101,7 +105,7 @@ func (k *key) unit() string {
 	switch k.typ {
 	case aSize:
 		return "bytes; KB, MiB, ..."
-	case aDuration:
+	case aDuration, aDurationList:
 		return "ms s m h d w"
 	case aTime:
 		return "UTC milliseconds"

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -23,16 +24,30 @@ const maxAnswer = 64 << 20
 // Query asks the host that holds stateDir what it is doing, for at most 5 s. ErrNotRunning if there is none.
 func Query(ctx context.Context, stateDir string) (Snapshot, error) {
 	var snap Snapshot
+	err := ask(ctx, stateDir, http.MethodGet, statusPath, &snap)
+	return snap, err
+}
+
+// Retry tells the host that holds stateDir to end quarantine and backoff of the named pipelines, of all without a name.
+// ErrNotRunning if there is no host.
+func Retry(ctx context.Context, stateDir string, pipelines []string) ([]Retried, error) {
+	var all []Retried
+	err := ask(ctx, stateDir, http.MethodPost, retryPath+"?"+url.Values{"pipeline": pipelines}.Encode(), &all)
+	return all, err
+}
+
+// ask asks a question and decodes the answer into out.
+func ask(ctx context.Context, stateDir, method, path string, out any) error {
 	text, err := os.ReadFile(filepath.Join(stateDir, fileName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return snap, ErrNotRunning
+		return ErrNotRunning
 	}
 	if err != nil {
-		return snap, fmt.Errorf("control socket: %w", err)
+		return fmt.Errorf("control socket: %w", err)
 	}
 	var a address
 	if err := json.Unmarshal(text, &a); err != nil {
-		return snap, fmt.Errorf("control socket: %s: %w", fileName, err)
+		return fmt.Errorf("control socket: %s: %w", fileName, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -43,25 +58,25 @@ func Query(ctx context.Context, stateDir string) (Snapshot, error) {
 		},
 	}
 	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://sluice"+statusPath, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://sluice"+path, nil)
 	if err != nil {
-		return snap, fmt.Errorf("control socket: %w", err)
+		return fmt.Errorf("control socket: %w", err)
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if gone(err) {
-		return snap, ErrNotRunning
+		return ErrNotRunning
 	}
 	if err != nil {
-		return snap, fmt.Errorf("control socket %s: %w", a.Socket, err)
+		return fmt.Errorf("control socket %s: %w", a.Socket, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return snap, fmt.Errorf("control socket %s: %s", a.Socket, resp.Status)
+		return fmt.Errorf("control socket %s: %s", a.Socket, resp.Status)
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&snap); err != nil {
-		return snap, fmt.Errorf("control socket %s: answer: %w", a.Socket, err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return fmt.Errorf("control socket %s: answer: %w", a.Socket, err)
 	}
-	return snap, nil
+	return nil
 }
 
 // dial connects and makes sure that the other end is ours: a path in a folder for all could be taken by someone else after our host

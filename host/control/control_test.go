@@ -21,7 +21,7 @@ const childEnv = "CONTROL_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
-		if _, err := Serve(dir, func() Snapshot { return Snapshot{PID: os.Getpid()} }); err != nil {
+		if _, err := Serve(dir, Host{Snapshot: func() Snapshot { return Snapshot{PID: os.Getpid()} }}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -47,7 +47,7 @@ func TestQuery(t *testing.T) {
 		}}}},
 		Budgets: []Budget{{Key: "k", Namespace: "download", Window: time.Minute, UsedRequests: 5, LimitRequests: 6}},
 	}
-	s, err := Serve(state, func() Snapshot { return want })
+	s, err := Serve(state, Host{Snapshot: func() Snapshot { return want }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +79,38 @@ func TestQuery(t *testing.T) {
 	left, err := os.ReadDir(runtime)
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestRetry: the question carries the names, and a host that can't is told from one that did.
+func TestRetry(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", shortDir(t))
+	state := t.TempDir()
+	if _, err := Retry(t.Context(), state, nil); !errors.Is(err, ErrNotRunning) {
+		t.Fatalf("without a host: %v", err)
+	}
+	var asked []string
+	for _, host := range []Host{
+		{Snapshot: func() Snapshot { return Snapshot{} }},
+		{Snapshot: func() Snapshot { return Snapshot{} }, Retry: func(_ context.Context, names []string) []Retried {
+			asked = names
+			return []Retried{{Pipeline: "a&b", Quarantined: 1, Waits: 2, Partitions: 3, Sinks: 4}}
+		}},
+	} {
+		s, err := Serve(state, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Retry(t.Context(), state, []string{"a&b", "c"})
+		if (err == nil) != (host.Retry != nil) {
+			t.Errorf("got %v, %v", got, err)
+		}
+		if host.Retry != nil && (len(got) != 1 || got[0].Sinks != 4 || !cmp.Equal(asked, []string{"a&b", "c"})) {
+			t.Errorf("asked for %q, got %+v", asked, got)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -114,7 +146,7 @@ func TestKilledHost(t *testing.T) {
 	if _, err := Query(t.Context(), state); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("after the kill: %v", err)
 	}
-	s, err := Serve(state, func() Snapshot { return Snapshot{PID: 7} })
+	s, err := Serve(state, Host{Snapshot: func() Snapshot { return Snapshot{PID: 7} }})
 	if err != nil {
 		t.Fatal(err)
 	}

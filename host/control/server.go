@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ const (
 	maxSocketPath = 103
 	// statusPath has a version: what is added under another path can't be misread.
 	statusPath = "/v1/status"
+	retryPath  = "/v1/retry"
 	timeout    = 5 * time.Second
 )
 
@@ -43,9 +45,15 @@ type Server struct {
 	close  func() error
 }
 
-// Serve opens the control socket of the host that holds stateDir's lock. provider is called for each question, from any goroutine,
-// and must be quick. A file or socket that a killed host left behind is replaced. The caller closes the Server.
-func Serve(stateDir string, provider func() Snapshot) (*Server, error) {
+// Host is what answers. Its functions are called for each question, from any goroutine, and must be quick.
+type Host struct {
+	Snapshot func() Snapshot
+	// Retry ends quarantine and backoff of the named pipelines, of all without a name. nil: the host can't.
+	Retry func(ctx context.Context, pipelines []string) []Retried
+}
+
+// Serve opens the control socket of the host that holds stateDir's lock. A file or socket that a killed host left behind is replaced. The caller closes the Server.
+func Serve(stateDir string, host Host) (*Server, error) {
 	dir, err := makeFolder()
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
@@ -59,8 +67,16 @@ func Serve(stateDir string, provider func() Snapshot) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(provider()) // the asker may have gone
+		_ = json.NewEncoder(w).Encode(host.Snapshot()) // the asker may have gone
 	})
+	if host.Retry != nil {
+		mux.HandleFunc("POST "+retryPath, func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), timeout/2)
+			defer cancel()
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(host.Retry(ctx, r.URL.Query()["pipeline"])) // the asker may have gone
+		})
+	}
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: timeout, WriteTimeout: timeout, IdleTimeout: timeout}
 	go func() {
 		defer close(s.done)

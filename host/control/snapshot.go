@@ -21,8 +21,38 @@ type Pipeline struct {
 	Sinks  []Sink  `json:"sinks"`
 	// VendorNow is the vendor's clock at the moment of the snapshot.
 	VendorNow time.Time `json:"vendor_now,omitzero"`
+	// Follow is nil for a pipeline that ends when all is covered.
+	Follow *Follow `json:"follow,omitempty"`
 	// Settle says by stream how much longer than the lag its ranges are left alone, in milliseconds; nil: not known yet.
 	Settle map[string]int64 `json:"settle,omitzero"`
+	// Forecast is what the run was expected to take when it began, and how it stands; nil: not known, or all is done.
+	Forecast *Forecast `json:"forecast,omitempty"`
+}
+
+// Forecast is a run's, held against how it goes. Low and high are a range in which 8 of 10 such figures are expected to lie.
+type Forecast struct {
+	At         time.Time `json:"at"` // when the run began
+	Finish     time.Time `json:"finish"`
+	FinishLow  time.Time `json:"finish_low"`
+	FinishHigh time.Time `json:"finish_high"`
+	Requests   uint64    `json:"requests"`
+	Bytes      *uint64   `json:"bytes"` // null: not known
+	BytesSoFar uint64    `json:"bytes_so_far"`
+	BytesDone  *float64  `json:"bytes_done"` // part of the forecast's bytes; null: not known
+	LogDone    float64   `json:"log_time_done"`
+	TimeDone   float64   `json:"time_done"`    // part of the forecast's time that has passed; more than 1: it is over
+	Late       float64   `json:"late_seconds"` // behind where it should be by the forecast; less than 0: ahead
+	Text       string    `json:"text"`         // all of it, for people
+}
+
+// Follow is how a pipeline stands that keeps going.
+type Follow struct {
+	Every  int64     `json:"every"`           // milliseconds
+	Next   time.Time `json:"next,omitzero"`   // when new time is asked for
+	To     time.Time `json:"to"`              // up to where time was asked for
+	Behind int64     `json:"behind"`          // milliseconds from the earliest gap to the vendor's now minus lag; 0: without one
+	Left   int64     `json:"left"`            // milliseconds of log time that are asked for and missing
+	Error  string    `json:"error,omitempty"` // of asking for the vendor's time
 }
 
 // Sink is how a sink of a pipeline stands.

@@ -173,8 +173,46 @@ func recordForget(ctx context.Context, tx *sql.Tx, sinkID, partitionID int64, r 
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `DELETE FROM slices WHERE sink_id = ? AND partition_id = ? AND `+entryDay+` = ? AND state = 'committed'
-		AND entry > 0 AND entry IN (SELECT value FROM json_each(?))`, sinkID, partitionID, dayNumber(r.Slice), string(entries))
+	const these = `sink_id = ?1 AND partition_id = ?2 AND ` + entryDay + ` = ?3 AND state = 'committed' AND entry > 0
+		AND entry IN (SELECT value FROM json_each(?4))`
+	if err := dropRechecks(ctx, tx, these, sinkID, partitionID, dayNumber(r.Slice), string(entries)); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM slices WHERE `+these, sinkID, partitionID, dayNumber(r.Slice), string(entries))
+	return err
+}
+
+// dropRechecks forgets that ranges were read again for late records, of slices that are about to go: what comes in their place is
+// due for it anew.
+func dropRechecks(ctx context.Context, tx *sql.Tx, these string, args ...any) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM rechecks WHERE sink_id = ?1 AND partition_id = ?2 AND EXISTS (SELECT 1 FROM slices
+		WHERE `+these+` AND slices.from_ms < rechecks.to_ms AND slices.to_ms > rechecks.from_ms)`, args...)
+	return err
+}
+
+// Withdraw forgets that a sink without entry numbers was given slices: they are gaps again, and will be sent again.
+func (l *Ledger) Withdraw(ctx context.Context, sink string, p flow.Partition, slices []flow.Slice) error {
+	err := l.write(ctx, "forget slices of "+p.String(), func(ctx context.Context, tx *sql.Tx) error {
+		sinkID, err := l.mustSinkID(ctx, tx, sink)
+		if err != nil {
+			return err
+		}
+		partitionID, err := l.makePartitionID(ctx, tx, p)
+		if err != nil {
+			return err
+		}
+		const these = `sink_id = ?1 AND partition_id = ?2 AND slice = ?3 AND state = 'committed' AND entry = 0`
+		for _, s := range slices {
+			if err := dropRechecks(ctx, tx, these, sinkID, partitionID, s.ID.String()); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `DELETE FROM slices WHERE `+these, sinkID, partitionID, s.ID.String()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	l.coverage.drop(sink, p)
 	return err
 }
 
@@ -242,6 +280,17 @@ func coveredWithin(ctx context.Context, tx *sql.Tx, sinkID, partitionID int64, r
 
 // Committed returns the receipts of what a sink holds of a partition, by day and entry number, those without a number by time.
 func (l *Ledger) Committed(ctx context.Context, sink string, p flow.Partition) ([]sinks.Receipt, error) {
+	return l.receipts(ctx, sink, p, "")
+}
+
+// CommittedIn is Committed for the receipts whose ranges meet r, of all revisions.
+func (l *Ledger) CommittedIn(ctx context.Context, sink string, p flow.Partition, r flow.Range) ([]sinks.Receipt, error) {
+	// A slice lies within one UTC day: none that meets r begins more than a day before it, which bounds the scan of the index.
+	return l.receipts(ctx, sink, p, `AND `+entryDay+` >= ? AND `+entryDay+` <= ? AND from_ms < ? AND to_ms > ?`,
+		flow.Day(r.From).UnixMilli()/86400000, flow.Day(r.To).UnixMilli()/86400000, r.To.UnixMilli(), r.From.UnixMilli())
+}
+
+func (l *Ledger) receipts(ctx context.Context, sink string, p flow.Partition, clause string, args ...any) ([]sinks.Receipt, error) {
 	sinkID, partitionID, ok, err := l.both(ctx, sink, p)
 	if err != nil || !ok {
 		return nil, err
@@ -252,8 +301,8 @@ func (l *Ledger) Committed(ctx context.Context, sink string, p flow.Partition) (
 		all = append(all, r)
 		return err
 	}, `SELECT slice, from_ms, to_ms, rev, entry, rows, bytes, digest, dead_rows, dead_bytes, dead_digest, dead_letters, parts, at_ms
-		FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'committed' ORDER BY `+entryDay+`, entry, from_ms, rev`,
-		sinkID, partitionID)
+		FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'committed' `+clause+` ORDER BY `+entryDay+`, entry, from_ms, rev`,
+		append([]any{sinkID, partitionID}, args...)...)
 	return all, err
 }
 

@@ -51,13 +51,14 @@ func (l *Ledger) Versions(ctx context.Context, pipeline string) ([]Versions, err
 	return all, err
 }
 
-// Latest is the latest stamp of what the ledger holds of slices, of what the vendor no longer has or says, and of runs; zero for an empty
-// ledger. The ledger as it is at a Latest stays what it is until a later one.
+// Latest is the latest stamp of what the ledger holds of slices, of what the vendor no longer has or says, of runs and of what they ask for;
+// zero for an empty ledger. The ledger as it is at a Latest stays what it is until a later one.
 func (l *Ledger) Latest(ctx context.Context) (time.Time, error) {
 	var ms sql.NullInt64
 	err := l.reader.QueryRowContext(ctx, `SELECT max(at) FROM (SELECT max(at_ms) AS at FROM slices UNION ALL SELECT max(at_ms) FROM forgets
 		UNION ALL SELECT max(at_ms) FROM given_up UNION ALL SELECT max(at_ms) FROM unavailable UNION ALL SELECT max(end_ms) FROM runs
-		UNION ALL SELECT max(at_ms) FROM measures UNION ALL SELECT max(at_ms) FROM versions)`).Scan(&ms)
+		UNION ALL SELECT max(at_ms) FROM measures UNION ALL SELECT max(at_ms) FROM versions
+		UNION ALL SELECT max(at_ms) FROM asked UNION ALL SELECT max(at_ms) FROM rechecks)`).Scan(&ms)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("latest stamp: %w", explain(l.path, err))
 	}

@@ -104,7 +104,7 @@ func (r *run) settleOpen(ctx context.Context, o opened) {
 		if final || r.exhausted(st) {
 			r.giveUpSink(o.sink)
 		}
-	case final || st.fails >= r.cfg.Attempts:
+	case final || st.fails >= r.cfg.Attempts && !r.follows():
 		if r.fatal == nil {
 			r.fatal = err
 		}
@@ -160,7 +160,7 @@ func (r *run) openAll(ctx context.Context, drain <-chan struct{}) error {
 			r.workMu.Lock()
 			wait := max(fault.RetryAfterOf(err), r.cfg.backoff(st.fails+1))
 			r.markDown(i, err, wait)
-			over := st.fails >= r.cfg.Attempts
+			over := st.fails >= r.cfg.Attempts && !r.follows()
 			r.workMu.Unlock()
 			if r.detaches(i) {
 				break
@@ -187,6 +187,9 @@ func (r *run) pause(ctx context.Context, drain <-chan struct{}, wait time.Durati
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return nil
+	case n := <-r.nudges:
+		n.reply <- Retried{Waits: 1}
 		return nil
 	case <-drain:
 		r.summary.Stopped = true

@@ -11,6 +11,8 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/host/multiset"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -19,14 +21,17 @@ import (
 // outcome is how one try of a slice ended: what was committed and found, and the error of each sink that lacks it still.
 // A read's error stands for every sink that hadn't failed before.
 type outcome struct {
-	work      *work
-	committed map[int]sinks.Receipt // committed by this try
-	found     map[int]sinks.Receipt // the sink already held it
-	failed    map[int]error
-	bySink    sinkSet // of the failed: by the sink's own error, not the read's
-	sum       flow.Sum
-	took      time.Duration // from the first transaction's begin
-	counters  map[string]uint64
+	work       *work
+	committed  map[int]sinks.Receipt // committed by this try
+	found      map[int]sinks.Receipt // the sink already held it
+	failed     map[int]error
+	bySink     sinkSet // of the failed: by the sink's own error, not the read's
+	sum        flow.Sum
+	took       time.Duration // from the first transaction's begin
+	opening    time.Duration // until the vendor's answer had begun; 0: it waited for the budget
+	fromVendor bool
+	counters   map[string]uint64
+	rechecked  map[int]ledger.Recheck // how a recheck ended, by sink
 }
 
 // leg is one sink's side of a slice.
@@ -41,10 +46,18 @@ type leg struct {
 	err       error
 	deadline  time.Duration // of the transaction, from opened on; 0: none
 	opened    time.Time
+
+	held     *multiset.Set // of a recheck: what the sink has of the range
+	filtered flow.Sum      // of what was read, had by it already
+	seq      uint64
+	schema   *arrow.Schema
 }
 
-// carry takes one slice from Lookup to Record. It is the only caller of a sink's transaction.
+// carry takes one slice from Lookup to Record. It and carryRecheck are the only callers of a sink's transaction.
 func (r *run) carry(ctx context.Context, w *work) outcome {
+	if w.recheck != nil {
+		return r.carryRecheck(ctx, w)
+	}
 	out := outcome{work: w, committed: map[int]sinks.Receipt{}, found: map[int]sinks.Receipt{}, failed: map[int]error{}}
 	r.step(StepLookup)
 	lacking := r.lookup(ctx, w, &out)
@@ -58,7 +71,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 		}
 		return out.failAll(lacking, fault.New(fault.Config, "ledger", "check the state folder's disk", err))
 	}
-	reader, err := r.openRead(ctx, w)
+	reader, err := r.openRead(ctx, w, &out)
 	if err != nil {
 		return out.failAll(lacking, err)
 	}
@@ -391,12 +404,11 @@ func (r *run) commit(ctx context.Context, w *work, legs []*leg, m flow.Manifest,
 
 func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (sinks.Receipt, error) {
 	account := sinks.Account{
-		Read: m.Sum, Delivered: l.delivered, Dead: l.deadSum,
+		Read: m.Sum, Delivered: l.delivered, Dead: l.deadSum, Filtered: l.filtered,
 		Source: sinks.SourceInfo{Name: r.cfg.SourceName, Version: r.cfg.SourceVer, Sluice: r.cfg.Version},
 	}
-	if !account.Balanced() {
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, "sink "+l.sink.Name,
-			"of %d records read %d were delivered and %d are dead", m.Rows, l.delivered.Rows, l.deadSum.Rows)
+	if err := checkBalance(l.sink.Name, account); err != nil {
+		return sinks.Receipt{}, err
 	}
 	if l.dead != nil {
 		if err := l.dead.seal(); err != nil {
@@ -417,6 +429,11 @@ func (r *run) commitLeg(ctx context.Context, w *work, l *leg, m flow.Manifest) (
 	}
 	if err != nil && (errors.Is(err, sinks.ErrInDoubt) || fault.KindOf(err) == fault.InDoubt) {
 		return r.resolve(ctx, w, l, err)
+	}
+	if err == nil {
+		if err = checkReceipt(l.sink.Name, w.slice, account, receipt); err != nil {
+			l.keepDead() // the commit names them
+		}
 	}
 	return receipt, err
 }

@@ -2,9 +2,7 @@ package pipeline
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,96 +85,19 @@ func openStagedDead(root string, r sinks.Receipt) (*os.File, error) {
 	return nil, fs.ErrNotExist
 }
 
-// Keys of a letter's line before its record. Inside of a JSON string their quotes would be escaped.
-var (
-	deadText   = []byte(`,"record":`)
-	deadBase64 = []byte(`,"record_base64":"`)
-)
-
-// maxDeadHead is far more than what stands in a line before its record.
-const maxDeadHead = 1 << 20
-
 // sumDead adds up the records of a file of dead letters. A record may be as large as a disk: those in base64, as all large ones are,
 // are never held whole.
 func sumDead(ctx context.Context, r io.Reader) (sum flow.Sum, err error) {
-	in := bufio.NewReaderSize(r, maxDeadHead)
-	hasher := flow.NewHasher()
+	in := bufio.NewReaderSize(r, 256<<10)
 	for ctx.Err() == nil {
-		if _, err := in.Peek(1); errors.Is(err, io.EOF) {
+		one, err := nextLetter(in)
+		if errors.Is(err, io.EOF) {
 			return sum, nil
-		} else if err != nil {
+		}
+		if err != nil {
 			return sum, err
 		}
-		head, _ := in.Peek(in.Buffered())
-		if bytes.IndexByte(head, '\n') < 0 { // the buffer may end before the record
-			if head, err = in.Peek(maxDeadHead); err != nil && !errors.Is(err, io.EOF) {
-				return sum, err
-			}
-		}
-		at := bytes.Index(head, deadBase64)
-		if end := bytes.IndexByte(head, '\n'); at < 0 || end >= 0 && end < at {
-			one, err := sumDeadText(in)
-			if err != nil {
-				return sum, err
-			}
-			sum = sum.Plus(one)
-			continue
-		}
-		if _, err := in.Discard(at + len(deadBase64)); err != nil {
-			return sum, err
-		}
-		if _, err := io.Copy(hasher, base64.NewDecoder(base64.StdEncoding, &untilQuote{r: in})); err != nil {
-			return sum, err
-		}
-		sum = sum.Plus(hasher.Sum())
-		if _, tooLong, err := readLine(in, maxLetter); err != nil || tooLong {
-			return sum, errors.Join(err, errors.New("the line of a record doesn't end"))
-		}
+		sum = sum.Plus(one)
 	}
 	return sum, ctx.Err()
-}
-
-// sumDeadText reads a line whose record is text.
-func sumDeadText(in *bufio.Reader) (flow.Sum, error) {
-	line, tooLong, err := readLine(in, 4*maxLetter)
-	if err != nil {
-		return flow.Sum{}, err
-	}
-	if tooLong || !bytes.Contains(line, deadText) && !bytes.Contains(line, deadBase64) {
-		return flow.Sum{}, errors.New("a line without a record")
-	}
-	var l letter
-	if err := json.Unmarshal(line, &l); err != nil {
-		return flow.Sum{}, err
-	}
-	return flow.SumOf(l.body()), nil
-}
-
-// untilQuote ends before the next quote, which it takes.
-type untilQuote struct {
-	r    *bufio.Reader
-	done bool
-}
-
-// Read implements io.Reader.
-func (u *untilQuote) Read(b []byte) (int, error) {
-	if u.done {
-		return 0, io.EOF
-	}
-	if _, err := u.r.Peek(1); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return 0, err
-	}
-	have, _ := u.r.Peek(min(len(b), u.r.Buffered()))
-	if end := bytes.IndexByte(have, '"'); end >= 0 {
-		u.done = true
-		n := copy(b, have[:end])
-		_, err := u.r.Discard(end + 1)
-		return n, err
-	}
-	n := copy(b, have)
-	_, err := u.r.Discard(n)
-	return n, err
 }

@@ -59,6 +59,7 @@ type deadFile struct {
 	record io.WriteCloser // base64, while a record is open
 	size   int64
 	why    string // the last record's reason
+	marked int64  // where rollBack goes to
 }
 
 type stagedOwner struct {
@@ -207,6 +208,33 @@ func (d *deadFile) end(reason string, row []byte) (flow.Sum, error) {
 		return flow.Sum{}, d.broken(err)
 	}
 	return d.hasher.Sum(), nil
+}
+
+// mark remembers the end of the last record, for rollBack.
+func (d *deadFile) mark() error {
+	err := d.out.Flush()
+	if err == nil {
+		d.marked, err = d.file.Seek(0, io.SeekCurrent)
+	}
+	if err != nil {
+		return d.broken(err)
+	}
+	return nil
+}
+
+// rollBack takes back what was written since mark.
+func (d *deadFile) rollBack() error {
+	err := d.out.Flush()
+	if err == nil {
+		err = d.file.Truncate(d.marked)
+	}
+	if err == nil {
+		_, err = d.file.Seek(d.marked, io.SeekStart)
+	}
+	if err != nil {
+		return d.broken(err)
+	}
+	return nil
 }
 
 func (d *deadFile) broken(err error) error {

@@ -16,8 +16,10 @@ type Event struct {
 	Sinks    []string
 	Attempt  uint32
 	Sum      flow.Sum
-	Parts    []flow.Slice // of a split
-	Until    time.Time    // of a wait
+	Parts    []flow.Slice  // of a split
+	Range    flow.Range    // of a window: what has closed since the one before
+	Behind   time.Duration // of a window: how far the earliest gap begins before its end
+	Until    time.Time     // of a wait
 	Message  string
 	Hint     string
 	Err      error
@@ -32,7 +34,8 @@ const (
 	Started     EventKind = "pipeline_started"
 	Planned     EventKind = "slice_started"
 	Committed   EventKind = "slice_committed"
-	Found       EventKind = "slice_found" // a sink already held it
+	Found       EventKind = "slice_found"     // a sink already held it
+	Rechecked   EventKind = "range_rechecked" // read again for late records: Sum is what was late
 	Split       EventKind = "slice_split"
 	Retry       EventKind = "slice_retry"
 	Failed      EventKind = "slice_failed"
@@ -44,6 +47,7 @@ const (
 	Healed      EventKind = "ledger_healed"
 	Draining    EventKind = "draining"
 	Ended       EventKind = "pipeline_ended"
+	Window      EventKind = "window" // a run that follows asks for what has closed
 	SinkIsDown  EventKind = "sink_down"
 	SinkIsUp    EventKind = "sink_up"
 	SinkLost    EventKind = "sink_given_up" // not tried again in this run

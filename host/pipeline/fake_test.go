@@ -31,13 +31,17 @@ type fakeSource struct {
 	now      func() time.Time
 	vendor   func() time.Time // of an answer; now if nil
 	maxCut   int64            // milliseconds of a planned slice
+	whole    bool             // plans whole days instead
+	grid     int64            // a record only at multiples of so many milliseconds; 0: at each
 	limit    int64            // more records are truncated; 0: no limit
 	failRate float64          // of a read, at a random place
 	fail     func(s flow.Slice) error
 	done     chan struct{}
 	reads    []flow.Slice
 	opened   func(s flow.Slice) // called when a read opens
+	takes    func(s flow.Slice) // called before a read opens; it may wait
 	dead     func(ms int64) bool
+	serves   func(ms int64) []string // the records of a millisecond; nil: one, whose body is the millisecond
 	stalls   func(s flow.Slice) bool // its read goes on for ever
 	crash    func(call string) error // of Plan ("plan") and Now ("now"); nil: neither fails
 	measure  func(ctx context.Context, p flow.Partition, r flow.Range) ([]flow.Measure, error)
@@ -62,7 +66,7 @@ func (f *fakeSource) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 	at := g.From
 	for range 1 + f.rng.IntN(3) {
 		to := at.Add(time.Duration(1+f.rng.Int64N(f.maxCut)) * time.Millisecond)
-		if end := flow.Day(at).Add(24 * time.Hour); to.After(end) {
+		if end := flow.Day(at).Add(24 * time.Hour); to.After(end) || f.whole {
 			to = end
 		}
 		if to.After(g.To) {
@@ -90,6 +94,9 @@ func (f *fakeSource) Now(context.Context) (time.Time, error) {
 }
 
 func (f *fakeSource) Read(ctx context.Context, s flow.Slice, _ int64, waiting func(time.Time, string)) (Reader, error) {
+	if f.takes != nil {
+		f.takes(s)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	waiting(time.Time{}, "vendor")
@@ -170,13 +177,19 @@ func (r *fakeReader) Next(ctx context.Context) (flow.Item, error) {
 	}
 	b := array.NewStringBuilder(r.source.alloc)
 	defer b.Release()
-	for end := min(to, r.at+r.step); r.at < end; r.at++ {
+	grid := max(r.source.grid, 1)
+	r.at += (grid - r.at%grid) % grid
+	if r.at >= to {
+		return flow.Item{}, io.EOF
+	}
+	for end := min(to, r.at+r.step*grid); r.at < end; r.at += grid {
 		if r.source.dead != nil && r.source.dead(r.at) {
 			break
 		}
-		body := fmt.Sprint(r.at)
-		b.Append(body)
-		r.sum.Add([]byte(body))
+		for _, body := range r.source.bodies(r.at) {
+			b.Append(body)
+			r.sum.Add([]byte(body))
+		}
 	}
 	col := b.NewArray()
 	defer col.Release()
@@ -186,16 +199,24 @@ func (r *fakeReader) Next(ctx context.Context) (flow.Item, error) {
 	return flow.Item{Batch: &flow.Batch{Slice: r.slice.ID, Seq: r.seq - 1, Records: rec, Bytes: 1}}, nil
 }
 
+func (f *fakeSource) bodies(ms int64) []string {
+	if f.serves != nil {
+		return f.serves(ms)
+	}
+	return []string{fmt.Sprint(ms)}
+}
+
 // fakeStore is what a fakeSink holds; it outlives the sink, as a disk does.
 type fakeStore struct {
 	mu       sync.Mutex
 	identity string
 	receipts []sinks.Receipt
 	bodies   map[string]int // visible records, counted
+	slices   map[flow.SliceID][]string
 }
 
 func newFakeStore(identity string) *fakeStore {
-	return &fakeStore{identity: identity, bodies: map[string]int{}}
+	return &fakeStore{identity: identity, bodies: map[string]int{}, slices: map[flow.SliceID][]string{}}
 }
 
 // fakeSink keeps slices in memory, refuses what is covered, and fails as its rates say.
@@ -326,6 +347,7 @@ func (x *fakeTxn) Commit(_ context.Context, a sinks.Account) (sinks.Receipt, err
 	for _, b := range x.bodies {
 		st.bodies[b]++
 	}
+	st.slices[x.slice.ID] = append(st.slices[x.slice.ID], x.bodies...)
 	st.mu.Unlock()
 	if x.sink.late != nil {
 		x.sink.late()

@@ -39,7 +39,10 @@ type PlannedSlice struct {
 // Predict says what a run with this Config would do now, and starts no slice. It asks the vendor's clock and the source's
 // Plan, reads the ledger, which may be read only, and writes nothing. Of cfg.Sinks only names and identities are used:
 // they need not be open. The source that it started is closed.
-func Predict(ctx context.Context, cfg Config) (Forecast, error) {
+func Predict(ctx context.Context, cfg Config) (Forecast, error) { return PredictAnd(ctx, cfg, nil) }
+
+// PredictAnd is Predict, and calls then with what it found while the source is still open.
+func PredictAnd(ctx context.Context, cfg Config, then func(src Source, f *Forecast) error) (Forecast, error) {
 	r := newRun(cfg)
 	defer r.close()
 	if err := cfg.Validate(); err != nil {
@@ -66,6 +69,11 @@ func Predict(ctx context.Context, cfg Config) (Forecast, error) {
 			return Forecast{}, err
 		}
 		out.Partitions = append(out.Partitions, one)
+	}
+	if then != nil {
+		if err := then(src, &out); err != nil {
+			return Forecast{}, err
+		}
 	}
 	return out, nil
 }

@@ -141,7 +141,7 @@ func (r *run) giveUpCuts(ctx context.Context, p *partition) error {
 func (r *run) narrow(ctx context.Context) error {
 	r.ask()
 	for _, p := range r.parts {
-		p.asked = r.stream(p.Partition.Partition).Asks(r.asked, r.clock.horizon(r.cfg.Lag))
+		p.asked = r.asks(p)
 		if err := r.giveUpCuts(ctx, p); err != nil {
 			return err
 		}

@@ -24,7 +24,12 @@ type partition struct {
 	work        map[*work]struct{} // slices that run or wait for their next try, or are given up for this run
 	lag         flow.SliceID       // the slice that waits for lag and was told of
 	pace        pace
-	stopped     error // set: nothing of the partition starts any more
+	meter       meter     // guarded by run.meterMu
+	stopped     error     // set: nothing of the partition starts any more
+	from        time.Time // set: what is asked begins here, whatever the pipeline's range says
+	tail        time.Time // what is newer goes first, if the pipeline says so
+	dry         int       // slices that were quarantined in a row
+	dryUntil    time.Time // of a partition that is dry: when one slice may start
 }
 
 // cut is a slice that was cut in an earlier run or by a split, with the sinks whose ledger holds it open.
@@ -44,12 +49,17 @@ type work struct {
 	failures int     // counts against Config.Attempts
 	refused  int     // of them, by the vendor for the key's sake
 	running  bool
-	parked   bool // quarantined, failed or given up: not in this run again
+	parked   bool // quarantined, failed or given up: not in this run again, or not before next
+	pauses   int  // times that it was parked
+	told     bool // to wait, by the vendor: it is no backoff
+	outage   bool // parked by what says nothing about this slice
 	next     time.Time
 	lastErr  error
 	src      Source // the process of the last try; nil: none was reached
 	since    time.Time
 	state    progress
+	recheck  *recheck  // nil: it makes coverage
+	readAt   time.Time // by the vendor's clock, before the last try's read
 }
 
 // progress is what status shows of a running slice. Safe for concurrent use.
@@ -138,6 +148,9 @@ func (p *partition) next(away, wanted sinkSet, avoid flow.Range) (candidate, boo
 	}
 	var best *cut
 	for _, c := range p.cuts {
+		if c.Rev > 0 {
+			continue // a recheck that ended early: it is planned anew by what the sink holds then
+		}
 		// Whole, also where the sinks that hold it open lack more than was asked: that is what makes a cut durable. A sink
 		// that lacks the whole range joins, so that it is read once for both. Cuts that were made for different sinks may
 		// meet: a sink that has part of one, or is about to, lacks only the rest, and would refuse the whole.

@@ -83,9 +83,11 @@ type Config struct {
 	To         time.Time     // zero: up to the vendor's now minus lag
 	Last       time.Duration // instead of From: back from the vendor's now minus lag
 	Lag        time.Duration
-	HostClock  bool // trust this machine's clock
-	FirstRun   bool // sinks of which nothing is known may be sent all of what is asked
-	FromSaid   bool // From was said for this run: they may be sent what begins there
+	Follow     time.Duration // how often new time is asked for until the run is told to stop; 0: it ends when all is covered
+	Tail       bool          // with Follow: what is newest goes before older gaps
+	HostClock  bool          // trust this machine's clock
+	FirstRun   bool          // sinks of which nothing is known may be sent all of what is asked
+	FromSaid   bool          // From was said for this run: they may be sent what begins there
 	Window     int64
 	Parallel   int
 	Attempts   int           // tries of a slice before it is failed or quarantined
@@ -94,6 +96,7 @@ type Config struct {
 	DeadMax    uint64        // more dead letters fail the run
 	DeadRecord int64         // a larger dead record fails its slice, bytes
 	Spool      *Spool        // keeps what was read until every sink has it; nil: nothing is kept
+	Recheck    Recheck       // of committed ranges, for late records
 	// Start starts a fresh plugin process, configured. It is called again after a crash and after an error of
 	// authentication, so that secrets are read again.
 	Start  func(ctx context.Context) (Source, error)
@@ -101,6 +104,9 @@ type Config struct {
 	Log    *slog.Logger
 	// Observe is called for each event, from one goroutine at a time; it must not block for long. May be nil.
 	Observe func(Event)
+	// Foresee is told once, beside the run, what it will carry by what is known when it begins; the vendor isn't asked for it. ctx ends
+	// with the run. May be nil.
+	Foresee func(ctx context.Context, f Forecast)
 	// Step is called before each named step of a slice, from the goroutine that takes it: a seam for tests that end the
 	// process there. May be nil.
 	Step func(Step)

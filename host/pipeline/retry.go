@@ -73,7 +73,8 @@ func (c *Config) decide(err error, failures int) verdict {
 		// The vendor's answer overrides our count; waiting is not a failure.
 		return verdict{action: actWait, wait: orElse(after, throttledWait)}
 	case kind == fault.NotYet:
-		return verdict{action: actWait, wait: orElse(after, notYetWait)}
+		// Its clock may tell whole seconds: asked sooner it would say the same, and each time costs a request.
+		return verdict{action: actWait, wait: max(after, notYetWait)}
 	case kind == fault.Unavailable:
 		return verdict{action: actUnavailable}
 	case kind == fault.Canceled:

@@ -55,6 +55,10 @@ type run struct {
 
 	sinks   []sinkState
 	sampler sampler
+
+	foresight     foresight
+	lackedAtFirst time.Duration // of log time, by some sink, when the run began
+
 	adrift  *adrift
 	opens   chan opened
 	pending int  // sinks that are being opened
@@ -63,13 +67,19 @@ type run struct {
 
 	spoolFull atomic.Bool                 // and told
 	kept      map[flow.SliceID]flow.Slice // in the spool for sinks that lack them; the loop's, with workMu held
+	late      late
+	meterMu   sync.Mutex // guards the partitions' meters
+	follow    follow
+	nudges    chan nudge
+	over      chan struct{} // closed when the run has ended
 }
 
 func newRun(cfg Config) *run {
 	r := &run{
-		cfg: cfg, clock: &vendorClock{now: time.Now}, results: make(chan outcome, cfg.Parallel),
+		cfg: cfg, clock: newVendorClock(), results: make(chan outcome, cfg.Parallel),
 		cancel: map[*work]context.CancelFunc{}, sinks: make([]sinkState, len(cfg.Sinks)), opens: make(chan opened, len(cfg.Sinks)),
-		adrift: newAdrift(len(cfg.Sinks)),
+		adrift: newAdrift(len(cfg.Sinks)), follow: follow{ticks: make(chan tick)}, nudges: make(chan nudge), over: make(chan struct{}),
+		sampler: sampler{grace: sampleGrace},
 	}
 	r.cfg.Sinks = slices.Clone(cfg.Sinks) // Open puts others in their place
 	for _, p := range cfg.Partitions {
@@ -85,6 +95,7 @@ func newRun(cfg Config) *run {
 }
 
 func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration) (*Summary, error) {
+	defer close(r.over)
 	r.summary = Summary{Pipeline: r.cfg.Name, Started: time.Now().UTC()}
 	err := r.cfg.Validate()
 	if err == nil {
@@ -92,6 +103,7 @@ func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration
 	}
 	if err == nil {
 		r.observe(Event{Kind: Started, Message: r.startedMessage()})
+		r.foresee(ctx)
 		err = r.loop(ctx, drain, grace)
 	}
 	r.finish(err)
@@ -109,7 +121,11 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	}
 	r.workMu.Lock()
 	r.ask()
+	err = r.resume(ctx)
 	r.workMu.Unlock()
+	if err != nil {
+		return err
+	}
 	if err := r.openAll(ctx, drain); err != nil {
 		return err
 	}
@@ -124,11 +140,15 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
 	for _, p := range r.parts {
-		p.asked = r.stream(p.Partition.Partition).Asks(r.asked, r.clock.horizon(r.cfg.Lag))
+		p.asked = r.asks(p)
 	}
 	if err := r.load(ctx); err != nil {
 		return err
 	}
+	for _, p := range r.parts {
+		r.lackedAtFirst += p.lacking().Duration()
+	}
+	r.beginFollow()
 	return r.sweepSpool(ctx)
 }
 
@@ -143,7 +163,7 @@ func (r *run) firstContact(ctx context.Context, drain <-chan struct{}) error {
 			return nil
 		}
 		err = unasked(ctx, err)
-		v := r.cfg.decide(err, failures)
+		v := r.cfg.decide(err, r.patient(err, failures))
 		if v.action != actRetry && v.action != actWait {
 			return err
 		}
@@ -163,13 +183,16 @@ func (r *run) firstContact(ctx context.Context, drain <-chan struct{}) error {
 func (r *run) ask() {
 	now, horizon := r.clock.Now(), r.clock.horizon(r.cfg.Lag)
 	to := r.cfg.To
-	if to.IsZero() || to.After(now) {
-		r.ahead = !to.IsZero()
+	r.ahead = !to.IsZero() && to.After(now)
+	if to.IsZero() || r.ahead {
 		to = horizon
 	}
 	from := r.cfg.From
 	if r.cfg.Last > 0 {
 		from = to.Add(-r.cfg.Last)
+		if r.cfg.Follow > 0 && !r.asked.From.IsZero() && r.asked.From.Before(from) {
+			from = r.asked.From // what was asked stays asked
+		}
 	}
 	r.asked = flow.Range{From: from.UTC().Truncate(time.Millisecond), To: to.UTC()}
 	if r.asked.Empty() {
@@ -180,6 +203,8 @@ func (r *run) ask() {
 func (r *run) startedMessage() string {
 	horizon := r.clock.horizon(r.cfg.Lag)
 	switch {
+	case r.follows():
+		return fmt.Sprintf("%s: up to the vendor's clock minus lag, then what closes, every %s", r.asked, r.cfg.Follow)
 	case r.asked.Empty():
 		return fmt.Sprintf("nothing to do: the range begins at %s, and the vendor's clock minus lag is %s",
 			r.asked.From.Format(time.RFC3339), horizon.Format(time.RFC3339))
@@ -199,9 +224,13 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 		for r.pending > 0 {
 			r.settleOpen(context.WithoutCancel(ctx), <-r.opens)
 		}
+		if r.follow.asking {
+			<-r.follow.ticks
+		}
 	}()
 	draining := false
 	defer func() { r.endSampling(draining || ctx.Err() != nil) }()
+	defer func() { r.endForesight(draining || ctx.Err() != nil) }()
 	stop := func() {
 		draining, r.ending = true, true
 		r.endWaiting()
@@ -212,7 +241,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 		wake := time.Duration(-1)
 		if !draining && ctx.Err() == nil {
 			r.sample(ctx)
-			wake = r.start(ctx, opening)
+			wake = r.followOn(opening, r.start(ctx, opening))
 			if r.fatal != nil {
 				stop()
 			}
@@ -237,6 +266,13 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 			if r.fatal != nil && !draining {
 				stop()
 			}
+		case t := <-r.follow.ticks:
+			r.settleTick(ctx, t)
+			if r.fatal != nil && !draining {
+				stop()
+			}
+		case n := <-r.nudges:
+			n.reply <- r.retryNow()
 		case <-r.adrift.back:
 		case <-woken:
 		case <-drain:
@@ -274,6 +310,11 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		}
 	}
 	r.bringUp(opening, now, back)
+	if err := r.lookFirst(ctx); err != nil {
+		r.fatal = err
+		return -1
+	}
+	r.revive(now, sooner)
 	for r.running < r.cfg.Parallel && r.fatal == nil {
 		var w *work
 		var err error
@@ -292,6 +333,9 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 			w, err = r.tries(ctx, now, back)
 			try = w != nil
 		}
+		if w == nil && err == nil {
+			w, err = r.lateWork(ctx)
+		}
 		r.tried = try
 		if err != nil {
 			r.fatal = err
@@ -308,7 +352,7 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 	if r.running == r.cfg.Parallel {
 		return -1 // nothing can start before a result anyway
 	}
-	if r.running == 0 && r.pending == 0 && wake < 0 && bySinks >= 0 && r.lastRound() {
+	if r.running == 0 && r.pending == 0 && wake < 0 && bySinks >= 0 && !r.follows() && r.lastRound() {
 		return 0
 	}
 	if wake < 0 || bySinks >= 0 && bySinks < wake {
@@ -325,6 +369,9 @@ func (r *run) due(now time.Time, sooner func(time.Duration)) *work {
 		for w := range p.work {
 			if w.running || w.parked || p.stopped != nil || !r.isReady(w, away) {
 				continue
+			}
+			if w.recheck != nil && r.meetsSerial(p, w.sinks, w) {
+				continue // what ends wakes the loop
 			}
 			if w.next.After(now) {
 				sooner(w.next.Sub(now))
@@ -359,20 +406,30 @@ func (r *run) fresh(ctx context.Context, sooner func(time.Duration)) (*work, err
 		return nil, nil // the pipeline waits for it: what started now would be read a second time for it
 	}
 	if leaders != 0 {
-		if w, err := r.freshFor(ctx, away, leaders, flow.Range{}, sooner); w != nil || err != nil {
+		if r.cfg.Tail && r.follows() {
+			if w, err := r.freshTail(ctx, away, leaders, sooner); w != nil || err != nil {
+				return w, err
+			}
+		}
+		if w, err := r.freshFor(ctx, away, leaders, nothing, sooner); w != nil || err != nil {
 			return w, err
 		}
 	}
-	return r.freshFor(ctx, away, all, flow.Range{}, sooner)
+	return r.freshFor(ctx, away, all, nothing, sooner)
 }
 
-// freshFor takes up the next slice that partition.next gives.
-func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Range, sooner func(time.Duration)) (*work, error) {
-	now, horizon := r.clock.Now(), r.clock.horizon(r.cfg.Lag)
+// nothing is left out of what may start.
+func nothing(*partition) flow.Range { return flow.Range{} }
+
+// freshFor takes up the next slice that partition.next gives; what meets avoid of its partition is left out.
+func (r *run) freshFor(
+	ctx context.Context, away, wanted sinkSet, avoid func(*partition) flow.Range, sooner func(time.Duration),
+) (*work, error) {
+	vendor, horizon, now := r.clock.Now(), r.clock.horizon(r.cfg.Lag), time.Now()
 	for n := range r.parts {
 		p := r.parts[(r.turn+n)%len(r.parts)]
-		c, ok := p.next(away, wanted, avoid)
-		if !ok || r.mustWait(p, c) {
+		c, ok := p.next(away, wanted, avoid(p))
+		if !ok || r.mustWait(p, c) || r.isDry(p, now, sooner) {
 			continue
 		}
 		src, err := r.source(ctx)
@@ -385,7 +442,7 @@ func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Ran
 			return nil, r.startFailed(ctx, src, err, sooner)
 		}
 		r.starts = 0
-		if s.To.After(now) { // another slice's answer has set the clock back since the range was fixed
+		if s.To.After(vendor) { // another slice's answer has set the clock back since the range was fixed
 			p.cuts = cuts
 			r.workMu.Lock()
 			err := r.narrow(ctx)
@@ -394,6 +451,10 @@ func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Ran
 				return nil, err
 			}
 			sooner(0)
+			continue
+		}
+		if r.grows(p, s, set) {
+			p.cuts = cuts
 			continue
 		}
 		if s.To.After(horizon) { // a `to` that has passed by less than lag
@@ -408,6 +469,7 @@ func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Ran
 		}
 		r.turn = (r.turn + n + 1) % len(r.parts)
 		w := &work{slice: s, part: p, sinks: set}
+		r.begins(w, now)
 		r.workMu.Lock()
 		p.work[w] = struct{}{}
 		r.workMu.Unlock()
@@ -421,7 +483,7 @@ func (r *run) freshFor(ctx context.Context, away, wanted sinkSet, avoid flow.Ran
 func (r *run) startFailed(ctx context.Context, src Source, err error, sooner func(time.Duration)) error {
 	r.starts++
 	err = unasked(ctx, err)
-	v := r.cfg.decide(err, r.starts)
+	v := r.cfg.decide(err, r.patient(err, r.starts))
 	if v.action != actRetry {
 		return err
 	}
@@ -442,17 +504,7 @@ func (r *run) mustWait(p *partition, c candidate) bool {
 	} else {
 		set = c.fresh.sinks
 	}
-	for w := range p.work {
-		if !w.running && w.parked {
-			continue
-		}
-		for _, i := range (w.sinks & set).each() {
-			if isSerial(r.cfg.Sinks[i].Sink) {
-				return true
-			}
-		}
-	}
-	return false
+	return r.meetsSerial(p, set, nil)
 }
 
 func (r *run) launch(ctx context.Context, w *work) {

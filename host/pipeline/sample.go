@@ -16,8 +16,10 @@ const (
 	sampleSettles = 24 * time.Hour
 	// sampleEvery is how often a partition is asked for at most: a little less than a day, for runs that begin at the same time each day.
 	sampleEvery = 20 * time.Hour
-	// sampleAgain is when a partition is asked for again after a failure.
-	sampleAgain = time.Hour
+	// sampleAgain is when a partition is asked for again after a failure; sampleRefused, after one for the key's sake: reading is allowed to
+	// keys that may not see figures, and nobody wants to be told each day.
+	sampleAgain   = time.Hour
+	sampleRefused = 7 * 24 * time.Hour
 	// sampleChunk is how many days one call asks for, so that what a vendor answers day by day is kept as it comes.
 	sampleChunk = 8
 	// sampleLimit bounds what is asked beside a run, waits for the budget included; sampleGrace, how long the run's end waits for it.
@@ -31,6 +33,7 @@ type sampler struct {
 	next   time.Time          // when to look whether there is something to ask
 	cancel context.CancelFunc // nil: nothing was begun
 	done   chan struct{}      // closed when what was begun has ended
+	grace  time.Duration      // that the run's end waits for it
 }
 
 // sample begins to ask if it is time. It is called by the loop.
@@ -80,7 +83,7 @@ func (r *run) endSampling(stopped bool) {
 		return
 	}
 	if !stopped {
-		timer := time.NewTimer(sampleGrace)
+		timer := time.NewTimer(s.grace)
 		defer timer.Stop()
 		select {
 		case <-s.done:
@@ -111,12 +114,12 @@ func (r *run) sampleAll(ctx context.Context, src Source, parts []Partition, aske
 
 // samplePartition asks for the closed days of a partition that have no settled figure yet.
 func (r *run) samplePartition(ctx context.Context, src Source, p flow.Partition, asked flow.Range, now time.Time) error {
-	name := "sampled " + p.String()
+	name := "sampled " + p.Selection.String() + "/" + p.String() // two sources may call a log the same
 	last, err := r.cfg.Ledger.Number(ctx, name)
 	if err != nil {
 		return err
 	}
-	if since := now.Sub(time.UnixMilli(int64(last))); since >= 0 && since < sampleEvery {
+	if since := now.Sub(time.UnixMilli(int64(last))); since > -sampleRefused && since < sampleEvery {
 		return nil
 	}
 	today := flow.Day(now)
@@ -131,7 +134,10 @@ func (r *run) samplePartition(ctx context.Context, src Source, p flow.Partition,
 		days = days[n:]
 	}
 	then := now
-	if err != nil {
+	switch {
+	case fault.KindOf(err) == fault.Auth && err != nil:
+		then = now.Add(sampleRefused - sampleEvery)
+	case err != nil:
 		then = now.Add(sampleAgain - sampleEvery)
 	}
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {

@@ -34,6 +34,7 @@ func (r *run) settle(ctx context.Context, out outcome) {
 		}
 	}()
 	if w.sinks == 0 {
+		r.mended(w)
 		r.drop(w)
 		return
 	}
@@ -41,7 +42,7 @@ func (r *run) settle(ctx context.Context, out outcome) {
 	for n, g := range groups {
 		target := w
 		if n > 0 { // sinks that failed for different reasons go separate ways
-			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: charged - 1, refused: w.refused, src: w.src}
+			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: charged - 1, refused: w.refused, src: w.src, recheck: w.recheck.clone()}
 			w.part.work[target] = struct{}{}
 		}
 		target.sinks, target.lastErr = g.sinks, g.err
@@ -54,10 +55,15 @@ func (r *run) settle(ctx context.Context, out outcome) {
 
 // take adds what was committed or found to the coverage and the summary.
 func (r *run) take(ctx context.Context, w *work, out outcome) {
+	if w.recheck != nil {
+		r.settleRecheck(w, out)
+	}
 	var committed sinkSet
 	for i, receipt := range out.committed {
 		committed |= setOf(i)
-		w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
+		if receipt.Slice.Rev == 0 {
+			w.part.covered[i] = w.part.covered[i].Add(receipt.Slice.Range())
+		}
 		r.summary.DeadLetters += receipt.Dead.Rows
 		r.markUp(i)
 	}
@@ -70,10 +76,17 @@ func (r *run) take(ctx context.Context, w *work, out outcome) {
 		w.sinks |= setOf(i)
 	}
 	if committed != 0 {
+		r.worked(w, committed)
 		r.summary.Rows += out.sum.Rows
 		r.summary.Bytes += out.sum.Bytes
 		r.summary.Slices++
-		r.learnPace(ctx, w, committed, out.took)
+		if w.recheck == nil {
+			r.summary.Pace.add(out)
+			r.learnPace(ctx, w, committed, out.took)
+			if err := r.recordFirst(ctx, w, committed); err != nil {
+				r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+			}
+		}
 		for name, n := range out.counters {
 			if r.summary.Counters == nil {
 				r.summary.Counters = map[string]uint64{}
@@ -157,9 +170,20 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 	if g.verdict.fresh {
 		r.retire(w.src)
 	}
+	if w.recheck != nil {
+		done, err := r.applyRecheck(ctx, w, g, &event)
+		if err != nil {
+			r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+		}
+		if done {
+			r.observe(event)
+			return
+		}
+	}
 	var err error
 	switch g.verdict.action {
 	case actRetry:
+		w.told = false
 		w.next = time.Now().Add(g.verdict.wait)
 		w.state.wait("backoff", w.next)
 		event.Kind, event.Until = Retry, w.next
@@ -171,6 +195,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 			err = r.correct(ctx, w, ids)
 			break
 		}
+		w.told = g.bySink == 0
 		w.next = time.Now().Add(g.verdict.wait)
 		w.state.wait(g.err.Error(), w.next)
 		event.Kind, event.Until = Waiting, w.next
@@ -181,11 +206,13 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 	case actQuarantine:
 		event.Kind = Quarantined
 		w.parked = true
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, true)
 		err = r.fail(ctx, ids, w, ledger.Quarantined, g.err)
 	case actStopPartition:
 		event.Kind = Stopped
 		w.parked, p.stopped = true, g.err
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, false)
 		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
 	case actStopPipeline:
@@ -206,6 +233,7 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		if err == nil {
 			err = r.cfg.Ledger.GiveUp(ctx, ids, w.slice, "unavailable")
 		}
+		r.mended(w)
 		r.drop(w)
 		r.unspool(w.slice)
 	case actDrop:
@@ -249,6 +277,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 				"raise the source's limit, or narrow its query: one millisecond can't be cut", fmt.Errorf("the vendor's cap was met within a single millisecond: %w", g.err))
 		}
 		w.parked = true
+		event.Until = r.setAside(w, g.err)
 		r.fault(w, g.err, true)
 		event.Kind, event.Err, event.Message, event.Hint = Quarantined, g.err, g.err.Error(), fault.HintOf(g.err)
 		r.observe(event)
@@ -262,6 +291,7 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 	for _, part := range parts {
 		w.part.addCut(part, g.sinks)
 	}
+	r.mended(w)
 	r.drop(w)
 	r.unspool(w.slice) // it isn't read again as it was cut
 	event.Kind, event.Parts = Split, parts
@@ -290,6 +320,7 @@ func (r *run) replan(ctx context.Context, w *work, g group) error {
 	if err := r.cfg.Ledger.GiveUp(ctx, r.identities(g.sinks.each()), w.slice, "part of it is covered"); err != nil {
 		return err
 	}
+	r.mended(w)
 	r.drop(w)
 	r.unspool(w.slice)
 	return nil

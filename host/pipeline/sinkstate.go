@@ -232,9 +232,9 @@ func (r *run) tries(ctx context.Context, now time.Time, sooner func(time.Duratio
 			continue
 		}
 		others := ^setOf(i)
-		w, err := r.freshFor(ctx, others, setOf(i), st.avoid(), sooner)
+		w, err := r.freshFor(ctx, others, setOf(i), func(*partition) flow.Range { return st.avoid() }, sooner)
 		if w == nil && err == nil {
-			w, err = r.freshFor(ctx, others, setOf(i), flow.Range{}, sooner)
+			w, err = r.freshFor(ctx, others, setOf(i), nothing, sooner)
 		}
 		if w != nil {
 			r.workMu.Lock()

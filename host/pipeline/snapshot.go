@@ -30,6 +30,11 @@ type Status struct {
 	Asked     flow.Range
 	AskedTime time.Duration // log time, summed over partitions
 	LeftTime  time.Duration // of it, what some sink lacks
+	Follow    time.Duration // how often new time is asked for; 0: the run ends when all is covered
+	Next      time.Time     // with Follow: of the next tick
+	TickError string        // with Follow: of the last tick
+	Behind    time.Duration // how far the earliest gap begins before what may be asked for now
+	Moved     Moved
 	Slices    []SliceStatus
 	Sinks     []SinkStatus
 }
@@ -43,7 +48,13 @@ func (p *Pipeline) Snapshot() Status {
 	st := Status{Name: r.cfg.Name, VendorNow: r.clock.Now()}
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
-	st.Asked = r.asked
+	st.Asked, st.Moved, st.Behind = r.asked, r.moved(), r.behind()
+	if r.follows() {
+		st.Follow, st.Next = r.cfg.Follow, time.Now().Add(r.follow.next-r.clock.since())
+		if r.follow.err != nil {
+			st.TickError = r.follow.err.Error()
+		}
+	}
 	for i := range r.sinks {
 		st.Sinks = append(st.Sinks, r.sinkStatus(i))
 	}
@@ -73,6 +84,9 @@ func (w *work) status(names []string) SliceStatus {
 		s.State = "running"
 	case w.parked:
 		s.State, s.WaitsFor = "quarantined", "retry"
+		if w.pauses > 0 {
+			s.NextTry = w.next
+		}
 	default:
 		s.NextTry = w.next
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-io/sluice/host/spool"
@@ -21,7 +22,7 @@ type Spool struct {
 const CounterSpooled = "slices_from_spool"
 
 // openRead opens a slice for reading: from the spool if it holds it whole, else from the vendor, and then into the spool.
-func (r *run) openRead(ctx context.Context, w *work) (Reader, error) {
+func (r *run) openRead(ctx context.Context, w *work, out *outcome) (Reader, error) {
 	if reader := r.fromSpool(w); reader != nil {
 		return reader, nil
 	}
@@ -30,14 +31,24 @@ func (r *run) openRead(ctx context.Context, w *work) (Reader, error) {
 		return nil, err
 	}
 	w.src = src
+	r.measureBefore(ctx, src, w)
 	w.state.wait("vendor", time.Time{})
+	r.measureBefore(ctx, src, w)
 	r.step(StepOpen)
+	asked, waited := time.Now(), atomic.Bool{}
 	reader, err := src.Read(ctx, w.slice, r.cfg.share(), func(until time.Time, why string) {
 		w.state.wait(why, until)
+		if !until.IsZero() {
+			waited.Store(true)
+		}
 		r.observe(Event{Kind: Waiting, Slice: w.slice, Name: w.part.Name, Until: until, Message: why})
 	})
 	if err != nil {
 		return nil, err
+	}
+	out.fromVendor = true
+	if !waited.Load() { // else it tells of the budget
+		out.opening = time.Since(asked)
 	}
 	at, err := r.ripe(w.slice, reader.VendorTime())
 	if err != nil {
@@ -67,7 +78,9 @@ func (r *run) fromSpool(w *work) Reader {
 		return nil
 	}
 	r.cfg.Log.Debug("read from the spool", "slice", w.slice.String())
+	w.readAt = reader.ReadAt()
 	w.state.wait("spool", time.Time{})
+	w.readAt = reader.ReadAt() // what the vendor indexed since isn't in it
 	return replay{reader}
 }
 

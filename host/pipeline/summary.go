@@ -17,18 +17,42 @@ type Summary struct {
 	Asked       time.Duration // of log time
 	Covered     time.Duration // of it, by every sink, earlier runs included
 	Missing     time.Duration // of it, lacked by at least one sink
+	Due         time.Duration // of Missing, what a run must not end without: not what came while it followed
+	Follow      time.Duration // how often new time was asked for; 0: the run ended by itself
 	Unavailable time.Duration // of it, what the vendor no longer has
 	Slices      int           // committed by this run
 	Rows        uint64        // committed by this run, each once however many sinks took it
 	Bytes       uint64        // of them, as the digest counts
 	DeadLetters uint64        // records, each for each sink
+	Late        LateSummary   // of committed ranges that were read again
 	TooManyDead bool
 	Stopped     bool // told to stop, or ended
 	Faults      []Fault
 	Counters    map[string]uint64
+	Pace        Pace
 	Err         error // of the pipeline as a whole
 	Partitions  []PartitionSummary
 	Sinks       []SinkSummary
+}
+
+// Pace is how fast the slices went that were read from the vendor and committed, summed over them.
+type Pace struct {
+	Opened  int           // that didn't wait for the budget
+	Opening time.Duration // of them, until the vendor's answer had begun
+	Reading time.Duration // of all, from there to the commit
+	Bytes   uint64        // of all, as the digest counts
+}
+
+func (p *Pace) add(out outcome) {
+	if !out.fromVendor {
+		return
+	}
+	if out.opening > 0 {
+		p.Opened++
+		p.Opening += out.opening
+	}
+	p.Reading += out.took
+	p.Bytes += out.sum.Bytes
 }
 
 // SinkSummary is how a sink stood when the run ended: Left is what it lacks of what was asked.
@@ -62,7 +86,7 @@ type Fault struct {
 }
 
 func (r *run) fault(w *work, err error, quarantined bool) {
-	r.summary.Faults = append(r.summary.Faults, Fault{
+	r.summary.Faults = append(dropFault(r.summary.Faults, w.slice.ID), Fault{
 		Slice: w.slice, Name: w.part.Name, Kind: fault.KindOf(err), Quarantined: quarantined, Message: err.Error(), Hint: fault.HintOf(err),
 	})
 }
@@ -70,7 +94,7 @@ func (r *run) fault(w *work, err error, quarantined bool) {
 // finish counts what is covered when the run has ended.
 func (r *run) finish(err error) {
 	s := &r.summary
-	s.Ended, s.Range, s.Err = time.Now().UTC(), r.asked, err
+	s.Ended, s.Range, s.Err, s.Follow = time.Now().UTC(), r.asked, err, r.cfg.Follow
 	s.Stopped = s.Stopped || fault.KindOf(err) == fault.Canceled
 	s.TooManyDead = s.DeadLetters > r.cfg.DeadMax
 	for _, p := range r.parts {
@@ -83,6 +107,7 @@ func (r *run) finish(err error) {
 		covered := want.Minus(missing).Minus(gone).Duration()
 		s.Asked += want.Duration()
 		s.Missing += missing.Duration()
+		s.Due += missing.Minus(r.followWork()).Duration()
 		s.Unavailable += gone.Duration()
 		s.Covered += covered
 		s.Partitions = append(s.Partitions, PartitionSummary{
@@ -116,5 +141,6 @@ func (s *Summary) Failed() bool {
 		slices.ContainsFunc(s.Sinks, func(k SinkSummary) bool { return k.failed() })
 }
 
-// Complete reports whether everything that was asked is covered or unavailable.
-func (s *Summary) Complete() bool { return s.Err == nil && s.Missing == 0 }
+// Complete reports whether everything that was asked is covered or unavailable, but for what came while the run followed: that is never
+// done.
+func (s *Summary) Complete() bool { return s.Err == nil && s.Due == 0 }

@@ -35,6 +35,7 @@ func (f Figure) Told() bool { return f.Rows >= 0 || f.Bytes >= 0 }
 type Entry struct {
 	From        time.Time // the entry lies within its day
 	Rows, Bytes uint64    // delivered and dead letters
+	Read        time.Time // of what was indexed late: when it was read, by the vendor's clock; zero: not known, or not late
 }
 
 // Days puts together the days of which the vendor told a figure, or something was delivered, in their order. Of several figures of a day
@@ -48,11 +49,6 @@ func Days(entries []Entry, covered flow.Ranges, measures []ledger.MeasuredAt) []
 		}
 		return days[d]
 	}
-	for _, e := range entries {
-		d := at(e.From)
-		d.Rows += int64(e.Rows)
-		d.Bytes += int64(e.Bytes)
-	}
 	for _, m := range measures {
 		if (m.Rows < 0 && m.Bytes < 0) || m.Range != whole(flow.Day(m.From)) {
 			continue // not told, or of a part of a day
@@ -61,6 +57,14 @@ func Days(entries []Entry, covered flow.Ranges, measures []ledger.MeasuredAt) []
 		if !d.Figure.Told() || !m.At.Before(d.Figure.At) {
 			d.Figure = Figure{Rows: m.Rows, Bytes: m.Bytes, At: m.At}
 		}
+	}
+	for _, e := range entries {
+		d := at(e.From)
+		if d.Figure.Told() && e.Read.After(d.Figure.At) {
+			continue // the vendor had yet to index it when it told the figure
+		}
+		d.Rows += int64(e.Rows)
+		d.Bytes += int64(e.Bytes)
 	}
 	out := make([]Day, 0, len(days))
 	for _, d := range days {
@@ -73,39 +77,45 @@ func Days(entries []Entry, covered flow.Ranges, measures []ledger.MeasuredAt) []
 func whole(day time.Time) flow.Range { return flow.Range{From: day, To: day.AddDate(0, 0, 1)} }
 
 // Entries returns what was received, from the receipts of a partition in a sink and those of their revisions that are late.
-func Entries(receipts []sinks.Receipt, late map[flow.SliceID]bool) []Entry {
+func Entries(receipts []sinks.Receipt, late map[flow.SliceID]time.Time) []Entry {
 	out := make([]Entry, 0, len(receipts))
 	for _, r := range receipts {
-		if r.Slice.Rev == 0 || late[r.Slice.ID] {
-			out = append(out, Entry{From: r.Slice.From, Rows: r.Delivered.Rows + r.Dead.Rows, Bytes: r.Delivered.Bytes + r.Dead.Bytes})
+		read, isLate := late[r.Slice.ID]
+		if r.Slice.Rev == 0 || isLate {
+			out = append(out, Entry{
+				From: r.Slice.From, Rows: r.Delivered.Rows + r.Dead.Rows, Bytes: r.Delivered.Bytes + r.Dead.Bytes, Read: read,
+			})
 		}
 	}
 	return out
 }
 
-// Late returns the revisions that brought new records. The others are dead letters that were sent again. known says it of some; nil: of
-// none. Where it isn't known, as in a ledger that was rebuilt, a revision with more records than there were dead letters before it is late.
-func Late(receipts []sinks.Receipt, known func(flow.Slice) bool) map[flow.SliceID]bool {
+// Late returns the revisions that brought new records, with when they were read if that is known. The others are dead letters that were
+// sent again. known says it of some; nil: of none. Where it isn't known, as in a ledger that was rebuilt, a revision with more records than there were dead letters before it is late.
+func Late(receipts []sinks.Receipt, known Read) map[flow.SliceID]time.Time {
 	days := map[time.Time][]sinks.Receipt{} // no slice lies in two
 	for _, r := range receipts {
 		days[r.Slice.Day()] = append(days[r.Slice.Day()], r)
 	}
-	late := map[flow.SliceID]bool{}
+	late := map[flow.SliceID]time.Time{}
 	for _, r := range receipts {
-		switch {
-		case r.Slice.Rev == 0:
-		case known != nil && known(r.Slice):
-			late[r.Slice.ID] = true
-		default:
-			var dead uint64
-			for _, before := range days[r.Slice.Day()] {
-				if before.Slice.Rev < r.Slice.Rev && before.Slice.Range().Meets(r.Slice.Range()) {
-					dead += before.Dead.Rows
-				}
+		if r.Slice.Rev == 0 {
+			continue
+		}
+		if known != nil {
+			if read, ok := known(r.Slice); ok {
+				late[r.Slice.ID] = read
+				continue
 			}
-			if r.Delivered.Rows+r.Dead.Rows > dead {
-				late[r.Slice.ID] = true
+		}
+		var dead uint64
+		for _, before := range days[r.Slice.Day()] {
+			if before.Slice.Rev < r.Slice.Rev && before.Slice.Range().Meets(r.Slice.Range()) {
+				dead += before.Dead.Rows
 			}
+		}
+		if r.Delivered.Rows+r.Dead.Rows > dead {
+			late[r.Slice.ID] = time.Time{}
 		}
 	}
 	return late

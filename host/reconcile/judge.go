@@ -3,7 +3,6 @@ package reconcile
 import (
 	"math"
 	"slices"
-	"time"
 )
 
 const (
@@ -53,6 +52,14 @@ const (
 	Bytes Unit = "bytes" // usage figures
 	Rows  Unit = "rows"  // counts
 )
+
+// Of returns a day's figure, -1 if it isn't told, and what was delivered.
+func (u Unit) Of(j Judged) (figure, delivered int64) {
+	if u == Rows {
+		return j.Figure.Rows, j.Rows
+	}
+	return j.Figure.Bytes, j.Bytes
+}
 
 // Result is a log, judged.
 type Result struct {
@@ -227,15 +234,4 @@ func (r *Result) judge(d Day) Judged {
 		}
 	}
 	return j
-}
-
-// Latest is the latest stamp of the figures, zero without any.
-func (r Result) Latest() time.Time {
-	var at time.Time
-	for _, j := range r.Judged {
-		if j.Figure.At.After(at) {
-			at = j.Figure.At
-		}
-	}
-	return at
 }

@@ -185,7 +185,9 @@ func TestDays(t *testing.T) {
 	got := Days([]Entry{
 		{From: on(0), Rows: 3, Bytes: 30},
 		{From: on(1).Add(5 * time.Hour), Rows: 2, Bytes: 20},
-		{From: on(0).Add(12 * time.Hour), Rows: 4, Bytes: 40},
+		{From: on(0).Add(12 * time.Hour), Rows: 4, Bytes: 40, Read: at(2)},
+		{From: on(0).Add(12 * time.Hour), Rows: 8, Bytes: 80, Read: at(2).Add(1)}, // indexed after the figure was told
+		{From: on(1).Add(12 * time.Hour), Rows: 1, Bytes: 10, Read: at(2)},
 	}, covered, []ledger.MeasuredAt{
 		{Measure: flow.Measure{Range: span(0), Rows: -1, Bytes: 75}, At: at(2)},
 		{Measure: flow.Measure{Range: span(0), Rows: -1, Bytes: 70}, At: at(1)},
@@ -196,7 +198,7 @@ func TestDays(t *testing.T) {
 	none := Figure{Rows: -1, Bytes: -1}
 	want := []Day{
 		{Day: on(0), Covered: true, Rows: 7, Bytes: 70, Figure: Figure{Rows: -1, Bytes: 75, At: at(2)}},
-		{Day: on(1), Rows: 2, Bytes: 20, Figure: none},
+		{Day: on(1), Rows: 3, Bytes: 30, Figure: none},
 		{Day: on(4), Figure: Figure{Rows: 9, Bytes: -1, At: at(6)}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -222,12 +224,12 @@ func TestLateRevisionsAreToldFromDeadLetters(t *testing.T) {
 		receipt(24, 30, 1, 1, 0), // of another day
 	}
 	late := Late(all, nil)
-	want := map[flow.SliceID]bool{all[3].Slice.ID: true, all[6].Slice.ID: true}
+	want := map[flow.SliceID]time.Time{all[3].Slice.ID: {}, all[6].Slice.ID: {}}
 	if d := cmp.Diff(want, late); d != "" {
 		t.Error(d)
 	}
-	known := Late(all, func(s flow.Slice) bool { return s.ID == all[5].Slice.ID })
-	want[all[5].Slice.ID] = true
+	known := Late(all, func(s flow.Slice) (time.Time, bool) { return on(3), s.ID == all[5].Slice.ID })
+	want[all[5].Slice.ID] = on(3)
 	if d := cmp.Diff(want, known); d != "" {
 		t.Errorf("known:\n%s", d)
 	}

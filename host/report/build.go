@@ -27,8 +27,6 @@ type Input struct {
 	Logs []NamedLog
 	// Asked are the ranges that runs asked for.
 	Asked []flow.Range
-	// Late reports whether a revision is known to have brought records that the vendor indexed late; nil: of none.
-	Late func(sink string, s flow.Slice) bool
 }
 
 // NamedLog is a partition with what people call it.
@@ -100,7 +98,7 @@ type builder struct {
 type held struct {
 	covered  flow.Ranges
 	receipts []sinks.Receipt // of the month
-	late     map[flow.SliceID]bool
+	late     map[flow.SliceID]time.Time
 }
 
 func (b *builder) pipeline(ctx context.Context) (Pipeline, error) {
@@ -212,9 +210,9 @@ func (b *builder) held(ctx context.Context, sink string, p flow.Partition) (held
 			}
 		}
 	}
-	var known func(flow.Slice) bool
-	if b.in.Late != nil {
-		known = func(s flow.Slice) bool { return b.in.Late(sink, s) }
+	known, err := reconcile.Known(ctx, b.ledger, sink, p, b.month)
+	if err != nil {
+		return held{}, err
 	}
 	h.late = reconcile.Late(h.receipts, known)
 	return h, nil
@@ -317,8 +315,9 @@ func sums(log *Log, h held) {
 	for _, r := range h.receipts {
 		log.Slices++
 		delivered = delivered.Plus(r.Delivered)
+		_, late := h.late[r.Slice.ID]
 		switch {
-		case h.late[r.Slice.ID]:
+		case late:
 			log.Late.Revisions++
 			log.Late.Rows += r.Delivered.Rows + r.Dead.Rows
 			log.Late.Bytes += r.Delivered.Bytes + r.Dead.Bytes
@@ -371,10 +370,7 @@ func (b *builder) usage(ctx context.Context, log *Log, p flow.Partition, h held)
 	result := reconcile.Judge(reconcile.Days(reconcile.Entries(h.receipts, h.late), h.covered, measures))
 	u := &Usage{Unit: result.Unit, Ratio: result.Ratio, Overhead: result.Overhead, RatioDays: result.Days, Tolerance: result.Tolerance}
 	for _, j := range result.Judged {
-		figure, had := j.Figure.Bytes, j.Bytes
-		if u.Unit == reconcile.Rows {
-			figure, had = j.Figure.Rows, j.Rows
-		}
+		figure, had := u.Unit.Of(j)
 		if figure < 0 {
 			continue
 		}

@@ -149,7 +149,10 @@ func TestDamage(t *testing.T) {
 		mustWrite(t, name, b)
 		s.size[c.header.Slice.ID] = int64(len(b))
 		var damaged *DamagedError
-		_, _, err := read(s, c.header.Slice)
+		r, err := s.Open(c.header.Slice, schema, origin) // before anything of it is given
+		if err == nil {
+			_ = r.Close()
+		}
 		if !errors.As(err, &damaged) {
 			t.Fatalf("%s at %d: got %v", what, at, err)
 		}
@@ -161,7 +164,9 @@ func TestDamage(t *testing.T) {
 		b := bytes.Clone(good)
 		b[at] ^= 1 << (at % 8)
 		try("a changed bit", at, b)
-		try("an end", at, good[:at])
+		if at%5 == 0 {
+			try("an end", at, good[:at])
+		}
 	}
 	try("a byte more", len(good), append(bytes.Clone(good), 0))
 	try("twice", len(good), append(bytes.Clone(good), good...))

@@ -82,6 +82,9 @@ func (v *verifier) reconcile(
 		if len(missing) == 0 || !v.Running || time.Since(began) > recordedWithin {
 			break
 		}
+		if v.waits != nil {
+			v.waits()
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

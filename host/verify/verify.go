@@ -44,6 +44,8 @@ type Config struct {
 	Letters func(ctx context.Context, r sinks.Receipt) (*sinks.Finding, error)
 	// Progress is called after each slice, never concurrently; nil: not.
 	Progress func(Result)
+
+	waits func() // a seam for tests: before the ledger is looked at once more
 }
 
 // Finding is one thing that isn't as it was committed.
@@ -168,7 +170,7 @@ func (v *verifier) readAll(ctx context.Context, p flow.Partition, each func(sink
 			}
 		})
 	}
-	err := v.standing(ctx, p, func(r sinks.Receipt) error {
+	err := standing(ctx, v.Sink.(sinks.Memory), p, v.Range, func(r sinks.Receipt) error {
 		if err := each(r); err != nil {
 			return err
 		}
@@ -190,35 +192,35 @@ func (v *verifier) readAll(ctx context.Context, p flow.Partition, each func(sink
 // wanted reports whether a slice is asked for.
 func (v *verifier) wanted(s flow.Slice) bool { return v.Range.Empty() || v.Range.Meets(s.Range()) }
 
-// standing calls each with the receipts of a partition that no later entry withdraws.
-func (v *verifier) standing(ctx context.Context, p flow.Partition, each func(sinks.Receipt) error) error {
+// standing calls each with the receipts of a partition that no later entry withdraws, of the slices that meet r; of all for an empty r.
+func standing(ctx context.Context, k sinks.Memory, p flow.Partition, r flow.Range, each func(sinks.Receipt) error) error {
 	g := flow.Gap{Partition: p, From: time.Unix(0, 0).UTC(), To: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}
-	if !v.Range.Empty() {
-		g.From, g.To = v.Range.From, v.Range.To
+	if !r.Empty() {
+		g.From, g.To = r.From, r.To
 	}
 	var day []sinks.Receipt // forget entries come after the commits of their day
 	flush := func() error {
-		for _, r := range day {
-			if err := each(r); err != nil {
+		for _, one := range day {
+			if err := each(one); err != nil {
 				return err
 			}
 		}
 		day = day[:0]
 		return nil
 	}
-	for r, err := range v.Sink.(sinks.Memory).Committed(ctx, g, nil) {
+	for one, err := range k.Committed(ctx, g, nil) {
 		if err != nil {
 			return err
 		}
-		if len(day) > 0 && !day[0].Slice.Day().Equal(r.Slice.Day()) {
+		if len(day) > 0 && !day[0].Slice.Day().Equal(one.Slice.Day()) {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
-		if len(r.Forgets) > 0 {
-			day = slices.DeleteFunc(day, func(c sinks.Receipt) bool { return slices.Contains(r.Forgets, c.Entry) })
-		} else if v.wanted(r.Slice) {
-			day = append(day, r)
+		if len(one.Forgets) > 0 {
+			day = slices.DeleteFunc(day, func(c sinks.Receipt) bool { return slices.Contains(one.Forgets, c.Entry) })
+		} else if r.Empty() || r.Meets(one.Slice.Range()) {
+			day = append(day, one)
 		}
 	}
 	return flush()

@@ -21,7 +21,6 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 )
@@ -61,7 +60,7 @@ func run(ctx context.Context, pattern string, list bool) error {
 	defer os.RemoveAll(dir)
 	var errs []error
 	tried := 0
-	for _, m := range slices.Concat(mutants, sourceMutants) {
+	for _, m := range all() {
 		if !wanted.MatchString(m.name) {
 			continue
 		}

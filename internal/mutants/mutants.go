@@ -14,7 +14,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "covers the future: asks for it",
-		file: "host/pipeline/clock.go", old: "c.Now().Add(-lag).Truncate(time.Millisecond)", new: "c.Now().Add(lag).Truncate(time.Millisecond)",
+		file: "host/pipeline/clock.go", old: "now.Add(-lag).Truncate(time.Millisecond)", new: "now.Add(lag).Truncate(time.Millisecond)",
 		test: "^TestTheFutureIsNeitherAskedForNorCovered$",
 	},
 	{
@@ -78,6 +78,31 @@ var mutants = []mutant{
 		name: "replaces an existing log entry",
 		file: "sinks/commitlog/staging.go", old: "l.fs.PutAbsent(filepath.Join(s.dir, entryName), name)", new: "l.fs.Rename(filepath.Join(s.dir, entryName), name)",
 		pkg: "./sinks/file", test: "^TestConformance$/^ndjson_none$",
+	},
+	{
+		name: "spool: a file is used whatever its checksums say",
+		file: "host/spool/frame.go", old: "if !bytes.Equal(w.tag[:], head[16:]) {", new: "if len(w.tag) == 0 {",
+		test: "^TestDamage$",
+	},
+	{
+		name: "spool: a file is used without its end mark",
+		file: "host/spool/frame.go", old: "\t\tcase err != nil:\n\t\t\treturn err\n\t\tcase first !=", new: "\t\tcase err != nil:\n\t\t\treturn nil\n\t\tcase first !=",
+		test: "^TestDamage$",
+	},
+	{
+		name: "spool: a read ends when no sink takes it any more",
+		file: "host/pipeline/carry.go", old: "if len(alive) == 0 && !r.keepsOn(reader, legs) {", new: "if len(alive) == 0 {",
+		test: "^TestASinkThatFailsCostsNoSecondRead$",
+	},
+	{
+		name: "spool: a file stays when every sink has the slice",
+		file: "host/pipeline/spool.go", old: "\tif !needed {\n", new: "\tif !needed && r == nil {\n",
+		test: "^TestASinkThatFailsCostsNoSecondRead$",
+	},
+	{
+		name: "plan: the budget's share is ignored",
+		file: "cmd/sluice/plan.go", old: "budget.Allowed(b.allRequests, b.share), budget.Allowed(b.allOf, b.share)",
+		new: "budget.Allowed(b.allRequests, 1), budget.Allowed(b.allOf, 1)", test: "^TestForecastHolds$",
 	},
 	{
 		name: "sweeps a folder that a late commit then names: not taken away first",

@@ -234,7 +234,7 @@ var sourceMutants = []mutant{
 	},
 	{
 		name: "usage: status forgets that days settle",
-		file: "cmd/sluice/status.go", old: "s.Settle = time.Duration(ms) * time.Millisecond", new: "_ = ms",
+		file: "cmd/sluice/statusread.go", old: "\t\t\ts.Settle = settle\n", new: "\t\t\t_ = settle\n",
 		test: "^TestADayThatSettlesIsNotMissing$",
 	},
 	{

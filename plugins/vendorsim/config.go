@@ -55,6 +55,7 @@ type Options struct {
 
 	Clock    *Clock        // nil: the host's time
 	IndexLag time.Duration // a record is served only once it is this old
+	Late     Late          // records that are indexed later than that
 
 	MaxLines       int64  // highest and default limit of a download; 0: 20 million
 	DefaultQuery   string // what a missing query means; "": where(error)
@@ -110,6 +111,7 @@ func (o *Options) setDefaults() {
 	o.Queries.setDefaults(DefaultQueries, 1<<62)
 	o.Polls.setDefaults(DefaultPolls, 1<<62)
 	o.Usage.setDefaults()
+	o.Late.setDefaults()
 	o.Elsa.setDefaults()
 	if o.Clock == nil {
 		o.Clock = NewClock(0)
@@ -179,6 +181,7 @@ func (o *Options) validate() error {
 		bad("Query.Sequence", "want number, bare or none, got %q", o.Query.Sequence)
 	}
 	o.Usage.validate(bad)
+	o.Late.validate(bad)
 	o.Elsa.validate(bad)
 	if err := o.Faults.Validate(); err != nil {
 		bad("Faults", "%w", err)

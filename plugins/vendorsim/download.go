@@ -272,6 +272,9 @@ func (c *call) download() {
 	}
 	// What the vendor's clock hasn't reached (and indexing hasn't either) doesn't exist yet.
 	sel.q.to = min(q.to, now.Add(-s.opts.IndexLag).UnixMilli()+1)
+	for i, l := range sel.logs {
+		sel.logs[i] = s.indexed(l, sel.q.from, sel.q.to, now)
+	}
 
 	pages := sel.all()
 	if c.fault.EndAfter != nil {

@@ -295,9 +295,10 @@ func (c *call) selected(q elsaQuery) (p *elsaProject, lo, hi int64) {
 	if c.sim.opts.Elsa.ToInclusive {
 		to++
 	}
-	to = min(to, c.sim.clock.Now().Add(-c.sim.opts.IndexLag).UnixMilli()+1)
+	now := c.sim.clock.Now()
+	to = min(to, now.Add(-c.sim.opts.IndexLag).UnixMilli()+1)
 	lo, hi = p.span(q.From, to)
-	return p, lo, hi
+	return c.sim.indexedProject(p, lo, hi, now)
 }
 
 func (c *call) elsaListFields(q elsaQuery) {

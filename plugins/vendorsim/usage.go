@@ -81,6 +81,7 @@ func (s *Sim) DayBytes(id string, day time.Time) int64 {
 	if c == nil {
 		return 0
 	}
+	c = s.indexed(c, day.UnixMilli(), end.UnixMilli(), s.clock.Now().Add(-s.opts.Usage.Lag))
 	lo, hi := c.span(day.UnixMilli(), end.UnixMilli())
 	return c.size(lo, hi) + (hi-lo)*s.opts.Usage.Overhead
 }

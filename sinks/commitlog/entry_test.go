@@ -204,6 +204,26 @@ func TestOwner(t *testing.T) {
 	if err := openOwner(t, root, testOwner("usage", "b", 2)); err != nil {
 		t.Errorf("a new stream: %v", err)
 	}
+	// Another selection is let in when that is said, and is known from then on.
+	let := testOwner("events", "a", 2)
+	let.NewSelection = true
+	for _, o := range []Owner{let, testOwner("events", "a", 2), testOwner("events", "a", 1)} {
+		if err := openOwner(t, root, o); err != nil {
+			t.Errorf("a selection that was let in: %v", err)
+		}
+	}
+	let.Streams["events"] = OwnedStream{Selection: flow.SelectionID{2}, Layout: "b"}
+	if err := openOwner(t, root, let); !errors.Is(err, sinks.ErrOwned) {
+		t.Errorf("another layout of it: %v", err)
+	}
+	let.Streams["events"] = OwnedStream{Selection: flow.SelectionID{2, 0, 0, 0, 1}, Layout: "a"}
+	if err := openOwner(t, root, let); !errors.Is(err, sinks.ErrOwned) {
+		t.Errorf("a selection whose folder is another's: %v", err)
+	}
+	both, err := ReadOwner(OS{}, root)
+	if err != nil || both.V != 2 || both.SelectionFolder("events", flow.SelectionID{1}) != "" || both.SelectionFolder("events", flow.SelectionID{2}) != "selection=02000000" {
+		t.Errorf("owner %+v, %v", both, err)
+	}
 	moved := root + "-moved"
 	if err := os.Rename(root, moved); err != nil {
 		t.Fatal(err)

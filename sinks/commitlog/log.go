@@ -214,6 +214,9 @@ func (l *Log) checkDevice(dir string) error {
 // Identity returns the ID in owner.json.
 func (l *Log) Identity() string { return l.owner.ID }
 
+// Owner returns the root's owner as this process found or made it. It must not be changed.
+func (l *Log) Owner() Owner { return l.owner }
+
 // Location returns the real path of the root.
 func (l *Log) Location() string { return l.root }
 

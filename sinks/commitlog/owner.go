@@ -27,12 +27,16 @@ type Owner struct {
 	Pipeline string                 `json:"pipeline"` // informs only, as do the rest
 	Sink     string                 `json:"sink"`
 	At       time.Time              `json:"at"`
+	// NewSelection lets the selections of who opens the root in beside those that are there. It is no part of owner.json.
+	NewSelection bool `json:"-"`
 }
 
 // OwnedStream is what must stay the same of a stream.
 type OwnedStream struct {
 	Selection flow.SelectionID `json:"selection"`
 	Layout    string           `json:"layout"`
+	// Others are selections that were let in later, by their 32 hex digits.
+	Others map[string]OtherSelection `json:"others,omitempty"`
 }
 
 // errNoOwner says that a root has no owner yet.
@@ -58,8 +62,8 @@ func parseOwner(name string, b []byte) (Owner, error) {
 	if err := json.Unmarshal(b, &head); err != nil {
 		return Owner{}, damaged(name, err)
 	}
-	if head.V > version {
-		return Owner{}, damaged(name, fmt.Errorf("format %d is newer than this program understands (%d): use a newer sluice", head.V, version))
+	if head.V > ownerVersion {
+		return Owner{}, damaged(name, fmt.Errorf("format %d is newer than this program understands (%d): use a newer sluice", head.V, ownerVersion))
 	}
 	var o Owner
 	if err := strict(b, &o); err != nil {
@@ -67,6 +71,9 @@ func parseOwner(name string, b []byte) (Owner, error) {
 	}
 	if id, err := hex.DecodeString(o.ID); err != nil || len(id) != 16 || o.V < 1 {
 		return Owner{}, damaged(name, errors.New("it has no valid id or version"))
+	}
+	if err := o.checkOthers(); err != nil {
+		return Owner{}, damaged(name, err)
 	}
 	return o, nil
 }
@@ -91,7 +98,9 @@ func (o Owner) fits(want Owner, root, hint string) error {
 		switch {
 		case !known:
 		case first.Selection != mine.Selection:
-			return owned(hint, "%s stream %s with selection %s, not %s: source, account, query or fields differ", who, s, first.Selection.Short(), mine.Selection.Short())
+			if err := o.fitsOther(who, s, mine, want.NewSelection, hint); err != nil {
+				return err
+			}
 		case first.Layout != mine.Layout:
 			return owned(hint, "%s stream %s in layout %s, not %s", who, s, first.Layout, mine.Layout)
 		}
@@ -118,18 +127,19 @@ func (l *Log) own(want Owner) error {
 	if err := o.Fits(want, l.root); err != nil {
 		return err
 	}
-	changed := false
 	if o.Streams == nil {
 		o.Streams = map[string]OwnedStream{}
 	}
-	for name, s := range want.Streams {
-		if _, known := o.Streams[name]; !known {
-			o.Streams[name] = s
-			changed = true
-		}
+	streams, others := o.news(want)
+	for _, name := range streams {
+		o.Streams[name] = want.Streams[name]
+	}
+	for _, name := range others {
+		o.let(name, want.Streams[name].Selection, OtherSelection{want.Streams[name].Layout})
 	}
 	l.owner = o
-	if changed {
+	if len(streams)+len(others) > 0 {
+		l.owner.V = l.owner.version()
 		return l.writeOwner(false)
 	}
 	return nil

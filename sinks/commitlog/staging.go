@@ -41,7 +41,7 @@ func (l *Log) Begin(ctx context.Context, s flow.Slice) (*Staging, error) {
 	if err := errors.Join(l.checkWritable(), s.Validate()); err != nil {
 		return nil, err
 	}
-	if own, ok := l.owner.Streams[s.Stream]; !ok || own.Selection != s.Selection {
+	if !l.owner.holds(s.Partition) {
 		return nil, fault.Errorf(fault.Bug, op, "slice %s has selection %s, for which the sink wasn't opened", s, s.Selection.Short())
 	}
 	d := l.day(s.Partition, s.Day())
@@ -120,6 +120,9 @@ func (s *Staging) commit(ctx context.Context, parts []sinks.Part, a sinks.Accoun
 	defer d.mu.Unlock()
 	return s.append(ctx, d, e, func() error {
 		if err := d.conflict(s.slice); err != nil {
+			return err
+		}
+		if err := l.clearForgotten(d, e.Commit); err != nil {
 			return err
 		}
 		return s.checkFree(parts)

@@ -134,7 +134,7 @@ func readStoreOwner(ctx context.Context, s Store) (o Owner, first []byte, err er
 		}
 		o.Streams[stream] = owned
 	}
-	return o, first, nil
+	return o, first, readOthers(ctx, s, &o)
 }
 
 // FitsStore returns ErrOwned with a hint if want may not write where o is the owner of a store's root.
@@ -163,14 +163,17 @@ func (l *StoreLog) own(ctx context.Context, want Owner) error {
 		return err
 	}
 	l.owner = o
-	for _, name := range slices.Sorted(maps.Keys(want.Streams)) {
-		if _, known := o.Streams[name]; known {
-			continue
-		}
+	streams, others := o.news(want)
+	for _, name := range streams {
 		if err := l.addStream(ctx, name, want.Streams[name]); err != nil {
 			return err
 		}
 		o.Streams[name] = want.Streams[name] // the map is l.owner's too
+	}
+	for _, name := range others {
+		if err := l.addSelection(ctx, name, want.Streams[name]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -239,6 +242,61 @@ func (l *StoreLog) addStream(ctx context.Context, name string, s OwnedStream) er
 	return first.FitsStore(mine, l.root)
 }
 
+// selectionsDir holds, on stores, the further selections of streams.
+const selectionsDir = "selections"
+
+// addSelection lets a further selection of a stream in. Two processes may do so at once: what is there first counts.
+func (l *StoreLog) addSelection(ctx context.Context, name string, s OwnedStream) error {
+	other := OtherSelection{Layout: s.Layout}
+	b, err := json.MarshalIndent(other, "", "  ")
+	if err != nil {
+		return err
+	}
+	key := meta(selectionsDir, logName(name), s.Selection.String()+".json")
+	if err := l.store.PutAbsent(ctx, key, append(b, '\n')); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if b, err = l.store.Get(ctx, key); err != nil {
+		return err
+	}
+	if err := strict(b, &other); err != nil {
+		return damaged(key, err)
+	}
+	l.owner.let(name, s.Selection, other)
+	want := l.owner
+	want.Streams = map[string]OwnedStream{name: s}
+	return l.owner.FitsStore(want, l.root)
+}
+
+// readOthers adds the further selections of streams.
+func readOthers(ctx context.Context, s Store, o *Owner) error {
+	dir := meta(selectionsDir) + "/"
+	for key, err := range s.List(ctx, dir, "", false) {
+		if err != nil {
+			return err
+		}
+		name, id, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(key, dir), ".json"), "/")
+		stream, err := parseLogName(name)
+		if err != nil {
+			return damaged(key, err)
+		}
+		var selection flow.SelectionID
+		if err := selection.UnmarshalText([]byte(id)); err != nil {
+			return damaged(key, err)
+		}
+		b, err := s.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		var other OtherSelection
+		if err := strict(b, &other); err != nil {
+			return damaged(key, err)
+		}
+		o.let(stream, selection, other)
+	}
+	return o.checkOthers()
+}
+
 // checkEmpty refuses a root that holds data files of Sluice but no owner: they would be written again.
 func checkEmpty(ctx context.Context, s Store) error {
 	left := adoptLimit
@@ -298,6 +356,9 @@ func CheckStore(ctx context.Context, s Store, want Owner) (string, error) {
 
 // Identity returns the ID in owner.json.
 func (l *StoreLog) Identity() string { return l.owner.ID }
+
+// Owner returns the root's owner as this process found or made it. It must not be changed.
+func (l *StoreLog) Owner() Owner { return l.owner }
 
 // Location returns the store's root, such as s3://bucket/prefix.
 func (l *StoreLog) Location() string { return l.root }

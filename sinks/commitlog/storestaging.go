@@ -53,7 +53,7 @@ func (l *StoreLog) Begin(ctx context.Context, s flow.Slice, attempt uint32) (*St
 	if err := errors.Join(l.checkWritable(), s.Validate()); err != nil {
 		return nil, err
 	}
-	if own, ok := l.owner.Streams[s.Stream]; !ok || own.Selection != s.Selection {
+	if !l.owner.holds(s.Partition) {
 		return nil, fault.Errorf(fault.Bug, op, "slice %s has selection %s, for which the sink wasn't opened", s, s.Selection.Short())
 	}
 	d := l.day(s.Partition, s.Day())

@@ -58,8 +58,8 @@ func (l *StoreLog) each(ctx context.Context, dir string, do func(dir, name strin
 }
 
 // Strays yields the keys, relative to the root, of objects that readers would take for data by the end of their keys and that no commit which stands
-// names: those of an attempt that has ended without a commit, or that runs. It holds 16 bytes for each part of the log meanwhile.
-// An error ends the sequence.
+// names. It holds 16 bytes for each part of the log meanwhile. What belongs to an attempt that runs, or whose process has ended and
+// which the next start sweeps, is left out: its intent is there. An error ends the sequence.
 func (l *StoreLog) Strays(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		err := l.strays(ctx, func(key string) bool { return yield(key, nil) })
@@ -80,6 +80,7 @@ func (l *StoreLog) strays(ctx context.Context, yield func(string) bool) error {
 			return err
 		}
 	}
+	var found []string
 	for key, err := range l.store.List(ctx, "", "", false) {
 		if err != nil {
 			return err
@@ -87,11 +88,53 @@ func (l *StoreLog) strays(ctx context.Context, yield func(string) bool) error {
 		if hidden(key) || !dataName.MatchString(path.Base(key)) {
 			continue
 		}
-		if _, ok := named[flow.DigestOf([]byte(key))]; !ok && !yield(key) {
+		if _, ok := named[flow.DigestOf([]byte(key))]; !ok {
+			found = append(found, key)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	// An intent is there before its attempt's first part, so the intents are listed last.
+	intents, err := l.intents(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range found {
+		if n, ok := nonceIn(key); ok && intents[n] {
+			continue
+		}
+		if !yield(key) {
 			return nil
 		}
 	}
 	return nil
+}
+
+// intents returns the attempts that have neither been committed and tidied up nor been swept.
+func (l *StoreLog) intents(ctx context.Context) (map[nonce]bool, error) {
+	dir := meta(stagingDir) + "/"
+	out := map[nonce]bool{}
+	for key, err := range l.store.List(ctx, dir, "", false) {
+		if err != nil {
+			return nil, err
+		}
+		if n, err := parseNonce(strings.TrimSuffix(strings.TrimPrefix(key, dir), ".json")); err == nil {
+			out[n] = true
+		}
+	}
+	return out, nil
+}
+
+// nonceIn returns the attempt that a part's key names.
+func nonceIn(key string) (nonce, bool) {
+	base := path.Base(key)
+	if !partName.MatchString(base) {
+		return nonce{}, false
+	}
+	base, _, _ = strings.Cut(base[strings.LastIndexByte(base, '-')+1:], ".")
+	n, err := parseNonce(base)
+	return n, err == nil
 }
 
 // hidden reports whether a key isn't data: one of its names begins with _ or a point.

@@ -62,6 +62,7 @@ func (rawDecoder) Close()                                  {}
 
 // row is a record's digest columns on their way back to Arrow, whose canonical form is counted.
 type row struct {
+	schema  *arrow.Schema
 	builder *array.RecordBuilder
 	names   []string
 }
@@ -75,13 +76,16 @@ func newRow(schema *arrow.Schema, digest []string) (*row, error) {
 		}
 		fields[i] = schema.Field(at[0])
 	}
-	return &row{builder: array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema(fields, nil)), names: digest}, nil
+	columns := arrow.NewSchema(fields, nil)
+	return &row{schema: columns, builder: array.NewRecordBuilder(memory.DefaultAllocator, columns), names: digest}, nil
 }
 
 // sum returns the Sum of one record, whose values fill appends.
 func (r *row) sum(fill func(i int, b array.Builder) error) (flow.Sum, error) {
 	for i := range r.names {
 		if err := fill(i, r.builder.Field(i)); err != nil {
+			r.builder.Release() // half of a row is no beginning of the next
+			r.builder = array.NewRecordBuilder(memory.DefaultAllocator, r.schema)
 			return flow.Sum{}, fmt.Errorf("column %q: %w", r.names[i], err)
 		}
 	}

@@ -120,3 +120,10 @@ func TestLarge(t *testing.T) {
 		}
 	}
 }
+
+// TestScan reads files back as far as a digest needs.
+func TestScan(t *testing.T) {
+	for _, k := range Kinds() {
+		filetest.Scan(t, New(k, LZ4), 22)
+	}
+}

@@ -62,19 +62,10 @@ type createTopics struct {
 }
 
 type saslSettings struct {
-	Mechanism string `json:"mechanism"`
-	Username  string `json:"username"`
-	Password  secret `json:"password"`
+	Mechanism string         `json:"mechanism"`
+	Username  string         `json:"username"`
+	Password  setting.Secret `json:"password"`
 }
-
-// secret doesn't print.
-type secret string
-
-// String implements fmt.Stringer.
-func (secret) String() string { return "***" }
-
-// GoString implements fmt.GoStringer.
-func (secret) GoString() string { return "***" }
 
 const schema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",

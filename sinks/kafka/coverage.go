@@ -26,12 +26,31 @@ type entry struct {
 	delivered, dead flow.Sum
 	letters         string
 	rev             uint32
+	topic           string
+	messages        uint64
+	forgotten       bool     // by a later entry
+	forgets         []uint64 // not empty: the entry covers nothing
+	place           *place   // nil without messages
+}
+
+// place is where the messages of a commit are.
+type place struct {
+	topic    string
+	producer int64
+	spans    []span // none in markers of version 1
+}
+
+func placeOf(c commit) *place {
+	if c.Messages == 0 {
+		return nil
+	}
+	return &place{topic: c.Topic, producer: c.Producer, spans: c.Spans}
 }
 
 func entryOf(c commit) entry {
 	return entry{
 		id: c.Slice.ID, from: c.Slice.From.UnixMilli(), to: c.Slice.To.UnixMilli(), at: c.At.UnixMilli(),
-		delivered: c.Delivered, dead: c.Dead, letters: c.DeadLetters, rev: c.Slice.Rev,
+		delivered: c.Delivered, dead: c.Dead, letters: c.DeadLetters, rev: c.Slice.Rev, topic: c.Topic, messages: c.Messages, place: placeOf(c),
 	}
 }
 
@@ -45,6 +64,11 @@ func (e entry) slice(p flow.Partition) flow.Slice {
 }
 
 func (e entry) receipt(p flow.Partition, number uint64) sinks.Receipt {
+	if e.forgets != nil {
+		r := e.rng()
+		whole := flow.Slice{Partition: p, From: r.From, To: r.To}
+		return sinks.Receipt{Slice: whole, Entry: number, At: time.UnixMilli(e.at).UTC(), Forgets: e.forgets}
+	}
 	return sinks.Receipt{
 		Slice: e.slice(p), Entry: number, Delivered: e.delivered, Dead: e.dead, DeadLetters: e.letters, At: time.UnixMilli(e.at).UTC(),
 	}
@@ -88,11 +112,22 @@ func (v *coverage) lookup(s flow.Slice) (sinks.Receipt, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for i, e := range v.parts[s.Partition][s.Day().Unix()] {
-		if e.id == s.ID {
+		if e.id == s.ID && !e.forgotten && e.forgets == nil {
 			return e.receipt(s.Partition, uint64(i)+1), true
 		}
 	}
 	return sinks.Receipt{}, false
+}
+
+// placed returns where the messages of a commit are; nil without any. ok is false for a receipt of something else.
+func (v *coverage) placed(r sinks.Receipt) (at *place, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	all := v.parts[r.Slice.Partition][r.Slice.Day().Unix()]
+	if r.Entry < 1 || r.Entry > uint64(len(all)) || all[r.Entry-1].id != r.Slice.ID {
+		return nil, false
+	}
+	return all[r.Entry-1].place, true
 }
 
 // conflict returns an error that is ErrOverlap if s may not be committed beside what is there.
@@ -105,7 +140,7 @@ func (v *coverage) conflict(s flow.Slice) error {
 	all := v.parts[s.Partition][s.Day().Unix()]
 	for i := range all {
 		e := &all[i]
-		if !e.rng().Meets(s.Range()) {
+		if e.forgotten || e.forgets != nil || !e.rng().Meets(s.Range()) {
 			continue
 		}
 		if e.rev == 0 {

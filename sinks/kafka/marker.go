@@ -12,12 +12,17 @@ import (
 	"github.com/sluice-io/sluice/sinks"
 )
 
-// version is the newest format of markers that this code reads, and the one it writes. FORMAT.md describes it.
-const version = 1
+// version is the format of the markers of owners and schemas, commitVersion the one of commits that this code writes, and the newest of
+// any that it reads. FORMAT.md describes them.
+const (
+	version       = 1
+	commitVersion = 2
+)
 
 // Kinds of markers. A reader that meets another of its own sink stops.
 const (
 	kindCommit = "commit"
+	kindForget = "forget"
 	kindOwner  = "owner"
 	kindSchema = "schema"
 )
@@ -51,6 +56,8 @@ type commit struct {
 	Slice       flow.Slice `json:"slice"`
 	Topic       string     `json:"topic,omitempty"` // left out without records
 	Messages    uint64     `json:"messages"`
+	Producer    int64      `json:"producer,omitempty"` // since version 2, with messages
+	Spans       []span     `json:"spans,omitempty"`    // likewise
 	Schema      string     `json:"schema,omitempty"`
 	Read        flow.Sum   `json:"read"`
 	Delivered   flow.Sum   `json:"delivered"`
@@ -60,6 +67,14 @@ type commit struct {
 	Source      program    `json:"source"`
 	Sluice      string     `json:"sluice"`
 	At          time.Time  `json:"at"`
+}
+
+// span is where the messages of a slice lie in one partition of the topic: all that its producer wrote from First to Last. Those of other
+// producers may lie between.
+type span struct {
+	Partition int32 `json:"partition"`
+	First     int64 `json:"first"`
+	Last      int64 `json:"last"`
 }
 
 // program is what read a slice; it only informs.
@@ -138,8 +153,8 @@ func checkVersion(value []byte) error {
 		return err
 	}
 	switch {
-	case head.V > version:
-		return fmt.Errorf("format %d is newer than this program understands (%d): use a newer sluice", head.V, version)
+	case head.V > commitVersion:
+		return fmt.Errorf("format %d is newer than this program understands (%d): use a newer sluice", head.V, commitVersion)
 	case head.V < 1:
 		return errors.New("it has no format version")
 	}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
 
@@ -23,8 +25,16 @@ func goldenCommit() commit {
 	s := sinktest.Hours("a/ü", 5, 6)
 	a := sinktest.Account(sinktest.Bodies(s, 3))
 	return commit{
-		V: version, Kind: kindCommit, Entry: 2, Slice: s, Topic: "logs", Messages: 3, Schema: "", Read: a.Read, Delivered: a.Delivered,
+		V: commitVersion, Kind: kindCommit, Entry: 2, Slice: s, Topic: "logs", Messages: 3, Producer: 7000000001,
+		Spans: []span{{Partition: 0, First: 17, Last: 18}, {Partition: 3, First: 4200000000, Last: 4200000000}}, Read: a.Read, Delivered: a.Delivered,
 		DeadLetters: "x.ndjson", Source: program{"elsa", "1.2.3"}, Sluice: "0.1.0", At: time.Date(2026, 11, 2, 3, 4, 5, 678e6, time.UTC),
+	}
+}
+
+func goldenForget(c commit) forget {
+	return forget{
+		V: version, Kind: kindForget, Entry: 3, Partition: c.Slice.Partition, Day: c.Slice.Day().Format(dayLayout), Entries: []uint64{1, 2},
+		Sluice: "0.1.0", At: c.At,
 	}
 }
 
@@ -42,6 +52,7 @@ func TestGolden(t *testing.T) {
 	for name, message := range map[string]struct{ key, value any }{
 		"commit": {commitKey(goldenSink, c.Slice, c.Entry), c},
 		"owner":  {markerKey{Kind: kindOwner, Sink: goldenSink}, o},
+		"forget": {forgetKey(goldenSink, c.Slice.Partition, c.Slice.Day(), 3), goldenForget(c)},
 		"schema": {markerKey{Kind: kindSchema, Schema: v.fingerprint()}, avroSchema{version, kindSchema, v.document()}},
 	} {
 		key, err := encodeJSON(message.key)
@@ -79,6 +90,11 @@ func TestGolden(t *testing.T) {
 			if diff := cmp.Diff(c, back); err != nil || diff != "" {
 				t.Errorf("commit: %v\n%s", err, diff)
 			}
+		case "forget":
+			back, err := parseForget(k, value)
+			if diff := cmp.Diff(goldenForget(c), back); err != nil || diff != "" {
+				t.Errorf("forget: %v\n%s", err, diff)
+			}
 		case "owner":
 			back, err := parseOwner(value)
 			if diff := cmp.Diff(o, back); err != nil || diff != "" {
@@ -94,6 +110,31 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestFirstVersion reads a marker that doesn't say where its messages are: what it covers stays covered.
+func TestFirstVersion(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "commit-v1.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, value, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	key, _ := parseKey([]byte(first))
+	got, err := parseCommit(key, []byte(value))
+	want := goldenCommit()
+	want.V, want.Producer, want.Spans = 1, 0, nil
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Fatalf("%v (-want +got):\n%s", err, diff)
+	}
+	k := &Sink{core: &core{}, covered: newCoverage()}
+	got.Entry = 1 // the day's first
+	if err := k.covered.apply(got); err != nil {
+		t.Fatal(err)
+	}
+	var inexact *sinks.InexactError
+	if found, err := k.Audit(t.Context(), entryOf(got).receipt(got.Slice.Partition, 1), nil); len(found) > 0 || !errors.As(err, &inexact) {
+		t.Errorf("audit: %v, %v, want an InexactError", found, err)
+	}
+}
+
 func TestMarkersThatAreRefused(t *testing.T) {
 	c := goldenCommit()
 	key := commitKey(goldenSink, c.Slice, c.Entry)
@@ -102,9 +143,9 @@ func TestMarkersThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, old, new, want string }{
-		{"newer", `"v":1`, `"v":2`, "use a newer sluice"},
-		{"no version", `"v":1,`, ``, "no format version"},
-		{"unknown key", `"v":1`, `"v":1,"w":1`, "unknown field"},
+		{"newer", `"v":2`, `"v":3`, "use a newer sluice"},
+		{"no version", `"v":2,`, ``, "no format version"},
+		{"unknown key", `"v":2`, `"v":2,"w":1`, "unknown field"},
 		{"number", `"entry":2`, `"entry":3`, "its key doesn't fit"},
 		{"range", `T05:00:00Z`, `T04:00:00Z`, "ID doesn't fit"},
 		{"sums", `"rows":3`, `"rows":4`, "isn't the sum"},
@@ -123,7 +164,7 @@ func TestMarkersThatAreRefused(t *testing.T) {
 			t.Errorf("key %q was taken", foreign)
 		}
 	}
-	if k, ok := parseKey([]byte(`{"kind":"forget","sink":"x","later":1}`)); !ok || k.Kind != "forget" {
+	if k, ok := parseKey([]byte(`{"kind":"unheard-of","sink":"x","later":1}`)); !ok || k.Kind != "unheard-of" {
 		t.Error("a later kind isn't seen")
 	}
 }
@@ -147,6 +188,28 @@ func TestCoverageHasNoHoles(t *testing.T) {
 	}
 	if err := v.apply(at(5, 4)); err == nil {
 		t.Error("an entry is missing")
+	}
+	f := forget{V: 1, Kind: kindForget, Entry: 3, Partition: sinktest.Partition("one"), Day: sinktest.Day.Format(dayLayout), Entries: []uint64{1}}
+	for range 2 { // a marker that is read again is as good
+		if err := v.forget(f); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, ok := v.lookup(at(0, 1).Slice); ok {
+		t.Error("a forgotten slice is found")
+	}
+	if err := v.conflict(at(0, 4).Slice); err != nil {
+		t.Errorf("a forgotten slice is in the way: %v", err)
+	}
+	f.Entry = 4
+	if err := v.forget(f); err == nil {
+		t.Error("a commit was forgotten twice")
+	}
+	if err := v.apply(at(0, 4)); err != nil {
+		t.Error(err)
+	}
+	if r, ok := v.lookup(at(0, 4).Slice); !ok || r.Entry != 4 {
+		t.Errorf("the slice that was committed again: %+v, %v", r, ok)
 	}
 	if got := v.partitions(); !cmp.Equal(got, []flow.Partition{sinktest.Partition("one")}) {
 		t.Error(got)

@@ -103,7 +103,8 @@ func merge(have *owner, want owner) (o owner, changed bool, err error) {
 	if have == nil {
 		return want, true, nil
 	}
-	hint := fmt.Sprintf("give this pipeline a topic of its own: `topic: %s-%s`", want.Topic, topicName(want.Pipeline))
+	hint := fmt.Sprintf("give this pipeline a topic of its own: `topic: %s-%s` (--new-selection is for folders and buckets: topics hold one)",
+		want.Topic, topicName(want.Pipeline))
 	who := fmt.Sprintf("topic %s belongs to pipeline %q", have.Topic, have.Pipeline)
 	if have.Value != want.Value {
 		return o, false, fault.New(fault.Config, "own the topic", hint, fmt.Errorf("%w: %s, which writes values of %s, not of %s", sinks.ErrOwned, who, have.Value, want.Value))

@@ -419,11 +419,11 @@ func TestOwner(t *testing.T) {
 		}
 	}
 	put("anything")
-	put(`{"kind":"forget","sink":"someone else"}`)
+	put(`{"kind":"unheard-of","sink":"someone else"}`)
 	if _, err := k.Lookup(begun(t), sinktest.Hours("one", 0, 1)); !errors.Is(err, sinks.ErrNotCommitted) {
 		t.Error(err)
 	}
-	put(`{"kind":"forget","sink":"` + k.id + `"}`)
+	put(`{"kind":"unheard-of","sink":"` + k.id + `"}`)
 	fresh := opened(t, r.config(nil)).(*Sink)
 	_, err = fresh.Lookup(begun(t), sinktest.Hours("one", 0, 1))
 	contains(t, err, "use a newer sluice")

@@ -160,6 +160,11 @@ func (r rig) remote(stride int) sinktest.Remote {
 		Open: func(step sinktest.RemoteStep) (sinks.Sink, error) {
 			return open(context.Background(), r.config(nil), Step(step))
 		},
+		Look: func() (sinks.Sink, error) {
+			c := r.config(nil)
+			c.ReadOnly = true
+			return Open(context.Background(), c)
+		},
 		Visible: r.bodies, Stride: stride,
 	}
 }

@@ -7,7 +7,7 @@
 //
 // With `delivery: idempotent` it is at least once and remembers nothing.
 //
-// It creates no topics unless told to, deletes nothing, and reads nothing but the marker topic.
+// It creates no topics unless told to, deletes nothing, and reads nothing but the marker topic, unless a slice is read back.
 package kafka
 
 import (
@@ -119,7 +119,12 @@ func open(ctx context.Context, c sinks.Config, step Step) (sinks.Sink, error) {
 		known: map[string]bool{},
 	}
 	s.tape = &tape{cluster: k.cluster, topic: k.set.MarkerTopic, step: k.step, next: map[int32]int64{}}
-	if err := s.become(ctx); err != nil {
+	if c.ReadOnly {
+		err = s.visit(ctx)
+	} else {
+		err = s.become(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -234,6 +239,13 @@ func (k *Sink) take(r *kgo.Record) error {
 	if !ok || key.Sink != k.id || key.Kind == kindOwner {
 		return nil
 	}
+	if key.Kind == kindForget {
+		f, err := parseForget(key, r.Value)
+		if err != nil {
+			return err
+		}
+		return k.covered.forget(f)
+	}
 	if key.Kind != kindCommit {
 		return fmt.Errorf("unknown kind %q: use a newer sluice", key.Kind)
 	}
@@ -246,6 +258,9 @@ func (k *Sink) take(r *kgo.Record) error {
 
 // Begin implements sinks.Sink. A partition has one transaction at a time.
 func (k *Sink) Begin(ctx context.Context, s flow.Slice, _ uint32, schema *arrow.Schema) (sinks.Txn, error) {
+	if k.conf.ReadOnly {
+		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink was opened to be read")
+	}
 	if err := errors.Join(k.checkOpen(), s.Validate(), k.checkStream(s)); err != nil {
 		return nil, err
 	}
@@ -311,7 +326,7 @@ func (k *Sink) Lookup(ctx context.Context, s flow.Slice) (sinks.Receipt, error) 
 		return sinks.Receipt{}, err
 	}
 	defer l.unlock()
-	if err := k.own(ctx, l); err != nil {
+	if err := k.learn(ctx, l); err != nil {
 		return sinks.Receipt{}, err
 	}
 	if r, ok := k.covered.lookup(s); ok {
@@ -328,7 +343,7 @@ func (k *Sink) Committed(ctx context.Context, g flow.Gap, after func(day time.Ti
 			yield(sinks.Receipt{}, err)
 			return
 		}
-		err := k.own(ctx, l)
+		err := k.learn(ctx, l)
 		l.unlock()
 		k.rest()
 		if err != nil {

@@ -133,12 +133,15 @@ func (t *txn) prepare(ctx context.Context, a sinks.Account) (commit, error) {
 		return commit{}, err
 	}
 	c := commit{
-		V: version, Kind: kindCommit, Entry: k.covered.next(w.slice), Slice: w.slice, Topic: w.topic, Messages: w.messages.Load(), Schema: w.values.fingerprint(),
+		V: commitVersion, Kind: kindCommit, Entry: k.covered.next(w.slice), Slice: w.slice, Topic: w.topic, Messages: w.messages.Load(), Schema: w.values.fingerprint(),
 		Read: a.Read, Delivered: a.Delivered, Dead: a.Dead, Filtered: a.Filtered, DeadLetters: a.DeadLetters,
 		Source: program{Name: a.Source.Name, Version: a.Source.Version}, Sluice: k.conf.Sluice, At: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	if a.Source.Sluice != "" {
 		c.Sluice = a.Source.Sluice
+	}
+	if c.Messages > 0 {
+		c.Producer, c.Spans = t.id, w.spans()
 	}
 	if err := k.step("write marker", func() error { return t.mark(ctx, c) }); err != nil {
 		return commit{}, explain("write the marker", err)

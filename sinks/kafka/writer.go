@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -45,6 +47,8 @@ type writer struct {
 	memory   *semaphore.Weighted // bytes of messages that are on their way; all of it is free when none is
 	free     sync.Pool
 	acked    atomic.Uint64
+	placesMu sync.Mutex
+	places   map[int32]span // where the messages are, by partition
 	failure  atomic.Pointer[error]
 }
 
@@ -69,7 +73,7 @@ type cut struct {
 }
 
 func newWriter(k *core, s flow.Slice, v values) *writer {
-	w := &writer{core: k, slice: s, values: v, memory: semaphore.NewWeighted(int64(k.set.BufferSize))}
+	w := &writer{core: k, slice: s, values: v, places: map[int32]span{}, memory: semaphore.NewWeighted(int64(k.set.BufferSize))}
 	for _, h := range k.set.Headers {
 		var value string
 		switch h {
@@ -268,10 +272,12 @@ func (w *writer) send(ctx context.Context, c *chunk) error {
 }
 
 // acknowledged is called once for each message.
-func (c *chunk) acknowledged(_ *kgo.Record, err error) {
+func (c *chunk) acknowledged(r *kgo.Record, err error) {
 	w := c.writer
 	if err != nil {
 		w.fail(err)
+	} else {
+		w.place(r.Partition, r.Offset)
 	}
 	w.acked.Add(1)
 	if c.left.Add(-1) == 0 {
@@ -279,6 +285,25 @@ func (c *chunk) acknowledged(_ *kgo.Record, err error) {
 		w.giveBack(c)
 		w.memory.Release(cost)
 	}
+}
+
+// place remembers where a message is.
+func (w *writer) place(partition int32, offset int64) {
+	w.placesMu.Lock()
+	defer w.placesMu.Unlock()
+	s, known := w.places[partition]
+	if !known {
+		s = span{Partition: partition, First: offset, Last: offset}
+	}
+	s.First, s.Last = min(s.First, offset), max(s.Last, offset)
+	w.places[partition] = s
+}
+
+// spans returns where the messages are, in the order of the partitions.
+func (w *writer) spans() []span {
+	w.placesMu.Lock()
+	defer w.placesMu.Unlock()
+	return slices.SortedFunc(maps.Values(w.places), func(a, b span) int { return int(a.Partition - b.Partition) })
 }
 
 func (w *writer) giveBack(c *chunk) {

@@ -216,5 +216,17 @@ func TestListerAndForget(t *testing.T) {
 	if _, err := k.Forget(ctx, s.Partition, s.Day(), []uint64{r.Entry}); err == nil {
 		t.Error("a commit was forgotten twice")
 	}
+	if left, err := k.Left(ctx, r); err != nil || len(left) != len(r.Parts) {
+		t.Errorf("left of a forgotten commit: %q, %v", left, err)
+	}
+	if gone, err := k.Clear(ctx, []sinks.Receipt{r}, nil); err != nil || len(gone) != len(r.Parts) || len(strays()) > 0 {
+		t.Errorf("cleared %q, %v", gone, err)
+	}
 	carry(t, mustOpen(t, b, nil), s, 2)
+	if r, err = k.Lookup(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Withdraw(ctx, []sinks.Receipt{r}, true); err != nil || len(strays()) > 0 {
+		t.Errorf("withdrawn with its objects: strays %q, %v", strays(), err)
+	}
 }

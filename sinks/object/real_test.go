@@ -66,6 +66,11 @@ func TestS3(t *testing.T) {
 						return closing(s, step), err
 					}})
 				},
+				Look: func() (sinks.Sink, error) {
+					c := c
+					c.ReadOnly = true
+					return Definition.Open(context.Background(), c)
+				},
 				Visible: func() ([]string, error) { return visible(s) },
 				Stride:  3,
 			}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sluice-io/sluice/sinks"
@@ -44,6 +45,18 @@ var Definition = sinks.Definition{
 		}
 		o := p.options()
 		return o.Format.Buffer() + o.Buffer, nil
+	},
+	Files: func(c sinks.Config) (sinks.Files, error) {
+		p, err := parse(c)
+		if err != nil {
+			return sinks.Files{}, err
+		}
+		f, err := parts.Files(c, p.withLog(c, seam{}))
+		f.Place = map[string]sinks.Place{onS3: sinks.OnS3, onGCS: sinks.OnGCS, onAzure: sinks.OnAzure}[p.Provider]
+		f.Root = strings.TrimSuffix(p.at.Bucket+"/"+p.at.Prefix, "/")
+		f.Endpoint, f.Region, f.Unsettled = p.at.Endpoint, p.Region, true
+		f.PathStyle = p.Endpoint != "" && p.PathStyle == nil || p.PathStyle != nil && *p.PathStyle
+		return f, err
 	},
 }
 

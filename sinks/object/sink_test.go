@@ -46,11 +46,26 @@ func inMemory(t testing.TB, b *sinktest.Bucket, step sinktest.RemoteStep) (*part
 	})
 }
 
+// lookInto opens a sink to read what inMemory writes.
+func lookInto(t testing.TB, b *sinktest.Bucket) (sinks.Sink, error) {
+	t.Helper()
+	c := config(t, map[string]any{"bucket": "lake", "part_size": 4096})
+	c.ReadOnly = true
+	k, err := open(context.Background(), c, seam{
+		connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) { return b, nil },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
 func TestConformance(t *testing.T) {
 	sinktest.RunRemote(t, func(t *testing.T) sinktest.Remote {
 		b := sinktest.NewBucket()
 		return sinktest.Remote{
 			Open:    func(step sinktest.RemoteStep) (sinks.Sink, error) { return inMemory(t, b, step) },
+			Look:    func() (sinks.Sink, error) { return lookInto(t, b) },
 			Visible: func() ([]string, error) { return visible(b) },
 		}
 	})

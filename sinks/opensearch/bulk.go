@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/sending"
 )
 
 // item is a record in a request: its row, and where its two lines lie in the body.
@@ -28,6 +29,7 @@ type bulk struct {
 	path    string
 	gzipped bool
 	timeout time.Duration
+	busy    *sending.Busy
 
 	body []byte
 	zip  *gzip.Writer
@@ -40,9 +42,9 @@ const (
 	lastWait  = 10 * time.Second
 )
 
-func newBulk(c *client, s settings, index string) *bulk {
+func newBulk(c *client, s settings, busy *sending.Busy, index string) *bulk {
 	return &bulk{
-		client: c, gzipped: s.Compression == "gzip", timeout: time.Duration(s.Timeout),
+		client: c, gzipped: s.Compression == "gzip", timeout: time.Duration(s.Timeout), busy: busy,
 		path: "/" + url.PathEscape(index) + "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason",
 	}
 }
@@ -52,7 +54,8 @@ func (b *bulk) send(ctx context.Context, items []item) (rejected []sinks.Rejecte
 	if len(items) == 0 {
 		return nil, nil
 	}
-	deadline := time.Now().Add(b.timeout)
+	began := time.Now()
+	deadline := began.Add(b.timeout)
 	limited, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	queue := [][]item{items} // a request that is too large is cut
@@ -65,6 +68,8 @@ func (b *bulk) send(ctx context.Context, items []item) (rejected []sinks.Rejecte
 		case errors.As(err, &large) && len(tried) > 1:
 			queue = append([][]item{tried[:len(tried)/2], tried[len(tried)/2:]}, queue[1:]...)
 			continue
+		case errors.As(err, &large) && tried[0].to-tried[0].from <= sending.Small:
+			return rejected, fault.New(fault.Config, fmt.Sprintf("send a record of %d bytes", tried[0].to-tried[0].from), "its limit (http.max_content_length, or that of a proxy before it) must be larger", err)
 		case errors.As(err, &large):
 			rejected = append(rejected, sinks.Rejected{Row: tried[0].row, Reason: fmt.Sprintf("opensearch: its document of %d bytes is larger than the server takes (http.max_content_length)", tried[0].to-tried[0].from)})
 			left = nil
@@ -81,10 +86,9 @@ func (b *bulk) send(ctx context.Context, items []item) (rejected []sinks.Rejecte
 			return rejected, fault.New(fault.Transient, "send records", fault.HintOf(err), fmt.Errorf("%d records aren't taken within %s: %w", len(left), b.timeout, err)).
 				After(fault.RetryAfterOf(err))
 		}
-		select {
-		case <-ctx.Done():
-			return rejected, ctx.Err()
-		case <-time.After(pause):
+		b.busy.Tell(time.Since(began)+pause, pause, err)
+		if err := sending.Sleep(ctx, pause); err != nil {
+			return rejected, err
 		}
 	}
 	return rejected, nil
@@ -177,6 +181,9 @@ type result struct {
 // sent again, and what is there already says so.
 func results(a answer, items []item) (left []item, rejected []sinks.Rejected, err error) {
 	broken := func(err error) ([]item, []sinks.Rejected, error) {
+		if foreign(err) {
+			return items, nil, fault.New(fault.Config, "read what became of the records", "do urls lead to OpenSearch or Elasticsearch itself?", fmt.Errorf("%s answers as neither does: %w", a.node, err))
+		}
 		return items, nil, fault.New(fault.Transient, "read what became of the records", "", fmt.Errorf("%s: %w", a.node, err))
 	}
 	dec := json.NewDecoder(a.Body)

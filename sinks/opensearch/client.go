@@ -9,12 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks/secure"
+	"github.com/sluice-io/sluice/sinks/sending"
 )
 
 // client speaks to the nodes of one cluster. It may be used concurrently.
@@ -146,14 +146,8 @@ func retryable(status int) bool {
 
 // retryAfter reads the header, in seconds or as a date; 0 without.
 func (a answer) retryAfter() time.Duration {
-	text := a.Header.Get("Retry-After")
-	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(n) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
+	d, _ := sending.RetryAfter(a.Header.Get("Retry-After"), time.Now())
+	return d
 }
 
 // get asks for a document, of each node until one answers. ok is false if there is none (404).
@@ -179,12 +173,21 @@ func (c *client) get(ctx context.Context, op, path string, into any) (ok bool, e
 		}
 		err = json.NewDecoder(io.LimitReader(a.Body, maxDocument)).Decode(into)
 		_ = a.Body.Close()
+		if foreign(err) {
+			return false, fault.New(fault.Config, op, "do urls lead to OpenSearch or Elasticsearch itself?", fmt.Errorf("%s answers as neither does: %w", a.node, err))
+		}
 		if err != nil {
 			return false, fault.New(fault.Transient, op, "do urls lead to OpenSearch or Elasticsearch itself?", fmt.Errorf("%s: %w", a.node, err))
 		}
 		return true, nil
 	}
 	return false, errors.Join(errs...)
+}
+
+// foreign reports an answer of success that isn't JSON at all, as a login page is, and not one that was cut.
+func foreign(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax)
 }
 
 // maxDocument bounds what get reads.

@@ -1,16 +1,14 @@
 package opensearch
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/recordid"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/setting"
 	"github.com/sluice-io/sluice/sinks/target"
@@ -118,12 +116,7 @@ func parse(c sinks.Config) (settings, error) {
 			bad("%s: it has a control character", key)
 		}
 	}
-	if !slices.Contains([]string{"ecs", "columns"}, s.Naming) {
-		bad("naming: %q isn't one of ecs, columns", s.Naming)
-	}
-	if !slices.Contains([]string{"none", "gzip"}, s.Compression) {
-		bad("compression: %q isn't one of none, gzip", s.Compression)
-	}
+	errs = append(errs, setting.OneOf("naming", s.Naming, "ecs", "columns"), setting.OneOf("compression", s.Compression, "none", "gzip"))
 	if s.BatchBytes < minBatch {
 		bad("batch_bytes: %d bytes is less than %d", s.BatchBytes, minBatch)
 	}
@@ -133,16 +126,13 @@ func parse(c sinks.Config) (settings, error) {
 	if _, err := s.TLS.Config(c.Base); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, s.parseIndex(c))
+	errs = append(errs, s.parseIndex(c), attempt.Check(c))
 	for _, st := range c.Streams {
 		if _, err := newDocuments(s.Naming, c.Source, st.Schema); err != nil {
 			errs = append(errs, fmt.Errorf("stream %s: %w", st.Name, err))
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return s, setting.Wrong(sinkType, err)
-	}
-	return s, nil
+	return s, setting.Check(sinkType, errs...)
 }
 
 func (s *settings) parseIndex(c sinks.Config) error {
@@ -206,7 +196,7 @@ func escapeIndex(value string) string {
 }
 
 // buffer is what a transaction holds beyond the batch in Append: the records of a request, the request, and what counts IDs.
-func (s settings) buffer() int64 { return 2*int64(s.BatchBytes) + gzipMemory + recordid.Memory }
+func (s settings) buffer() int64 { return 2*int64(s.BatchBytes) + gzipMemory + attempt.Memory }
 
 // gzipMemory is what a compressor holds.
 const gzipMemory = 1 << 20

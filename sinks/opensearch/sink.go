@@ -10,12 +10,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -24,7 +23,8 @@ import (
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/recordid"
+	"github.com/sluice-io/sluice/sinks/attempt"
+	"github.com/sluice-io/sluice/sinks/sending"
 	"github.com/sluice-io/sluice/sinks/target"
 )
 
@@ -51,10 +51,12 @@ type Sink struct {
 	config sinks.Config
 	client *client
 	id     string
+	busy   *sending.Busy
 
-	mu     sync.Mutex
-	ready  map[string]bool // data streams that are there
-	closed bool
+	closed atomic.Bool
+
+	mu    sync.Mutex
+	ready map[string]bool // data streams that are there
 }
 
 var (
@@ -118,7 +120,7 @@ func open(ctx context.Context, c sinks.Config) (*Sink, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(place))
-	return &Sink{set: s, config: c, client: k, id: "opensearch-" + i.UUID + "-" + hex.EncodeToString(sum[:8]), ready: map[string]bool{}}, nil
+	return &Sink{set: s, config: c, client: k, id: "opensearch-" + i.UUID + "-" + hex.EncodeToString(sum[:8]), ready: map[string]bool{}, busy: &sending.Busy{Log: c.Log}}, nil
 }
 
 // Identity implements sinks.Sink: the cluster's UUID and a hash of the index's template.
@@ -129,37 +131,22 @@ func (k *Sink) Buffer() int64 { return k.set.buffer() }
 
 // Close implements sinks.Sink.
 func (k *Sink) Close() error {
-	k.mu.Lock()
-	k.closed = true
-	k.mu.Unlock()
+	k.closed.Store(true)
 	k.client.close()
 	return nil
 }
 
-func (k *Sink) isClosed() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.closed
-}
-
 // Begin implements sinks.Sink.
 func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Schema) (sinks.Txn, error) {
-	const op = "begin a slice"
-	if err := s.Validate(); err != nil {
+	try, err := attempt.New(k.config, s, &k.closed)
+	if err != nil {
 		return nil, err
-	}
-	if k.isClosed() {
-		return nil, fault.Errorf(fault.Bug, op, "the sink is closed")
-	}
-	at := slices.IndexFunc(k.config.Streams, func(st sinks.Stream) bool { return st.Name == s.Stream })
-	if at < 0 {
-		return nil, fault.Errorf(fault.Bug, op, "the sink wasn't opened for stream %q", s.Stream)
 	}
 	docs, err := newDocuments(k.set.Naming, k.config.Source, schema)
 	if err != nil {
 		return nil, err
 	}
-	return &txn{sink: k, slice: s, docs: docs, ids: recordid.New(s, k.config.Streams[at].DigestColumns), from: `"` + s.From.UTC().Format(flow.Layout) + `"`}, nil
+	return &txn{sink: k, slice: s, try: try, docs: docs, from: `"` + s.From.UTC().Format(flow.Layout) + `"`}, nil
 }
 
 // ensure makes a data stream that isn't there, for which the server needs a template: without one it would make an index.
@@ -203,14 +190,11 @@ func (k *Sink) ensure(ctx context.Context, index string) error {
 type txn struct {
 	sink  *Sink
 	slice flow.Slice
+	try   *attempt.Attempt
 	docs  *documents
-	ids   *recordid.Sequence
 	from  string // JSON of the time of records that have none
 	bulk  *bulk  // nil until there is a record
-	names []string
 	items []item
-	rows  uint64
-	dead  bool
 }
 
 // start names the index with the slice's first record.
@@ -234,24 +218,21 @@ func (t *txn) start(ctx context.Context, rec arrow.Record) error {
 	if err := t.sink.ensure(ctx, index); err != nil {
 		return err
 	}
-	t.bulk = newBulk(t.sink.client, t.sink.set, index)
+	t.bulk = newBulk(t.sink.client, t.sink.set, t.sink.busy, index)
 	return nil
 }
 
 // Append implements sinks.Txn: the batch's records are at the server when it returns.
 func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
-	if t.dead || t.sink.isClosed() {
-		return nil, sinks.ErrDead
-	}
+	return t.try.Append(ctx, b, func(ids []string) ([]sinks.Rejected, error) { return t.append(ctx, b, ids) })
+}
+
+func (t *txn) append(ctx context.Context, b flow.Batch, ids []string) ([]sinks.Rejected, error) {
 	rows := int(b.Records.NumRows())
 	if rows == 0 {
 		return nil, nil
 	}
 	if err := t.start(ctx, b.Records); err != nil {
-		return nil, fmt.Errorf("slice %s: %w", t.slice, err)
-	}
-	var err error
-	if t.names, err = t.ids.Append(t.names[:0], b.Records); err != nil {
 		return nil, err
 	}
 	t.docs.bind(b.Records)
@@ -266,19 +247,17 @@ func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error
 	limit := int(t.sink.set.BatchBytes)
 	for row := range rows {
 		body, start := t.bulk.body, len(t.bulk.body)
-		body = append(append(append(body, `{"create":{"_id":"`...), t.names[row]...), "\"}}\n"...)
+		body = append(append(append(body, `{"create":{"_id":"`...), ids[row]...), "\"}}\n"...)
 		body = append(t.docs.append(body, row, t.from), '\n')
 		t.bulk.body = body
 		t.items = append(t.items, item{row: row, from: start, to: len(body)})
 		if len(body) >= limit || row == rows-1 {
 			if err := flush(); err != nil {
-				return nil, fmt.Errorf("slice %s: %w", t.slice, err)
+				return nil, err
 			}
 		}
 	}
 	t.bulk.shrink(limit)
-	slices.SortFunc(rejected, func(a, b sinks.Rejected) int { return a.Row - b.Row })
-	t.rows += uint64(rows - len(rejected))
 	return rejected, nil
 }
 
@@ -294,26 +273,11 @@ func (b *bulk) shrink(limit int) {
 
 // Commit implements sinks.Txn. The records are at the server already.
 func (t *txn) Commit(ctx context.Context, a sinks.Account) (sinks.Receipt, error) {
-	if t.dead {
-		return sinks.Receipt{}, sinks.ErrDead
-	}
-	t.dead = true
-	if err := ctx.Err(); err != nil {
-		return sinks.Receipt{}, err
-	}
-	if t.sink.isClosed() {
-		return sinks.Receipt{}, errors.Join(sinks.ErrDead, errors.New("the sink is closed"))
-	}
-	if !a.Balanced() || a.Delivered.Rows != t.rows {
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, "commit", "slice %s: %d rows were sent, delivered are %d of %d", t.slice, t.rows, a.Delivered.Rows, a.Read.Rows)
-	}
-	return sinks.Receipt{
-		Slice: t.slice, Delivered: a.Delivered, Dead: a.Dead, DeadLetters: a.DeadLetters, At: time.Now().UTC().Truncate(time.Millisecond),
-	}, nil
+	return t.try.Commit(ctx, a, nil)
 }
 
 // Abort implements sinks.Txn. What was sent stays, and is recognised when it comes again.
 func (t *txn) Abort() error {
-	t.dead = true
+	t.try.End()
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks/sinktest"
 )
 
 // everySchema has all core columns, one that sources share and some of a source.
@@ -158,7 +159,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"unauthorized", "who", "", 401, fault.Auth, "401"},
 		{"forbidden", "no", "", 403, fault.Auth, "403"},
-		{"another server", "<html>", "", 200, fault.Transient, "invalid character"},
+		{"another server", "<html>", "", 200, fault.Config, "answers as neither does"},
 		{"another JSON", "{}", "", 200, fault.Config, "not as OpenSearch"},
 		{"not found", "nothing", "", 404, fault.Config, "not as OpenSearch"},
 		{"forming", `{"cluster_uuid": "_na_", "version": {"number": "2.19.1"}}`, "", 200, fault.Transient, "being formed"},
@@ -219,5 +220,34 @@ func TestVerdicts(t *testing.T) {
 	}
 	if s := item(400, "x", strings.Repeat("ä", 2000)).String(); len(s) > maxReason+3 {
 		t.Errorf("a reason of %d bytes", len(s))
+	}
+}
+
+// TestBulkAnswers has answers to records that are no fault of theirs: none of them makes dead letters, or is tried for minutes.
+func TestBulkAnswers(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		status     int
+		say        string // in error and hint
+	}{
+		{"a login page", "<html>log in</html>", 200, "OpenSearch or Elasticsearch itself"},
+		{"too large, whatever the size", "no", 413, "must be larger"},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.Method == http.MethodGet {
+				fmt.Fprint(w, `{"cluster_uuid": "u", "version": {"number": "2.19.1"}}`)
+				return
+			}
+			w.WriteHeader(tt.status)
+			fmt.Fprint(w, tt.body)
+		}))
+		k := mustOpen(t, config(s.URL, nil))
+		slice := sinktest.Hours("one", 0, 1)
+		_, err := sinktest.Write(t.Context(), k, slice, []string{"a", "b", "c"})
+		if fault.KindOf(err) != fault.Config || !strings.Contains(err.Error()+fault.HintOf(err), tt.say) {
+			t.Errorf("%s: %v (%s), want an error of kind Config with %q", tt.name, err, fault.HintOf(err), tt.say)
+		}
+		_ = k.Close()
+		s.Close()
 	}
 }

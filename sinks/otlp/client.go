@@ -5,12 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks/secure"
+	"github.com/sluice-io/sluice/sinks/sending"
 )
 
 // client sends one request, whose bytes it may keep, and returns what the receiver said. It is safe for concurrent use. Errors have a
@@ -55,7 +54,7 @@ func connectError(op string, err error) error {
 	}
 	text := err.Error()
 	switch {
-	case strings.Contains(text, "looked like an HTTP/1.1 header"):
+	case strings.Contains(text, "looked like an HTTP/1.1 header"), strings.Contains(text, "http2: frame too large"):
 		return fault.New(fault.Config, op, "the port speaks HTTP: set `protocol: http`, or the port for gRPC (4317 by custom)", err)
 	case strings.Contains(text, "malformed HTTP response"), strings.Contains(text, "readLoopPeekFailLocked: %!w(<nil>)"):
 		// The second: the other side spoke first, as HTTP/2 does. net/http has no better word for it.
@@ -64,26 +63,8 @@ func connectError(op string, err error) error {
 	return fault.New(fault.Transient, op, hintDown, err)
 }
 
-// patience is how long a request is held back in all because the receiver asks for it, before its slice gives up and comes again later.
-const patience = 30 * time.Second
-
-// deliver sends a request, again when the receiver says when.
-func deliver(ctx context.Context, c client, request []byte) (answer, error) {
-	var waited time.Duration
-	for {
-		// A client may be sending a request still when its answer has come; the caller's buffer is used again then.
-		a, err := c.export(ctx, bytes.Clone(request))
-		after := fault.RetryAfterOf(err)
-		if fault.KindOf(err) != fault.Throttled || after <= 0 || waited+after > patience {
-			return a, err
-		}
-		waited += after
-		wait := time.NewTimer(after)
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return a, fmt.Errorf("wait until the receiver takes more: %w", ctx.Err())
-		case <-wait.C:
-		}
-	}
+// deliver sends a request, again while the receiver is busy.
+func deliver(ctx context.Context, c client, busy *sending.Busy, message []byte) (answer, error) {
+	// A client may be sending a request still when its answer has come; the caller's buffer is used again then.
+	return sending.Patiently(ctx, busy, func() (answer, error) { return c.export(ctx, bytes.Clone(message)) })
 }

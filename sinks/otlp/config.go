@@ -13,31 +13,22 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/columns"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/setting"
 	"github.com/sluice-io/sluice/sinks/target"
 )
 
-// secret doesn't print.
-type secret string
-
-// String implements fmt.Stringer.
-func (secret) String() string { return "***" }
-
-// GoString implements fmt.GoStringer.
-func (secret) GoString() string { return "***" }
-
 // settings are an otlp sink's keys in a config.
 type settings struct {
-	Endpoint    string            `json:"endpoint"`
-	Protocol    string            `json:"protocol"`
-	Headers     map[string]secret `json:"headers"`
-	Resource    map[string]string `json:"resource"`
-	Compression string            `json:"compression"`
-	BatchSize   setting.Size      `json:"batch_size"`
-	Timeout     setting.Duration  `json:"timeout"`
-	TLS         secure.Settings   `json:"tls"`
+	Endpoint    string                    `json:"endpoint"`
+	Protocol    string                    `json:"protocol"`
+	Headers     map[string]setting.Secret `json:"headers"`
+	Resource    map[string]string         `json:"resource"`
+	Compression string                    `json:"compression"`
+	BatchSize   setting.Size              `json:"batch_size"`
+	Timeout     setting.Duration          `json:"timeout"`
+	TLS         secure.Settings           `json:"tls"`
 
 	address string // of grpc: host:port
 	url     string // of http
@@ -113,12 +104,8 @@ func parse(c sinks.Config) (settings, error) {
 	if err := s.parseEndpoint(); err != nil {
 		errs = append(errs, err)
 	}
-	if s.Protocol != "grpc" && s.Protocol != "http" {
-		bad("protocol: %q isn't one of grpc, http", s.Protocol)
-	}
-	if s.Compression != "gzip" && s.Compression != "none" {
-		bad("compression: %q isn't one of gzip, none", s.Compression)
-	}
+	errs = append(errs, setting.OneOf("protocol", s.Protocol, "grpc", "http"))
+	errs = append(errs, setting.OneOf("compression", s.Compression, "gzip", "none"))
 	if s.BatchSize < minBatch || s.BatchSize > maxBatch {
 		bad("batch_size: %d bytes is not between %d and %d", s.BatchSize, minBatch, maxBatch)
 	}
@@ -135,15 +122,7 @@ func parse(c sinks.Config) (settings, error) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Resource)) {
-		t, err := target.Parse(s.Resource[name])
-		if err == nil {
-			one := c
-			one.Streams = nil // two streams may well have one resource
-			err = target.Check(one, "resource."+name, t)
-		} else {
-			err = fmt.Errorf("resource.%s: %w", name, err)
-		}
-		errs = append(errs, err)
+		errs = append(errs, target.CheckText(c, "resource."+name, s.Resource[name]))
 		if name == "" || slices.Contains([]string{attributeStream, attributeSource, attributeLogID, attributeLogName}, name) {
 			bad("resource: %q is set by the sink", name)
 		}
@@ -154,15 +133,10 @@ func parse(c sinks.Config) (settings, error) {
 	if s.https && s.TLS.Enabled != nil && !*s.TLS.Enabled {
 		bad("tls.enabled is false, and the endpoint begins with https://")
 	}
-	if err := errors.Join(errs...); err != nil {
-		return s, setting.Wrong("otlp", err)
+	if err := setting.Check("otlp", errs...); err != nil {
+		return s, err
 	}
-	for _, st := range c.Streams {
-		if _, err := columns.New(st.Schema); err != nil {
-			return s, fmt.Errorf("stream %s: %w", st.Name, err)
-		}
-	}
-	return s, nil
+	return s, attempt.Check(c)
 }
 
 // parseEndpoint takes the endpoint apart.

@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks/sending"
 )
 
 // answerLimit bounds what is read of an answer.
@@ -26,30 +24,19 @@ type httpClient struct {
 }
 
 func newHTTP(s settings, secured *tls.Config, version string) client {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = secured
-	t.DisableCompression = true
-	return &httpClient{settings: s, agent: "sluice/" + version, client: &http.Client{
-		Transport: t,
-		// A redirect would take the headers, and so the token, elsewhere.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &httpClient{settings: s, agent: "sluice/" + version, client: sending.Client(secured)}
 }
 
 func (c *httpClient) close() { c.client.CloseIdleConnections() }
 
-func (c *httpClient) export(ctx context.Context, request []byte) (answer, error) {
+func (c *httpClient) export(ctx context.Context, message []byte) (answer, error) {
 	op := "send logs to " + c.settings.url
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.settings.Timeout))
 	defer cancel()
 	if c.settings.Compression == "gzip" {
-		var packed bytes.Buffer
-		z, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // a level that there is
-		_, _ = z.Write(request)                              // a buffer takes everything
-		_ = z.Close()
-		request = packed.Bytes()
+		message = sending.Pack(message)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.settings.url, bytes.NewReader(request))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.settings.url, bytes.NewReader(message))
 	if err != nil {
 		return answer{}, fault.New(fault.Config, op, "", err)
 	}
@@ -104,12 +91,14 @@ func statusError(op string, resp *http.Response, body []byte) error {
 	if message := parseStatus(body); message != "" && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/x-protobuf") {
 		err = fmt.Errorf("%w: %q", err, message)
 	}
-	after, timed := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	after, timed := sending.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	switch code := resp.StatusCode; {
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable && timed:
 		return fault.New(fault.Throttled, op, "", err).After(after)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return fault.New(fault.Auth, op, hintAuth, err)
+	case (code == http.StatusBadRequest || code == http.StatusUnprocessableEntity) && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html"):
+		return fault.New(fault.Config, op, "does the endpoint lead to an OTLP receiver? A web server or a proxy answers", err)
 	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity:
 		return fault.New(fault.Corrupt, op, "", fmt.Errorf("%w: %w", errRefused, err))
 	case code == http.StatusRequestEntityTooLarge:
@@ -120,15 +109,4 @@ func statusError(op string, resp *http.Response, body []byte) error {
 		return fault.New(fault.Config, op, "", err)
 	}
 	return fault.New(fault.Transient, op, "", err).After(after)
-}
-
-// retryAfter reads the header: seconds or a time.
-func retryAfter(text string, now time.Time) (time.Duration, bool) {
-	if n, err := strconv.Atoi(text); err == nil && n >= 0 {
-		return time.Duration(min(n, 24*60*60)) * time.Second, true
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, at.Sub(now)), true
-	}
-	return 0, false
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/recordid"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
 
@@ -219,7 +220,7 @@ func TestAnswers(t *testing.T) {
 		{"auth", status.Error(codes.Unauthenticated, "who are you?"), fault.Auth, 1, 0},
 		{"not for logs", status.Error(codes.Unimplemented, "unknown service"), fault.Config, 1, 0},
 		{"broken", status.Error(codes.Internal, "oh"), fault.Transient, 1, 0},
-		{"no time", status.Error(codes.ResourceExhausted, "full"), fault.Throttled, 1, 0},
+		{"no time", status.Error(codes.ResourceExhausted, "full"), 0, 2, 0},
 	} {
 		for _, protocol := range protocols {
 			f := newFake(t, func(n int, _ *collogs.ExportLogsServiceRequest) (*collogs.ExportLogsServiceResponse, error) {
@@ -309,7 +310,10 @@ func TestRequest(t *testing.T) {
 	if _, err := tx.Append(t.Context(), flow.Batch{Slice: s.ID, Records: rec}); err != nil {
 		t.Fatal(err)
 	}
-	ids := tx.(*txn).texts
+	ids, err := recordid.New(s, nil).Append(nil, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
 	attribute := func(key, kind, value string) string {
 		return fmt.Sprintf(`attributes {key: %q value {%s_value: %s}} `, key, kind, value)
 	}

@@ -5,23 +5,21 @@ package otlp
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/columns"
-	"github.com/sluice-io/sluice/sinks/recordid"
+	"github.com/sluice-io/sluice/sinks/sending"
 	"github.com/sluice-io/sluice/sinks/target"
 )
 
@@ -46,7 +44,7 @@ var Definition = sinks.Definition{
 
 // buffer is the most that a transaction holds: a request's records, the request, that again packed, each with room to grow, and the IDs'
 // counters.
-func (s settings) buffer() int64 { return 7*int64(s.BatchSize) + recordid.Memory }
+func (s settings) buffer() int64 { return 7*int64(s.BatchSize) + attempt.Memory }
 
 // Sink exports.
 type Sink struct {
@@ -54,10 +52,8 @@ type Sink struct {
 	settings  settings
 	resources []resource
 	client    client
-	id        string
-
-	mu     sync.Mutex
-	closed bool
+	busy      *sending.Busy
+	closed    atomic.Bool
 }
 
 // resource is an attribute of the resource.
@@ -77,7 +73,7 @@ func Open(c sinks.Config) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Sink{config: c, settings: s}
+	k := &Sink{config: c, settings: s, busy: &sending.Busy{Log: c.Log}}
 	for _, name := range slices.Sorted(maps.Keys(s.Resource)) {
 		t, err := target.Parse(s.Resource[name])
 		if err != nil {
@@ -88,8 +84,6 @@ func Open(c sinks.Config) (*Sink, error) {
 	if k.client, err = s.open(c.Base, c.Sluice); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte("otlp " + s.address))
-	k.id = hex.EncodeToString(sum[:16])
 	return k, nil
 }
 
@@ -111,49 +105,30 @@ func online(ctx context.Context, c sinks.Config) (string, error) {
 }
 
 // Identity implements sinks.Sink: the receiver's address.
-func (k *Sink) Identity() string { return k.id }
+func (k *Sink) Identity() string { return attempt.Identity("otlp", k.settings.address) }
 
 // Buffer implements sinks.Sizer.
 func (k *Sink) Buffer() int64 { return k.settings.buffer() }
 
 // Close implements sinks.Sink. A request that is under way ends by its timeout at the latest.
 func (k *Sink) Close() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.closed {
-		k.closed = true
+	if !k.closed.Swap(true) {
 		k.client.close()
 	}
 	return nil
 }
 
-func (k *Sink) isClosed() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.closed
-}
-
 // Begin implements sinks.Sink.
 func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Schema) (sinks.Txn, error) {
-	if err := s.Validate(); err != nil {
+	try, err := attempt.New(k.config, s, &k.closed)
+	if err != nil {
 		return nil, err
 	}
 	reader, err := columns.New(schema)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", s.Stream, err)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
-		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink is closed")
-	}
-	var digest []string
-	for _, st := range k.config.Streams {
-		if st.Name == s.Stream {
-			digest = st.DigestColumns
-		}
-	}
-	t := &txn{sink: k, slice: s, reader: reader, ids: recordid.New(s, digest), values: target.Of(k.config, s)}
+	t := &txn{sink: k, slice: s, try: try, reader: reader, values: target.Of(k.config, s)}
 	t.request.scope = appendString(appendString(nil, fieldScopeName, "sluice"), fieldScopeVersion, k.config.Sluice)
 	return t, nil
 }
@@ -161,52 +136,30 @@ func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Sc
 type txn struct {
 	sink    *Sink
 	slice   flow.Slice
+	try     *attempt.Attempt
 	reader  *columns.Reader
-	ids     *recordid.Sequence
-	texts   []string // IDs of the batch's records
 	values  target.Values
 	of      [3]string // source, log_id and log_name of request.resource
 	encoder recordEncoder
 	record  []byte
 	request request
 	refused []sinks.Rejected // of the batch
-	rows    uint64
-	told    bool // a warning of the receiver was logged
-	broken  error
-	dead    bool
+	told    bool             // a warning of the receiver was logged
 }
 
 // Append implements sinks.Txn: the receiver has answered for all of the batch when it returns.
 func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
-	if t.dead || t.sink.isClosed() {
-		return nil, sinks.ErrDead
-	}
-	if t.broken != nil {
-		return nil, t.broken
-	}
-	rejected, err := t.append(ctx, b)
-	if err != nil {
-		t.broken = fmt.Errorf("slice %s: %w", t.slice, err)
-		return nil, t.broken
-	}
-	t.rows += uint64(b.Records.NumRows()) - uint64(len(rejected))
-	return rejected, nil
+	return t.try.Append(ctx, b, func(ids []string) ([]sinks.Rejected, error) { return t.append(ctx, b, ids) })
 }
 
-func (t *txn) append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+func (t *txn) append(ctx context.Context, b flow.Batch, ids []string) ([]sinks.Rejected, error) {
 	rows, err := t.reader.Bind(b.Records)
 	if err != nil {
 		return nil, err
 	}
-	if t.texts, err = t.ids.Append(t.texts[:0], b.Records); err != nil {
-		return nil, err
-	}
 	t.refused = nil
 	batchSize := int(t.sink.settings.BatchSize)
-	for row, id := range t.texts {
+	for row, id := range ids {
 		of := [3]string{rows.Source(row), rows.LogID(row), rows.LogName(row)}
 		if t.request.resource == nil || of != t.of {
 			if err := t.flush(ctx); err != nil {
@@ -229,11 +182,7 @@ func (t *txn) append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error
 			t.record = nil // one large record must not be remembered by its buffer
 		}
 	}
-	if err := t.flush(ctx); err != nil {
-		return nil, err
-	}
-	slices.SortFunc(t.refused, func(a, b sinks.Rejected) int { return a.Row - b.Row })
-	return t.refused, nil
+	return t.refused, t.flush(ctx)
 }
 
 // enter makes the resource of the records that follow.
@@ -252,7 +201,7 @@ func (t *txn) enter(of [3]string) error {
 			dst = appendText(dst, fieldAttributes, r.name, text)
 		}
 	}
-	for _, a := range [][2]string{{attributeStream, t.slice.Stream}, {attributeSource, of[0]}, {attributeLogID, of[1]}, {attributeLogName, of[2]}} {
+	for _, a := range [][2]string{{attributeStream, t.values.Stream}, {attributeSource, of[0]}, {attributeLogID, of[1]}, {attributeLogName, of[2]}} {
 		if a[1] != "" {
 			dst = appendText(dst, fieldAttributes, a[0], a[1])
 		}
@@ -286,7 +235,7 @@ func (t *txn) flush(ctx context.Context) error {
 // halves are sent, and theirs, until each refused record is alone. What was taken comes again that way, under the same IDs; there are
 // fewer than two requests for each record. refusal is the error by which the whole was refused, nil without.
 func (t *txn) send(ctx context.Context, from, to int) (refusal, err error) {
-	a, err := deliver(ctx, t.sink.client, t.request.encode(from, to))
+	a, err := deliver(ctx, t.sink.client, t.sink.busy, t.request.encode(from, to))
 	reason := ""
 	switch {
 	case err == nil && a.refused <= 0:
@@ -301,6 +250,9 @@ func (t *txn) send(ctx context.Context, from, to int) (refusal, err error) {
 		refusal, reason = err, err.Error()
 	default:
 		return nil, err
+	}
+	if to-from == 1 && errors.Is(err, errTooLarge) && len(t.request.body) <= sending.Small {
+		return nil, err // no record is that small and too large
 	}
 	if to-from == 1 {
 		t.refuse(from, to, reason)
@@ -325,29 +277,17 @@ func (t *txn) refuse(from, to int, reason string) {
 func (t *txn) warn(message string) {
 	if log := t.sink.config.Log; message != "" && !t.told && log != nil {
 		t.told = true
-		log.Warn("the OTLP receiver warns", "sink", t.sink.config.Name, "slice", t.slice.String(), "message", message)
+		log.Warn("the OTLP receiver warns", "slice", t.slice.String(), "message", message)
 	}
 }
 
 // Commit implements sinks.Txn. The receiver has answered for every record already.
 func (t *txn) Commit(ctx context.Context, a sinks.Account) (sinks.Receipt, error) {
-	if t.dead {
-		return sinks.Receipt{}, sinks.ErrDead
-	}
-	t.dead = true
-	switch err := errors.Join(ctx.Err(), t.broken); {
-	case err != nil:
-		return sinks.Receipt{}, err
-	case !a.Balanced() || a.Delivered.Rows != t.rows:
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, "commit", "slice %s: %d rows were exported, delivered are %d of %d", t.slice, t.rows, a.Delivered.Rows, a.Read.Rows)
-	}
-	return sinks.Receipt{
-		Slice: t.slice, Delivered: a.Delivered, Dead: a.Dead, DeadLetters: a.DeadLetters, At: time.Now().UTC().Truncate(time.Millisecond),
-	}, nil
+	return t.try.Commit(ctx, a, nil)
 }
 
 // Abort implements sinks.Txn. What was exported stays exported.
 func (t *txn) Abort() error {
-	t.dead = true
+	t.try.End()
 	return nil
 }

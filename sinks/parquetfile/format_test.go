@@ -276,3 +276,10 @@ func TestRejected(t *testing.T) {
 		}
 	}
 }
+
+// TestScan reads files back as far as a digest needs.
+func TestScan(t *testing.T) {
+	for unit, exact := range map[Unit]int{Nanos: 21, Micros: 20} {
+		filetest.Scan(t, New(Options{Compression: Zstd, Timestamps: unit, RowGroup: 4 << 10}), exact)
+	}
+}

@@ -45,11 +45,13 @@ func read(r parquet.ReaderAtSeeker, keep func(column string) bool, each func(rec
 	}
 	var leaves []int
 	if keep != nil {
-		leaves = []int{} // none isn't all
 		for i := range f.MetaData().Schema.NumColumns() {
 			if keep(f.MetaData().Schema.Column(i).ColumnPath()[0]) {
 				leaves = append(leaves, i)
 			}
+		}
+		if len(leaves) == 0 {
+			leaves = []int{0} // there are as many records of no columns
 		}
 	}
 	records, err := rows.GetRecordReader(context.Background(), leaves, nil)

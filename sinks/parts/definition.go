@@ -38,6 +38,13 @@ func (t Type) Definition() sinks.Definition {
 			}
 			return o.Format.Buffer(), nil
 		},
+		Files: func(c sinks.Config) (sinks.Files, error) {
+			o, err := t.Options(c)
+			if err != nil {
+				return sinks.Files{}, err
+			}
+			return Files(c, o)
+		},
 	}
 }
 

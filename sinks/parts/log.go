@@ -16,10 +16,13 @@ type Log interface {
 	sinks.Lister
 	Identity() string
 	Location() string
+	Owner() commitlog.Owner
 	Begin(ctx context.Context, s flow.Slice, attempt uint32) (Staging, error)
 	// OpenPart opens part i of a commit; fs.ErrNotExist if someone has removed it.
 	OpenPart(ctx context.Context, r sinks.Receipt, i int) (commitlog.PartFile, error)
 	Forget(ctx context.Context, p flow.Partition, day time.Time, entries []uint64) (sinks.Receipt, error)
+	HasPart(ctx context.Context, path string) (bool, error)
+	RemovePart(ctx context.Context, path string) error
 	Close() error
 }
 

@@ -62,6 +62,7 @@ type stream struct {
 	omit   []string
 	schema *arrow.Schema
 	digest []string // its digest columns
+	under  string   // the folder of a selection that isn't the root's first
 }
 
 // resolve validates settings and reports everything that is wrong with them, without the sink's name. folder says that Path names
@@ -80,7 +81,7 @@ func (s Settings) resolve(c sinks.Config, typ string, f partfile.Format, folder 
 	}
 	p := place{
 		root: root, partSize: int64(s.PartSize), streams: map[string]stream{},
-		owner: commitlog.Owner{Type: typ, Format: f.Name(), Streams: map[string]commitlog.OwnedStream{}, Pipeline: c.Pipeline, Sink: c.Name},
+		owner: commitlog.Owner{Type: typ, Format: f.Name(), Streams: map[string]commitlog.OwnedStream{}, Pipeline: c.Pipeline, Sink: c.Name, NewSelection: c.NewSelection},
 	}
 	l, err := ParseLayout(s.Layout)
 	if err != nil {

@@ -102,6 +102,11 @@ func Open(ctx context.Context, c sinks.Config, o Options, fsys commitlog.FS) (*S
 	if err != nil {
 		return nil, err
 	}
+	whose := log.Owner()
+	for name, st := range p.streams {
+		st.under = whose.SelectionFolder(name, p.owner.Streams[name].Selection)
+		p.streams[name] = st
+	}
 	return &Sink{config: c, format: o.Format, place: p, log: log, buffer: o.Buffer, open: map[*txn]struct{}{}}, nil
 }
 
@@ -119,6 +124,9 @@ func (k *Sink) Begin(ctx context.Context, s flow.Slice, attempt uint32, schema *
 	stream, ok := k.place.streams[s.Stream]
 	if !ok {
 		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink wasn't opened for stream %q", s.Stream)
+	}
+	if s.Selection != k.place.owner.Streams[s.Stream].Selection { // its parts would lie in the folder of another
+		return nil, fault.Errorf(fault.Bug, "begin a slice", "slice %s has selection %s, for which the sink wasn't opened", s, s.Selection.Short())
 	}
 	enc, err := k.format.NewEncoder(partfile.Info{
 		Slice: s, Schema: schema, PartSize: k.place.partSize, Omit: stream.omit,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -23,6 +24,7 @@ type txn struct {
 	sink    *Sink
 	slice   flow.Slice
 	layout  Layout
+	under   string
 	values  target.Values
 	logName int // the column that tells {log_name}; -1: no folder needs it
 	enc     partfile.Encoder
@@ -48,7 +50,7 @@ type work struct {
 func newTxn(k *Sink, s flow.Slice, st stream, v target.Values, schema *arrow.Schema, enc partfile.Encoder) *txn {
 	n := k.format.Chunks()
 	t := &txn{
-		sink: k, slice: s, layout: st.layout, values: v, logName: -1, enc: enc,
+		sink: k, slice: s, layout: st.layout, under: st.under, values: v, logName: -1, enc: enc,
 		todo: make(chan work, n), free: make(chan partfile.Chunk, n), done: make(chan struct{}),
 	}
 	if st.layout.Uses(flow.ColLogName) {
@@ -155,7 +157,7 @@ func (t *txn) setDir(rec arrow.Record) error {
 		}
 	}
 	dir, err := t.layout.Dir(t.values)
-	t.writer.dir, t.dir = dir, true
+	t.writer.dir, t.dir = path.Join(t.under, dir), true
 	return err
 }
 

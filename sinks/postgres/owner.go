@@ -140,7 +140,7 @@ func (s settings) own(ctx context.Context, tx pgx.Tx, c sinks.Config) (id string
 	for name, selection := range want {
 		first, known := have[name]
 		if known && first != selection {
-			return "", fault.New(fault.Config, "open the postgres sink", "give this pipeline another `table`",
+			return "", fault.New(fault.Config, "open the postgres sink", "give this pipeline another `table` (--new-selection is for folders and buckets: tables hold one)",
 				fmt.Errorf("%w: the table %s belongs to pipeline %q, which writes stream %s with selection %s, not %s: source, account, query or fields differ",
 					sinks.ErrOwned, place, pipeline, name, first.Short(), selection.Short()))
 		}

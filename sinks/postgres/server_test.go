@@ -74,6 +74,8 @@ func TestServer(t *testing.T) {
 	r := rig{postgres.Start(t)}
 	t.Run("conformance", r.testConformance)
 	t.Run("types", r.testTypes)
+	t.Run("audit", r.testAudit)
+	t.Run("audit types", r.testAuditTypes)
 	t.Run("dead letters", r.testDeadLetters)
 	t.Run("schema", r.testSchema)
 	t.Run("targets", r.testTargets)
@@ -102,6 +104,11 @@ func (r rig) testConformance(t *testing.T) {
 					return nil, err
 				}
 				return k, nil
+			},
+			Look: func() (sinks.Sink, error) {
+				c := c
+				c.ReadOnly = true
+				return Definition.Open(context.Background(), c)
 			},
 			Visible: func() ([]string, error) {
 				there, err := r.Texts(database, `select relname::text from pg_class where oid = to_regclass($1)`, name+".events")
@@ -371,6 +378,35 @@ func (r rig) testForget(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"2 [1]", "3 []", "4 [3]"}, kinds); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
+	}
+
+	// With their rows: of this slice alone, in one transaction, and not if they aren't what was committed.
+	other := sinktest.Hours("one", 1, 2)
+	var receipts []sinks.Receipt
+	for _, s := range []flow.Slice{s, other} {
+		rec, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipts = append(receipts, rec)
+	}
+	if left, err := k.Left(t.Context(), receipts[0]); err != nil || len(left) != 1 || !strings.HasPrefix(left[0], "3 rows of ") {
+		t.Errorf("left: %q, %v", left, err)
+	}
+	if _, err := k.Withdraw(t.Context(), receipts[:1], true); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []int{0, 1} {
+		if left, err := k.Left(t.Context(), receipts[n]); err != nil || len(left) != want {
+			t.Errorf("left of %s: %q, %v", receipts[n].Slice, left, err)
+		}
+	}
+	r.Exec(t, database, "update events set body = 'changed' where ctid = (select min(ctid) from events)")
+	if _, err := k.Withdraw(t.Context(), receipts[1:], true); fault.KindOf(err) != fault.Config || !strings.Contains(err.Error(), "nothing was deleted") {
+		t.Errorf("rows that were changed: %v", err)
+	}
+	if _, err := k.Lookup(t.Context(), other); err != nil {
+		t.Errorf("a slice whose rows couldn't be deleted: %v", err)
 	}
 }
 

@@ -84,7 +84,11 @@ func open(ctx context.Context, c sinks.Config, at step) (*Sink, error) {
 	if k.pool, err = pgxpool.NewWithConfig(ctx, pc); err != nil {
 		return nil, classify(op, err)
 	}
-	err = at("open", func() error { return k.own(ctx) })
+	if c.ReadOnly {
+		err = k.visit(ctx)
+	} else {
+		err = at("open", func() error { return k.own(ctx) })
+	}
 	if err != nil {
 		k.pool.Close()
 		return nil, fmt.Errorf("%s: %w", s.where(), classify(op, err))
@@ -112,9 +116,14 @@ func (k *Sink) own(ctx context.Context) error {
 		cluster, err = system(ctx, c.Conn())
 		return err
 	})
+	k.known(cluster, id)
+	return err
+}
+
+// known remembers who the sink is.
+func (k *Sink) known(cluster, id string) {
 	k.id = cluster + id
 	k.markers = markers{table: pgx.Identifier{k.set.CommitSchema, commitsTable}.Sanitize(), sink: id}
-	return err
 }
 
 // Identity implements sinks.Sink: the cluster's identifier and the ID in the owner's row.
@@ -137,6 +146,9 @@ func (k *Sink) Begin(ctx context.Context, s flow.Slice, _ uint32, schema *arrow.
 	const op = "begin a slice"
 	if err := errors.Join(s.Validate(), k.checkOpen()); err != nil {
 		return nil, err
+	}
+	if k.config.ReadOnly {
+		return nil, fault.Errorf(fault.Bug, op, "the sink was opened to be read")
 	}
 	if _, known := k.columns[s.Stream]; !known {
 		return nil, fault.Errorf(fault.Bug, op, "the sink wasn't opened for stream %q", s.Stream)

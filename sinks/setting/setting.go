@@ -35,6 +35,15 @@ func Wrong(sink string, err error) error {
 	return fault.New(fault.Config, "read the "+sink+" sink's settings", "", err)
 }
 
+// Secret is a text that doesn't print.
+type Secret string
+
+// String implements fmt.Stringer.
+func (Secret) String() string { return "***" }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return "***" }
+
 // Check returns the errors of a sink's settings as one, nil without any.
 func Check(sink string, errs ...error) error {
 	if err := errors.Join(errs...); err != nil {

@@ -271,3 +271,54 @@ func testAuditBeside(t *testing.T, d Driver) {
 		t.Errorf("open an empty folder to read: %v, want ErrAbsent", err)
 	}
 }
+
+// remoteBeside reads a target at each step of a commit: what is committed is there whole.
+func remoteBeside(t *testing.T, r Remote) {
+	if l, err := r.Look(); !errors.Is(err, sinks.ErrAbsent) {
+		if err == nil {
+			_ = l.Close()
+		}
+		t.Errorf("open to read what nobody has written to: %v, want ErrAbsent", err)
+	}
+	first, second := Hours("one", 0, 1), Hours("one", 1, 2)
+	bodies := map[flow.SliceID][]string{first.ID: Bodies(first, 30), second.ID: Bodies(second, 50)}
+	seen := map[int]bool{}
+	check := func() {
+		l, err := r.Look()
+		if err != nil {
+			t.Errorf("open to read: %v", err)
+			return
+		}
+		defer func() {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		all := committed(t, l, Partition("one"))
+		for _, c := range all {
+			wantAudit(t, l, c, bodies[c.Slice.ID])
+		}
+		seen[len(all)] = true
+		if _, err := l.Begin(context.Background(), Hours("one", 2, 3), 0, Schema); err == nil {
+			t.Error("a sink that was opened to be read took a slice")
+		}
+	}
+	s := steps{at: func(_ int, do func() error) error { return do() }}
+	k, err := r.Open(s.step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	write(t, k, first, bodies[first.ID])
+	s.at = func(_ int, do func() error) error {
+		err := do()
+		check()
+		return err
+	}
+	write(t, k, second, bodies[second.ID])
+	s.at = func(_ int, do func() error) error { return do() }
+	check()
+	if !seen[1] || !seen[2] {
+		t.Errorf("numbers of commits that were seen: %v", seen)
+	}
+}

@@ -22,6 +22,8 @@ type RemoteStep func(name string, do func() error) error
 type Remote struct {
 	// Open opens the sink on the target as a new process does, for Stream.
 	Open func(step RemoteStep) (sinks.Sink, error)
+	// Look opens the sink on the target with Config.ReadOnly.
+	Look func() (sinks.Sink, error)
 	// Visible returns the bodies of the records that a reader sees who reads what is committed, in any order.
 	Visible func() ([]string, error)
 	// Stride tries every Stride-th step alone; 0 is 1.
@@ -48,6 +50,7 @@ func RunRemote(t *testing.T, fresh func(t *testing.T) Remote) {
 		{"committed and lookup", testMemory},
 		{"revisions", testRevisions},
 		{"overlap", testOverlap},
+		{"audit", testAudit},
 	} {
 		t.Run(strings.ReplaceAll(tt.name, " ", "_"), func(t *testing.T) {
 			if tt.run == nil { // it needs a target for each of its cases
@@ -57,6 +60,7 @@ func RunRemote(t *testing.T, fresh func(t *testing.T) Remote) {
 			tt.run(t, fresh(t).driver())
 		})
 	}
+	t.Run("audit_beside_a_writer", func(t *testing.T) { remoteBeside(t, fresh(t)) })
 	t.Run("crash_at_each_step", func(t *testing.T) { remoteCrash(t, fresh) })
 	t.Run("lost_answer_of_each_step", func(t *testing.T) { remoteLost(t, fresh) })
 	t.Run("zombie", func(t *testing.T) { remoteZombie(t, fresh(t)) })
@@ -67,6 +71,7 @@ func RunRemote(t *testing.T, fresh func(t *testing.T) Remote) {
 func (r Remote) driver() Driver {
 	return Driver{
 		Open:    func(commitlog.FS, string) (sinks.Sink, error) { return r.Open(nil) },
+		Look:    func(commitlog.FS, string) (sinks.Sink, error) { return r.Look() },
 		Visible: func(commitlog.FS, string) ([]string, error) { return r.Visible() },
 	}
 }

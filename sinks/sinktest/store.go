@@ -63,6 +63,7 @@ func RunStore(t *testing.T, s commitlog.Store) {
 			t.Errorf("list %q after %q, folders %v: %q, want %s", tt.prefix, tt.after, tt.folders, got, tt.want)
 		}
 	}
+	testRanges(t, s, "b/c/d", "of b/c/d")
 	if err := s.Delete(ctx, "a/z"); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +71,25 @@ func RunStore(t *testing.T, s commitlog.Store) {
 		t.Errorf("get what was deleted: %v", err)
 	}
 	testUploads(t, s)
+}
+
+// testRanges reads pieces of an object.
+func testRanges(t *testing.T, s commitlog.Store, key, whole string) {
+	t.Helper()
+	ctx := context.Background()
+	for _, at := range [][2]int64{{0, 3}, {2, 4}, {5, 100}, {0, int64(len(whole))}, {int64(len(whole)), 7}, {100, 1}} {
+		want := ""
+		if at[0] < int64(len(whole)) {
+			want = whole[at[0]:min(at[0]+at[1], int64(len(whole)))]
+		}
+		b, size, err := s.GetRange(ctx, key, at[0], at[1])
+		if err != nil || string(b) != want || size != int64(len(whole)) {
+			t.Errorf("%d bytes of %s from %d: %q of %d, %v, want %q", at[1], key, at[0], b, size, err, want)
+		}
+	}
+	if _, _, err := s.GetRange(ctx, key+"/absent", 0, 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a piece of what isn't there: %v, want fs.ErrNotExist", err)
+	}
 }
 
 // testUploads sends objects in pieces, side by side, as small as stores take them.
@@ -102,6 +122,7 @@ func testUploads(t *testing.T, s commitlog.Store) {
 	if b, err := s.Get(ctx, "up/whole"); err != nil || !bytes.Equal(b, bytes.Join(pieces, nil)) {
 		t.Errorf("what was sent in pieces has %d bytes, %v", len(b), err)
 	}
+	testRanges(t, s, "up/whole", string(bytes.Join(pieces, nil)))
 	if err := s.PutAbsent(ctx, "up/taken", []byte("first")); err != nil {
 		t.Fatal(err)
 	}

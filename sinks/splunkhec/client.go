@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,21 +12,18 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"slices"
-	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/secure"
+	"github.com/sluice-io/sluice/sinks/sending"
 )
 
 // answerLimit bounds what is read of an answer.
 const answerLimit = 1 << 20
-
-// patience is how long a request is held back in all because the collector is busy, before its slice gives up and comes again.
-const patience = 30 * time.Second
 
 // Codes of the collector that something is decided by, as Splunk lists them ("Troubleshoot HTTP Event Collector", possible error codes).
 // Some come with statuses that say less: 21 and 22 with 400, 24 and 25, which only warn, with 200.
@@ -62,14 +60,14 @@ type client struct {
 	settings settings
 	agent    string
 	http     *http.Client
+	busy     *sending.Busy
 }
 
-func newClient(s settings, base, version string) (*client, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DisableCompression = true
+func newClient(s settings, c sinks.Config) (*client, error) {
+	var secured *tls.Config
 	if s.https {
 		var err error
-		if t.TLSClientConfig, err = s.TLS.Config(base); err != nil {
+		if secured, err = s.TLS.Config(c.Base); err != nil {
 			return nil, err
 		}
 	}
@@ -77,11 +75,9 @@ func newClient(s settings, base, version string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{settings: s, agent: "sluice/" + version, http: &http.Client{
-		Transport: t, Jar: jar,
-		// A redirect would take the token elsewhere.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	k := sending.Client(secured)
+	k.Jar = jar
+	return &client{settings: s, agent: "sluice/" + c.Sluice, http: k, busy: &sending.Busy{Log: c.Log}}, nil
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
@@ -105,11 +101,7 @@ func (c *client) post(ctx context.Context, path, channel string, body []byte, pa
 	limited, cancel := context.WithTimeout(ctx, time.Duration(c.settings.Timeout))
 	defer cancel()
 	if pack = pack && c.settings.Compression == "gzip"; pack {
-		var packed bytes.Buffer
-		z, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // a level that there is
-		_, _ = z.Write(body)                                 // a buffer takes everything
-		_ = z.Close()
-		body = packed.Bytes()
+		body = sending.Pack(body)
 	} else {
 		body = bytes.Clone(body) // it may be read still when the answer has come
 	}
@@ -141,10 +133,12 @@ func (c *client) post(ctx context.Context, path, channel string, body []byte, pa
 		}
 		return out, c.connectError(op, err)
 	}
-	text = bytes.ReplaceAll(text, []byte(c.settings.Token), []byte("***")) // some servers say what they were sent, and errors say what they answer
 	if err := json.Unmarshal(text, &out); err != nil {
 		out = reply{}
 	}
+	// Some servers say what they were sent, and errors say what they answer.
+	token := string(c.settings.Token)
+	out.Text, text = strings.ReplaceAll(out.Text, token, "***"), bytes.ReplaceAll(text, []byte(token), []byte("***"))
 	if resp.StatusCode/100 == 2 {
 		return out, accepted(op, resp, out, text)
 	}
@@ -190,7 +184,7 @@ func (c *client) connectError(op string, err error) error {
 // statusError is what an answer that isn't a success asks for.
 func statusError(op string, resp *http.Response, r reply, text []byte) error {
 	err := fmt.Errorf("it answers %s: %s", resp.Status, said(r, text))
-	after, _ := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	after, _ := sending.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden,
 		r.is(codeDisabled, codeNoToken, codeAuthorization, codeToken, codeQueryToken, codeToken2, codeDisabled2):
@@ -220,42 +214,9 @@ func statusError(op string, resp *http.Response, r reply, text []byte) error {
 	return fault.New(fault.Config, op, hintEndpoint, err)
 }
 
-// retryAfter reads the header: seconds or a time.
-func retryAfter(text string, now time.Time) (time.Duration, bool) {
-	if n, err := strconv.Atoi(text); err == nil && n >= 0 {
-		return time.Duration(min(n, 24*60*60)) * time.Second, true
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, at.Sub(now)), true
-	}
-	return 0, false
-}
-
 // send sends events, again while the collector is busy.
 func (c *client) send(ctx context.Context, channel string, events []byte) (reply, error) {
-	var waited time.Duration
-	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		r, err := c.post(ctx, "/services/collector/event", channel, events, true)
-		wait := max(pause, fault.RetryAfterOf(err))
-		if fault.KindOf(err) != fault.Throttled || waited+wait > patience {
-			return r, err
-		}
-		waited += wait
-		if err := sleep(ctx, wait); err != nil {
-			return r, err
-		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return sending.Patiently(ctx, c.busy, func() (reply, error) { return c.post(ctx, "/services/collector/event", channel, events, true) })
 }
 
 // acks asks which requests are indexed; a true is said once.

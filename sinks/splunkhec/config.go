@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/columns"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/setting"
 	"github.com/sluice-io/sluice/sinks/target"
@@ -19,19 +19,10 @@ import (
 // sinkName is the sink's type in configs and messages.
 const sinkName = "splunk_hec"
 
-// secret doesn't print.
-type secret string
-
-// String implements fmt.Stringer.
-func (secret) String() string { return "***" }
-
-// GoString implements fmt.GoStringer.
-func (secret) GoString() string { return "***" }
-
 // settings are a splunk_hec sink's keys in a config.
 type settings struct {
 	Endpoint    string           `json:"endpoint"`
-	Token       secret           `json:"token"`
+	Token       setting.Secret   `json:"token"`
 	Ack         bool             `json:"ack"`
 	Host        string           `json:"host"`
 	Source      string           `json:"source"`
@@ -122,9 +113,7 @@ func parse(c sinks.Config) (settings, error) {
 	if s.Token == "" || !httpguts.ValidHeaderFieldValue(string(s.Token)) || strings.ContainsAny(string(s.Token), " \t") {
 		bad("token: it is one word of printable characters, without `Splunk` before it")
 	}
-	if s.Compression != "gzip" && s.Compression != "none" {
-		bad("compression: %q isn't one of gzip, none", s.Compression)
-	}
+	errs = append(errs, setting.OneOf("compression", s.Compression, "gzip", "none"))
 	if s.BatchSize < minBatch || s.BatchSize > maxBatch {
 		bad("batch_size: %d bytes is not between %d and %d", s.BatchSize, minBatch, maxBatch)
 	}
@@ -135,28 +124,15 @@ func parse(c sinks.Config) (settings, error) {
 		bad("ack_timeout: it must be more than nothing")
 	}
 	for i, text := range s.templates() {
-		t, err := target.Parse(text)
-		if err == nil {
-			one := c
-			one.Streams = nil // events of two streams may well share an index
-			err = target.Check(one, metadataKeys[i], t)
-		} else {
-			err = fmt.Errorf("%s: %w", metadataKeys[i], err)
-		}
-		errs = append(errs, err)
+		errs = append(errs, target.CheckText(c, metadataKeys[i], text))
 	}
 	if _, err := s.TLS.Config(c.Base); err != nil {
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return s, setting.Wrong(sinkName, err)
+	if err := setting.Check(sinkName, errs...); err != nil {
+		return s, err
 	}
-	for _, st := range c.Streams {
-		if _, err := columns.New(st.Schema); err != nil {
-			return s, fmt.Errorf("stream %s: %w", st.Name, err)
-		}
-	}
-	return s, nil
+	return s, attempt.Check(c)
 }
 
 // parseEndpoint takes the endpoint apart.

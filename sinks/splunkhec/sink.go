@@ -5,13 +5,12 @@ package splunkhec
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -19,8 +18,9 @@ import (
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/columns"
-	"github.com/sluice-io/sluice/sinks/recordid"
+	"github.com/sluice-io/sluice/sinks/sending"
 )
 
 // Definition is the splunk_hec sink's.
@@ -44,18 +44,17 @@ var Definition = sinks.Definition{
 
 // buffer is the most that a transaction holds: a request's events, the part of them that is sent, that again packed, each with room to
 // grow, and the IDs' counters.
-func (s settings) buffer() int64 { return 5*int64(s.BatchSize) + recordid.Memory }
+func (s settings) buffer() int64 { return 5*int64(s.BatchSize) + attempt.Memory }
 
 // Sink sends events.
 type Sink struct {
 	config   sinks.Config
 	settings settings
 	client   *client
-	id       string
+	closed   atomic.Bool
 
 	mu       sync.Mutex
 	channels []string // that no transaction uses and whose requests are all acknowledged
-	closed   bool
 }
 
 var (
@@ -70,11 +69,9 @@ func Open(c sinks.Config) (*Sink, error) {
 		return nil, err
 	}
 	k := &Sink{config: c, settings: s}
-	if k.client, err = newClient(s, c.Base, c.Sluice); err != nil {
+	if k.client, err = newClient(s, c); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(sinkName + " " + s.base))
-	k.id = hex.EncodeToString(sum[:16])
 	return k, nil
 }
 
@@ -102,24 +99,16 @@ func online(ctx context.Context, c sinks.Config) (string, error) {
 }
 
 // Identity implements sinks.Sink: the collector's address.
-func (k *Sink) Identity() string { return k.id }
+func (k *Sink) Identity() string { return attempt.Identity(sinkName, k.settings.base) }
 
 // Buffer implements sinks.Sizer.
 func (k *Sink) Buffer() int64 { return k.settings.buffer() }
 
 // Close implements sinks.Sink. A request that is under way ends by its timeout at the latest.
 func (k *Sink) Close() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.closed = true
+	k.closed.Store(true)
 	k.client.close()
 	return nil
-}
-
-func (k *Sink) isClosed() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.closed
 }
 
 // takeChannel returns a channel for one transaction. They are used again: a collector keeps each for some minutes at least, for good if it
@@ -145,7 +134,8 @@ func (k *Sink) giveChannel(channel string) {
 
 // Begin implements sinks.Sink. A transaction has its channel for itself.
 func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Schema) (sinks.Txn, error) {
-	if err := s.Validate(); err != nil {
+	try, err := attempt.New(k.config, s, &k.closed)
+	if err != nil {
 		return nil, err
 	}
 	reader, err := columns.New(schema)
@@ -156,16 +146,7 @@ func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Sc
 	if err != nil {
 		return nil, err
 	}
-	if k.isClosed() {
-		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink is closed")
-	}
-	var digest []string
-	for _, st := range k.config.Streams {
-		if st.Name == s.Stream {
-			digest = st.DigestColumns
-		}
-	}
-	t := &txn{sink: k, slice: s, reader: reader, encoder: enc, ids: recordid.New(s, digest), open: map[int64]struct{}{}}
+	t := &txn{sink: k, try: try, reader: reader, encoder: enc, open: map[int64]struct{}{}}
 	if k.settings.Ack {
 		t.channel = k.takeChannel()
 	}
@@ -174,54 +155,31 @@ func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Sc
 
 type txn struct {
 	sink    *Sink
-	slice   flow.Slice
+	try     *attempt.Attempt
 	reader  *columns.Reader
 	encoder *encoder
-	ids     *recordid.Sequence
 	channel string             // empty without acknowledgement
 	open    map[int64]struct{} // requests that aren't acknowledged
-	texts   []string           // IDs of the batch's records
 	events  []byte             // gathered
 	ends    []int              // where each event ends
 	rows    []int              // where each stands in the batch
 	event   []byte
 	refused []sinks.Rejected // of the batch
-	taken   uint64
-	broken  error
-	dead    bool
 }
 
 // Append implements sinks.Txn: the collector has answered for all of the batch when it returns.
 func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
-	if t.dead || t.sink.isClosed() {
-		return nil, sinks.ErrDead
-	}
-	if t.broken != nil {
-		return nil, t.broken
-	}
-	rejected, err := t.append(ctx, b)
-	if err != nil {
-		t.broken = fmt.Errorf("slice %s: %w", t.slice, err)
-		return nil, t.broken
-	}
-	t.taken += uint64(b.Records.NumRows()) - uint64(len(rejected))
-	return rejected, nil
+	return t.try.Append(ctx, b, func(ids []string) ([]sinks.Rejected, error) { return t.append(ctx, b, ids) })
 }
 
-func (t *txn) append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+func (t *txn) append(ctx context.Context, b flow.Batch, ids []string) ([]sinks.Rejected, error) {
 	rows, err := t.reader.Bind(b.Records)
 	if err != nil {
 		return nil, err
 	}
-	if t.texts, err = t.ids.Append(t.texts[:0], b.Records); err != nil {
-		return nil, err
-	}
 	t.refused = nil
 	batchSize := int(t.sink.settings.BatchSize)
-	for row, id := range t.texts {
+	for row, id := range ids {
 		if t.event, err = t.encoder.append(t.event[:0], rows, row, id); err != nil {
 			return nil, err
 		}
@@ -236,11 +194,7 @@ func (t *txn) append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error
 			t.event = nil // one large record must not be remembered by its buffer
 		}
 	}
-	if err := t.flush(ctx); err != nil {
-		return nil, err
-	}
-	slices.SortFunc(t.refused, func(a, b sinks.Rejected) int { return a.Row - b.Row })
-	return t.refused, nil
+	return t.refused, t.flush(ctx)
 }
 
 // allAtOnce is how many events a collector must refuse with all of their request for that to be no fault of theirs.
@@ -288,6 +242,8 @@ func (t *txn) send(ctx context.Context, from, to int) error {
 		return t.note(r)
 	case !errors.Is(err, errRefused) && !errors.Is(err, errTooLarge):
 		return err
+	case to-from == 1 && errors.Is(err, errTooLarge) && t.ends[from]-begin <= sending.Small:
+		return err // no event is that small and too large
 	case to-from == 1:
 		t.refused = append(t.refused, sinks.Rejected{Row: t.rows[from], Reason: err.Error()})
 		return nil
@@ -357,7 +313,7 @@ func (t *txn) settle(ctx context.Context) error {
 			return fault.Errorf(fault.Transient, "wait for the collector "+t.sink.settings.base, "%d requests are not acknowledged after %s", len(t.open), limit).
 				WithHint("a restart of Splunk forgets them; behind a load balancer sessions must be sticky; a slow index needs a longer ack_timeout")
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := sending.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -366,29 +322,20 @@ func (t *txn) settle(ctx context.Context) error {
 
 // Commit implements sinks.Txn. It waits until Splunk has indexed everything.
 func (t *txn) Commit(ctx context.Context, a sinks.Account) (sinks.Receipt, error) {
-	if t.dead {
-		return sinks.Receipt{}, sinks.ErrDead
-	}
-	t.dead = true
-	switch err := errors.Join(ctx.Err(), t.broken); {
-	case err != nil:
-		return sinks.Receipt{}, err
-	case !a.Balanced() || a.Delivered.Rows != t.taken:
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, "commit", "slice %s: %d rows were sent, delivered are %d of %d", t.slice, t.taken, a.Delivered.Rows, a.Read.Rows)
-	}
-	if err := t.settle(ctx); err != nil {
-		return sinks.Receipt{}, fmt.Errorf("slice %s: %w", t.slice, err)
-	}
-	if t.channel != "" {
+	return t.try.Commit(ctx, a, func() error {
+		if t.channel == "" {
+			return nil
+		}
+		if err := t.settle(ctx); err != nil {
+			return err
+		}
 		t.sink.giveChannel(t.channel)
-	}
-	return sinks.Receipt{
-		Slice: t.slice, Delivered: a.Delivered, Dead: a.Dead, DeadLetters: a.DeadLetters, At: time.Now().UTC().Truncate(time.Millisecond),
-	}, nil
+		return nil
+	})
 }
 
 // Abort implements sinks.Txn. What was sent stays sent.
 func (t *txn) Abort() error {
-	t.dead = true
+	t.try.End()
 	return nil
 }

@@ -232,3 +232,96 @@ func TestOnline(t *testing.T) {
 		t.Errorf("%v were written", got)
 	}
 }
+
+// TestChannels has one channel for slices one after another, and none that a failed slice had.
+func TestChannels(t *testing.T) {
+	server := hec.Start(t, options())
+	k := open(t, config(server, `, "ack_timeout": "50ms"`))
+	for hour := range 5 {
+		s := sinktest.Hours("one", hour, hour+1)
+		if _, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 3)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := server.Channels(); n != 1 {
+		t.Errorf("%d channels for five slices", n)
+	}
+	server.Set(func(o *hec.Options) { o.AckAfter = -1 })
+	s := sinktest.Hours("one", 5, 6)
+	if _, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 3)); fault.KindOf(err) != fault.Transient || !strings.Contains(fault.HintOf(err), "sticky") {
+		t.Errorf("never acknowledged: %v", err)
+	}
+	server.Set(func(o *hec.Options) { o.AckAfter = 0 })
+	if _, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if n := server.Channels(); n != 2 {
+		t.Errorf("%d channels, want one for those that succeeded and one after the failure", n)
+	}
+}
+
+// TestAnswers holds what each answer makes of a slice: Splunk's codes with their statuses, and what may stand before it.
+func TestAnswers(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		status int
+		body   string
+		header string // Retry-After
+		kind   fault.Kind
+		want   string // in error and hint
+	}{
+		{"token disabled", 403, `{"text":"Token disabled","code":1}`, "", fault.Auth, "is the token right"},
+		{"token is required", 401, `{"text":"Token is required","code":2}`, "", fault.Auth, "is the token right"},
+		{"invalid token as a bad request", 400, `{"text":"Invalid token","code":21}`, "", fault.Auth, "is the token right"},
+		{"incorrect index", 400, `{"text":"Incorrect index","code":7,"invalid-event-number":1}`, "", fault.Config, "token's indexes"},
+		{"internal", 500, `{"text":"Internal server error","code":8}`, "", fault.Transient, "code 8"},
+		{"no channel", 400, `{"text":"Data channel is missing","code":10}`, "", fault.Config, "ack: true"},
+		{"invalid channel", 400, `{"text":"Invalid data channel","code":11}`, "", fault.Config, "X-Splunk-Request-Channel"},
+		{"busy for long", 503, `{"text":"Server is busy","code":9}`, "3600", fault.Throttled, "queues are full"},
+		{"at capacity", 429, `{"text":"HEC queue is at capacity and cannot process any more requests","code":26}`, "3600", fault.Throttled, "code 26"},
+		{"bad gateway", 502, "<html>bad gateway</html>", "", fault.Transient, "<html>bad gateway"},
+		{"a login page", 200, "<html>log in</html>", "", fault.Config, "as no collector does"},
+		{"another API", 200, `{"status":"ok"}`, "", fault.Config, "as no collector does"},
+		{"no content", 204, "", "", fault.Config, "as no collector does"},
+		{"a refusal as success", 200, `{"text":"Incorrect index","code":7}`, "", fault.Config, "token's indexes"},
+		{"too large, whatever the size", 413, "<html>413</html>", "", fault.Config, "max_content_length"},
+		{"redirect", 302, "", "", fault.Config, "redirects aren't followed"},
+		{"a port for TLS", 400, "Client sent an HTTP request to an HTTPS server.\n", "", fault.Config, "https://"},
+		{"not found", 404, `{"text":"The requested URL was not found on this server.","code":404}`, "", fault.Config, "port 8088"},
+		{"tells the token", 401, "who is " + token + "?", "", fault.Auth, "who is ***?"},
+	} {
+		for _, ack := range []bool{true, false} {
+			o := options()
+			o.Before = func(w http.ResponseWriter, _ *http.Request) bool {
+				if tt.header != "" {
+					w.Header().Set("Retry-After", tt.header)
+				}
+				w.Header().Set("Location", "https://elsewhere/")
+				w.WriteHeader(tt.status)
+				_, _ = w.Write([]byte(tt.body))
+				return true
+			}
+			k := open(t, config(hec.Start(t, o), fmt.Sprintf(`, "ack": %v`, ack)))
+			s := sinktest.Hours("one", 0, 1)
+			_, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 3))
+			text := fmt.Sprint(err) + " " + fault.HintOf(err)
+			if fault.KindOf(err) != tt.kind || !strings.Contains(text, tt.want) || strings.Contains(text, token) {
+				t.Errorf("%s, ack %v: %s (kind %s), want %q and kind %s", tt.name, ack, text, fault.KindOf(err), tt.want, tt.kind)
+			}
+		}
+	}
+}
+
+// TestWarned has a collector that takes the events and says that it will soon take none.
+func TestWarned(t *testing.T) {
+	o := options()
+	o.Before = func(w http.ResponseWriter, _ *http.Request) bool {
+		_, _ = w.Write([]byte(`{"text":"HEC queue is approaching its capacity limit","code":24}`))
+		return true
+	}
+	k := open(t, config(hec.Start(t, o), `, "ack": false`))
+	s := sinktest.Hours("one", 0, 1)
+	if _, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 3)); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,16 +1,14 @@
 package syslog
 
 import (
-	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/columns"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/secure"
 	"github.com/sluice-io/sluice/sinks/setting"
 	"github.com/sluice-io/sluice/sinks/target"
@@ -138,29 +136,14 @@ func parse(c sinks.Config) (settings, error) {
 	} else if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		bad("address: %q is no port", port)
 	}
-	oneOf := func(key, value string, allowed ...string) {
-		if !slices.Contains(allowed, value) {
-			bad("%s: %q isn't one of %s", key, value, strings.Join(allowed, ", "))
-		}
-	}
-	oneOf("framing", s.Framing, "octet-counting", "lf")
-	oneOf("facility", s.Facility, facilities...)
-	oneOf("severity", s.Severity, severities...)
-	oneOf("bom", s.BOM, "auto", "always", "never")
-	oneOf("confirm", s.Confirm, "close", "sent")
+	errs = append(errs, setting.OneOf("framing", s.Framing, "octet-counting", "lf"), setting.OneOf("facility", s.Facility, facilities...),
+		setting.OneOf("severity", s.Severity, severities...), setting.OneOf("bom", s.BOM, "auto", "always", "never"),
+		setting.OneOf("confirm", s.Confirm, "close", "sent"))
 	for i, text := range s.templates() {
-		t, err := target.Parse(text)
-		if err == nil {
-			one := c
-			one.Streams = nil // records of two streams may well have one name
-			err = target.Check(one, headerKeys[i], t)
-		} else {
-			err = fmt.Errorf("%s: %w", headerKeys[i], err)
-		}
-		errs = append(errs, err)
+		errs = append(errs, target.CheckText(c, headerKeys[i], text))
 	}
 	for key := range s.Columns {
-		oneOf("columns", key, headerKeys[:]...)
+		errs = append(errs, setting.OneOf("columns", key, headerKeys[:]...))
 	}
 	if name, number, ok := strings.Cut(s.SDID, "@"); !ok || !sdName(name) || strings.Trim(number, "0123456789.") != "" || number == "" || len(s.SDID) > 30 {
 		bad("sd_id: %q isn't NAME@NUMBER", s.SDID)
@@ -174,13 +157,8 @@ func parse(c sinks.Config) (settings, error) {
 	if _, err := s.TLS.Config(c.Base); err != nil {
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return s, setting.Wrong("syslog", err)
+	if err := setting.Check("syslog", errs...); err != nil {
+		return s, err
 	}
-	for _, st := range c.Streams {
-		if _, err := columns.New(st.Schema); err != nil {
-			return s, fmt.Errorf("stream %s: %w", st.Name, err)
-		}
-	}
-	return s, nil
+	return s, attempt.Check(c)
 }

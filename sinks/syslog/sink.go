@@ -6,22 +6,19 @@ package syslog
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
-	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/attempt"
 	"github.com/sluice-io/sluice/sinks/columns"
-	"github.com/sluice-io/sluice/sinks/recordid"
 )
 
 // Definition is the syslog sink's.
@@ -48,18 +45,17 @@ var Definition = sinks.Definition{
 const blockSize = 256 << 10
 
 // buffer is the most that a transaction holds: a block, the message that goes beyond it, room to grow, and the IDs' counters.
-func (s settings) buffer() int64 { return 2*blockSize + 4*int64(s.MaxMessage) + recordid.Memory }
+func (s settings) buffer() int64 { return 2*blockSize + 4*int64(s.MaxMessage) + attempt.Memory }
 
 // Sink sends.
 type Sink struct {
 	config   sinks.Config
 	settings settings
 	tls      *tls.Config // nil: plain TCP
-	id       string
 
 	mu     sync.Mutex
 	links  map[*link]struct{}
-	closed bool
+	closed atomic.Bool // set under mu, so that no link is kept after it
 }
 
 var (
@@ -77,8 +73,6 @@ func Open(c sinks.Config) (*Sink, error) {
 	if k.tls, err = s.secured(c.Base); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte("syslog " + s.Address))
-	k.id = hex.EncodeToString(sum[:16])
 	return k, nil
 }
 
@@ -109,7 +103,7 @@ func online(ctx context.Context, c sinks.Config) (string, error) {
 }
 
 // Identity implements sinks.Sink: the receiver's address.
-func (k *Sink) Identity() string { return k.id }
+func (k *Sink) Identity() string { return attempt.Identity("syslog", k.settings.Address) }
 
 // Buffer implements sinks.Sizer.
 func (k *Sink) Buffer() int64 { return k.settings.buffer() }
@@ -118,7 +112,7 @@ func (k *Sink) Buffer() int64 { return k.settings.buffer() }
 func (k *Sink) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.closed = true
+	k.closed.Store(true)
 	for l := range k.links {
 		l.close()
 	}
@@ -128,7 +122,8 @@ func (k *Sink) Close() error {
 
 // Begin implements sinks.Sink. The connection is made with the first record.
 func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Schema) (sinks.Txn, error) {
-	if err := s.Validate(); err != nil {
+	try, err := attempt.New(k.config, s, &k.closed)
+	if err != nil {
 		return nil, err
 	}
 	reader, err := columns.New(schema)
@@ -139,69 +134,32 @@ func (k *Sink) Begin(_ context.Context, s flow.Slice, _ uint32, schema *arrow.Sc
 	if err != nil {
 		return nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
-		return nil, fault.Errorf(fault.Bug, "begin a slice", "the sink is closed")
-	}
-	return &txn{sink: k, slice: s, reader: reader, enc: enc, ids: recordid.New(s, digest(k.config, s.Stream))}, nil
-}
-
-// digest returns a stream's digest columns.
-func digest(c sinks.Config, stream string) []string {
-	for _, s := range c.Streams {
-		if s.Name == stream {
-			return s.DigestColumns
-		}
-	}
-	return nil
+	return &txn{sink: k, try: try, reader: reader, enc: enc}, nil
 }
 
 type txn struct {
 	sink      *Sink
-	slice     flow.Slice
+	try       *attempt.Attempt
 	reader    *columns.Reader
 	enc       *encoder
-	ids       *recordid.Sequence
-	texts     []string // IDs of the batch's records
 	link      *link
 	block     []byte
 	message   []byte
-	rows      uint64
-	dead      bool
-	broken    error
 	confirmed bool
 }
 
 // Append implements sinks.Txn: the batch is handed to the system when it returns.
 func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
-	if t.dead {
-		return nil, sinks.ErrDead
-	}
-	if t.broken != nil {
-		return nil, t.broken
-	}
-	rejected, err := t.append(ctx, b)
-	if err != nil {
-		t.broken = fmt.Errorf("slice %s: %w", t.slice, err)
-		return nil, t.broken
-	}
-	return rejected, nil
+	return t.try.Append(ctx, b, func(ids []string) ([]sinks.Rejected, error) { return t.append(ctx, b, ids) })
 }
 
-func (t *txn) append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+func (t *txn) append(ctx context.Context, b flow.Batch, ids []string) ([]sinks.Rejected, error) {
 	rows, err := t.reader.Bind(b.Records)
 	if err != nil {
 		return nil, err
 	}
-	if t.texts, err = t.ids.Append(t.texts[:0], b.Records); err != nil {
-		return nil, err
-	}
 	var rejected []sinks.Rejected
-	for row, id := range t.texts {
+	for row, id := range ids {
 		if t.message, err = t.enc.append(t.message[:0], rows, row, id); err != nil {
 			return nil, err
 		}
@@ -212,7 +170,6 @@ func (t *txn) append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error
 			}
 			continue
 		}
-		t.rows++
 		t.block = t.sink.settings.frame(t.block, t.message)
 		if len(t.block) >= blockSize {
 			if err := t.send(ctx); err != nil {
@@ -273,33 +230,24 @@ func (t *txn) send(ctx context.Context) error {
 func (k *Sink) keep(l *link) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.closed {
-		k.links[l] = struct{}{}
+	if k.closed.Load() {
+		return false
 	}
-	return !k.closed
+	k.links[l] = struct{}{}
+	return true
 }
 
 // Commit implements sinks.Txn. It ends the connection and waits until the receiver has read everything, as far as that can be known.
 func (t *txn) Commit(ctx context.Context, a sinks.Account) (sinks.Receipt, error) {
-	if t.dead {
-		return sinks.Receipt{}, sinks.ErrDead
-	}
 	defer t.end()
-	switch err := errors.Join(ctx.Err(), t.broken); {
-	case err != nil:
-		return sinks.Receipt{}, err
-	case !a.Balanced() || a.Delivered.Rows != t.rows:
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, "commit", "slice %s: %d rows were sent, delivered are %d of %d", t.slice, t.rows, a.Delivered.Rows, a.Read.Rows)
-	}
-	if t.link != nil {
-		if err := t.link.finish(ctx, t.sink.settings.Confirm == "close"); err != nil {
-			return sinks.Receipt{}, fmt.Errorf("slice %s: %w", t.slice, err)
+	return t.try.Commit(ctx, a, func() error {
+		if t.link == nil {
+			return nil
 		}
-		t.confirmed = true
-	}
-	return sinks.Receipt{
-		Slice: t.slice, Delivered: a.Delivered, Dead: a.Dead, DeadLetters: a.DeadLetters, At: time.Now().UTC().Truncate(time.Millisecond),
-	}, nil
+		err := t.link.finish(ctx, t.sink.settings.Confirm == "close")
+		t.confirmed = err == nil
+		return err
+	})
 }
 
 // Abort implements sinks.Txn. What was sent stays sent.
@@ -310,7 +258,7 @@ func (t *txn) Abort() error {
 
 // end ends the transaction and its connection.
 func (t *txn) end() {
-	t.dead = true
+	t.try.End()
 	if t.link == nil {
 		return
 	}

@@ -163,6 +163,16 @@ func Check(c sinks.Config, key string, t Template) error {
 	return errors.Join(append(errs, Separate(c, key, t))...)
 }
 
+// CheckText is Check for a template that two streams may well fill alike: what it names is no target of rows that differ.
+func CheckText(c sinks.Config, key, text string) error {
+	t, err := Parse(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	c.Streams = nil
+	return Check(c, key, t)
+}
+
 // Separate refuses a template that names one target for two streams, whose records have different columns.
 func Separate(c sinks.Config, key string, t Template) error {
 	if len(c.Streams) < 2 || t.Uses("stream") {

@@ -1,0 +1,6 @@
+-- Stream events of pipeline prod, as sink lake has it.
+CREATE OR REPLACE VIEW "prod_events" AS
+SELECT "timestamp", "received_from", "severity_number", "body", "log_id", "log_name", "attributes", "labels", "sequence", "day", "odd `name"" it's", "body_raw"
+FROM read_parquet('/data/it''s a lake/*/*/*.parquet',
+  hive_partitioning = false,
+  union_by_name = true);

@@ -1,0 +1,22 @@
+-- Stream events of pipeline prod, as sink lake has it.
+-- Run MSCK REPAIR TABLE again when days or logs have come.
+CREATE TABLE IF NOT EXISTS `prod_events` (
+  `timestamp` TIMESTAMP,
+  `received_from` TIMESTAMP,
+  `severity_number` INT,
+  `body` STRING,
+  `log_name` STRING,
+  `attributes` MAP<STRING, STRING>,
+  `labels` ARRAY<STRING>,
+  `sequence` DECIMAL(20, 0),
+  `day` DATE,
+  `odd ``name" it's` STRING,
+  `body_raw` STRING,
+  `log_id` STRING,
+  `date` DATE
+)
+USING JSON
+OPTIONS ('timestampFormat' = 'yyyy-MM-dd\'T\'HH:mm:ss.SSSSSSSSSXXX', 'mode' = 'FAILFAST', 'pathGlobFilter' = '*.ndjson*')
+PARTITIONED BY (`log_id`, `date`)
+LOCATION 'file:///data/a[1]*?{x}/stream=events/';
+MSCK REPAIR TABLE `prod_events`;

@@ -1,0 +1,14 @@
+package main
+
+import "slices"
+
+// all returns every mutant.
+func all() []mutant {
+	return slices.Concat(
+		mutants, sourceMutants,
+		accountMutants,
+		figureMutants,
+		lateMutants,
+		verifyMutants,
+	)
+}

@@ -1,0 +1,138 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
+)
+
+var _ sinks.Auditor = (*Sink)(nil)
+
+// Audit implements sinks.Auditor: it reads what the slice's producer wrote between the offsets in its marker.
+func (k *Sink) Audit(ctx context.Context, r sinks.Receipt, each func(flow.Sum) error) ([]sinks.Finding, error) {
+	if err := k.checkOpen(); err != nil {
+		return nil, err
+	}
+	at, ok := k.covered.placed(r)
+	if !ok {
+		return nil, fault.Errorf(fault.Bug, "read a slice back", "slice %s: it isn't entry %d of the markers that were read", r.Slice, r.Entry)
+	}
+	if at == nil {
+		return k.differs(r, flow.Sum{}, "", nil, "")
+	}
+	if len(at.spans) == 0 {
+		return nil, &sinks.InexactError{
+			Why: "its marker is of a version that doesn't say where the messages are", Compared: "what its marker and the ledger say of it",
+		}
+	}
+	dec, err := k.newDecoder(r.Slice.Stream)
+	if err != nil {
+		return nil, err
+	}
+	defer dec.close()
+	a := &audit{sink: k, place: at, dec: dec, each: each}
+	for _, s := range at.spans {
+		if err := a.span(ctx, s); err != nil {
+			return a.found, explain("read topic "+at.topic, err)
+		}
+	}
+	return k.differs(r, a.sum, at.topic, a.found, dec.lossy())
+}
+
+// differs adds that the records don't add up, if nothing else explains it.
+func (*Sink) differs(r sinks.Receipt, sum flow.Sum, topic string, found []sinks.Finding, lossy string) ([]sinks.Finding, error) {
+	what := r.Difference(sum)
+	switch {
+	case what == "" || len(found) > 0:
+		return found, nil
+	case lossy != "" && sum.Rows == r.Delivered.Rows:
+		return nil, &sinks.InexactError{Why: lossy, Compared: "rows"}
+	case topic == "":
+		topic = r.Slice.String()
+	}
+	return []sinks.Finding{{Kind: sinks.FindingDiffers, Path: topic, What: what, Hint: hintGone}}, nil
+}
+
+// Hints of findings.
+const hintGone = "a topic forgets by retention, compaction or deletion: see its retention.ms, retention.bytes and cleanup.policy; what is covered stays covered"
+
+// audit reads the messages of one slice.
+type audit struct {
+	sink  *Sink
+	place *place
+	dec   *decoder
+	each  func(flow.Sum) error
+
+	sum   flow.Sum
+	found []sinks.Finding
+}
+
+func (a *audit) add(kind sinks.FindingKind, s span, offset int64, format string, args ...any) {
+	a.found = append(a.found, sinks.Finding{
+		Kind: kind, Path: fmt.Sprintf("%s/%d offset %d", a.place.topic, s.Partition, offset), What: fmt.Sprintf(format, args...), Hint: hintGone,
+	})
+}
+
+// span reads the messages in one partition.
+func (a *audit) span(ctx context.Context, s span) error {
+	t := &tape{cluster: a.sink.cluster, topic: a.place.topic, step: a.sink.step}
+	start, end, err := t.bounds(ctx, s.Partition)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		a.add(sinks.FindingMissing, s, s.First, "the topic or its partition isn't there; messages up to offset %d were committed", s.Last)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if start > s.First {
+		a.add(sinks.FindingMissing, s, s.First, "the partition begins at offset %d: what was committed before it, from %d to %d, is gone", start, s.First, min(start-1, s.Last))
+	}
+	if end <= s.Last {
+		a.add(sinks.FindingTruncated, s, end, "the partition ends at offset %d, messages up to %d were committed", end, s.Last)
+	}
+	// Below the last stable offset a reader of committed messages is asked for. A transaction of someone else may be open before what
+	// is to be read: from there on the marker, which was in the same transaction, says that the messages are committed.
+	isolation := kgo.ReadCommitted()
+	for offset, last := max(s.First, start), min(s.Last, end-1); offset <= last; {
+		page, next, err := t.fetch(ctx, s.Partition, offset, isolation, false)
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for _, r := range page.Records {
+			if r.Offset < offset || r.Offset > last || r.ProducerID != a.place.producer {
+				continue
+			}
+			if err := a.message(s, r); err != nil {
+				return err
+			}
+		}
+		if next <= offset && page.LastStableOffset <= last {
+			isolation = kgo.ReadUncommitted()
+		}
+		offset = max(offset, next)
+	}
+	return nil
+}
+
+func (a *audit) message(s span, r *kgo.Record) error {
+	var aborted error
+	err := a.dec.sums(r.Value, func(sum flow.Sum) error {
+		a.sum = a.sum.Plus(sum)
+		aborted = a.each(sum)
+		return aborted
+	})
+	if err != nil && aborted == nil {
+		a.add(sinks.FindingChanged, s, r.Offset, "the message can't be read: %v", err)
+		return nil
+	}
+	return aborted
+}
