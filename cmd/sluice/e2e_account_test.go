@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +93,7 @@ func TestAccount(t *testing.T) {
 	if out := r.run(0, "ledger", "export", "main").stdout.String(); out != string(mustRead(t, filepath.Join(r.dir, "a.ndjson"))) {
 		t.Error("standard output holds something else than the file")
 	}
+	r.mustExportInto(filepath.Join(r.dir, "pipe"))
 	cmd := exec.Command(python, "-c", exportReaders, "a.parquet", "a.ndjson")
 	cmd.Dir = r.dir
 	out, err := cmd.CombinedOutput()
@@ -205,6 +207,37 @@ func TestMetricsFile(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the folder is back")
+	}
+}
+
+// mustExportInto exports into a named pipe, which is written to and not replaced.
+func (r *rig) mustExportInto(pipe string) {
+	r.t.Helper()
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	c := r.prepare("ledger", "export", "-o", pipe).start()
+	type got struct {
+		text []byte
+		err  error
+	}
+	read := make(chan got, 1)
+	go func() {
+		text, err := os.ReadFile(pipe)
+		read <- got{text, err}
+	}()
+	c.wait()
+	// If nobody has opened the pipe to write, its reader still waits.
+	if w, err := os.OpenFile(pipe, os.O_RDWR, 0); err == nil {
+		_ = w.Close()
+	}
+	g := <-read
+	c.mustExit(0)
+	if want, err := os.ReadFile(filepath.Join(r.dir, "a.ndjson")); err != nil || g.err != nil || !bytes.Equal(g.text, want) {
+		r.t.Errorf("the pipe gave %d bytes, the file has %d: %v, %v", len(g.text), len(want), g.err, err)
+	}
+	if st, err := os.Stat(pipe); err != nil || st.Mode().Type() != os.ModeNamedPipe {
+		r.t.Errorf("the pipe was replaced: %v, %v", st, err)
 	}
 }
 

@@ -45,6 +45,7 @@ func TestNewSelection(t *testing.T) {
 	delete(r.source, "query")
 	r.write()
 	r.run(0, "run").mustSay("committed")
+	r.mustProve() // both selections
 	mustRemove(t, filepath.Join(r.dir, "state"))
 	r.run(0, "ledger", "rebuild")
 	r.run(0, "run").mustSay("nothing to do")

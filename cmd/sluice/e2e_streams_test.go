@@ -68,8 +68,17 @@ func TestEveryStreamOfLogentries(t *testing.T) {
 	})
 	p["streams"] = []any{"events", "logs", "logsets", "saved_queries", "users", "account", "usage"}
 	p["range"] = obj{"from": r.from.Format(time.RFC3339)} // up to now: today's snapshots are due, those of the days before can't be had
+	for name, config := range map[string]obj{"csv": {"format": "csv"}, "parquet": {}, "arrow": {}} {
+		typ := name
+		if name == "csv" {
+			typ = "file"
+		}
+		config["path"] = filepath.Join(r.dir, name)
+		p["sinks"] = append(p["sinks"].([]any), obj{"name": name, "type": typ, "config": config})
+	}
 	r.only(p)
 	first := r.run(0, "run")
+	r.mustProve()
 	for fault, n := range r.faults("busy listing", "busy account", "busy query", "cut usage") {
 		if n == 0 {
 			t.Errorf("the fault %q never happened", fault)

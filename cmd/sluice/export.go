@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,6 +97,10 @@ func (a *app) export(ctx context.Context, f exportFlags) error {
 		return err
 	}
 	rows, err := a.exportTo(ctx, l, f)
+	var output *fs.PathError // of the output, such as a full disk
+	if errors.As(err, &output) && a.printErr == nil && codeOf(err) != exitUsage {
+		return failedError(err)
+	}
 	if err != nil {
 		return asUsage(err)
 	}
@@ -139,7 +144,17 @@ func knownPipelines(ctx context.Context, l *ledger.Ledger, c *config.Config, nam
 // exportTo writes the account to its file, which appears whole or not at all, or to standard output.
 func (a *app) exportTo(ctx context.Context, l *ledger.Ledger, f exportFlags) (rows map[string]uint64, err error) {
 	var to io.Writer = dataOutput{a}
-	if f.out != "" {
+	st, statErr := os.Stat(f.out)
+	switch {
+	case f.out == "":
+	case statErr == nil && !st.Mode().IsRegular(): // a device or a pipe is written to, never replaced
+		file, err := os.OpenFile(f.out, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, usageError(fmt.Errorf("-o: %w", err))
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		to = file
+	default:
 		temp := filepath.Join(filepath.Dir(f.out), fmt.Sprintf(".%s.%d.tmp", filepath.Base(f.out), os.Getpid()))
 		file, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o666)
 		if err != nil {

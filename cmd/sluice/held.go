@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-io/sluice/host/control"
@@ -20,6 +21,7 @@ type expected struct {
 	known  bool // bytes rest on more than assumptions
 	rows   float64
 	course []forecast.Point
+	over   atomic.Bool // all that was asked at first is there: what a run that follows takes up later wasn't foreseen
 }
 
 // coursePoints bounds how many points of a run's expected course are kept.
@@ -120,11 +122,12 @@ func (e *expected) due(done float64) time.Duration {
 // progress holds a run against its forecast. Nil: there is none, or all is done.
 func (l *liveRun) progress(now time.Time) *control.Forecast {
 	e := l.expected
-	if e == nil || e.Slices == 0 {
+	if e == nil || e.Slices == 0 || e.over.Load() {
 		return nil
 	}
 	moved := l.pipeline.Snapshot().Moved
 	if moved.Left == 0 || moved.Begun == 0 {
+		e.over.Store(true)
 		return nil
 	}
 	passed := now.Sub(e.at)
@@ -191,10 +194,10 @@ type heldActual struct {
 	Finish   string  `json:"finish"`
 }
 
-// held puts a run's forecast beside what it took. Requests are those of its reads.
+// held puts a run's forecast beside what it took; nil for one that followed, which goes on after that. Requests are those of its reads.
 func (l *liveRun) held(p *pipelineSummary) *heldForecast {
 	e, s := l.expected, l.summary
-	if e == nil || s == nil || e.Slices == 0 || s.Slices == 0 {
+	if e == nil || s == nil || e.Slices == 0 || s.Slices == 0 || s.Follow > 0 {
 		return nil
 	}
 	out := &heldForecast{At: stamp(e.at), Known: e.known, Estimate: e.planEstimate, Actual: heldActual{

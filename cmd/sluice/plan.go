@@ -70,22 +70,24 @@ func (a *app) plan(ctx context.Context, names []string, f planFlags) error {
 	if err != nil {
 		return usageError(err)
 	}
-	look, asks, err := a.openPlanner(ctx, c, f.offline)
+	look, err := a.openLooker(ctx, c)
 	if err != nil {
 		return &exitError{codeOf(err), err}
 	}
-	defer look.Close()
-	p := planner{looker: look, sel: sel, offline: f.offline, asks: asks, told: map[string]map[flow.Partition][]flow.Measure{}}
-	var failed error
-	var all []*foreseen
-	var configs []*config.Pipeline
-	for _, c := range chosen {
-		one, err := p.pipeline(ctx, c)
+	p := &planner{looker: look, sel: sel, offline: f.offline, told: map[string]map[flow.Partition][]flow.Measure{}}
+	defer func() { _ = p.Close() }()
+	all, configs, failed := p.all(ctx, chosen)
+	if p.lacksFigures && !f.offline {
+		asks, err := p.mayAsk(ctx, c)
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Name, err))
-			continue
+			return &exitError{codeOf(err), err}
 		}
-		all, configs = append(all, one), append(configs, c)
+		if asks {
+			all, configs, failed = p.all(ctx, chosen)
+			if err := p.leave(ctx, a, c); err != nil {
+				return &exitError{codeOf(err), err}
+			}
+		}
 	}
 	together := lookAt(all)
 	for i, c := range configs {
@@ -102,33 +104,66 @@ func (a *app) plan(ctx context.Context, names []string, f planFlags) error {
 	return nil
 }
 
-// openPlanner opens what plan looks with. asks reports whether the vendor may be asked for its figures: their requests are counted, in
-// the state's budget if there is a state, which a run mustn't hold then.
-func (a *app) openPlanner(ctx context.Context, c *config.Config, offline bool) (_ *looker, asks bool, err error) {
-	if !offline && ledger.Usable(c.State) == nil {
-		if _, err := os.Stat(filepath.Join(c.State, ledger.FileName)); err == nil {
-			h, err := a.openHost(ctx, c)
-			if err == nil {
-				return &looker{host: h}, true, nil
-			}
-			if !errors.Is(err, ledger.ErrLocked) {
-				return nil, false, err
-			}
-			look, err := a.openLooker(ctx, c)
-			return look, false, err
-		}
-	}
-	look, err := a.openLooker(ctx, c)
-	return look, !offline, err
-}
-
 // planner plans pipelines.
 type planner struct {
 	*looker
-	sel     selection
-	offline bool
-	asks    bool
-	told    map[string]map[flow.Partition][]flow.Measure // by pipeline: what the vendor said
+	sel          selection
+	offline      bool
+	asks         bool                                         // the vendor for its figures
+	told         map[string]map[flow.Partition][]flow.Measure // by pipeline: what the vendor said
+	lacksFigures bool                                         // of closed days that are to be read
+}
+
+// all plans some pipelines. Those that fail are left out of what it returns.
+func (l *planner) all(ctx context.Context, chosen []*config.Pipeline) (all []*foreseen, configs []*config.Pipeline, failed error) {
+	for _, c := range chosen {
+		one, err := l.pipeline(ctx, c)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Name, err))
+			continue
+		}
+		all, configs = append(all, one), append(configs, c)
+	}
+	return all, configs, failed
+}
+
+// mayAsk makes ready to ask the vendor for its figures: the requests count against the state's budget, if there is a state, which no run
+// may hold then. False: one does.
+func (l *planner) mayAsk(ctx context.Context, c *config.Config) (bool, error) {
+	l.asks = true
+	if _, err := os.Stat(filepath.Join(c.State, ledger.FileName)); err != nil {
+		return true, nil // nothing was counted yet
+	}
+	h, err := l.app.openHost(ctx, c)
+	if errors.Is(err, ledger.ErrLocked) {
+		l.asks = false
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := l.Close(); err != nil {
+		return false, errors.Join(err, h.Close())
+	}
+	l.looker = &looker{host: h}
+	return true, nil
+}
+
+// leave lets go of the state when the vendor has been asked: a run may begin.
+func (l *planner) leave(ctx context.Context, a *app, c *config.Config) error {
+	l.asks = false // what the vendor said is known by now
+	if l.folder != "" {
+		return nil // it was never held
+	}
+	if err := l.Close(); err != nil {
+		return err
+	}
+	look, err := a.openLooker(ctx, c)
+	if err != nil {
+		return err
+	}
+	l.looker = look
+	return nil
 }
 
 // measureLimit bounds how long the vendor is asked for its figures of a pipeline, waits for the budget included.
@@ -151,6 +186,14 @@ func (l *planner) pipeline(ctx context.Context, c *config.Pipeline) (_ *foreseen
 	f, err := pipeline.PredictAnd(ctx, p.run, func(src pipeline.Source, f *pipeline.Forecast) error {
 		if l.asks {
 			l.told[c.Name] = l.measure(ctx, p, src, f)
+			return nil
+		}
+		for _, part := range f.Partitions {
+			days, err := l.unmeasured(ctx, p, f, part)
+			if err != nil {
+				return err
+			}
+			l.lacksFigures = l.lacksFigures || !days.Empty()
 		}
 		return nil
 	})
@@ -166,10 +209,7 @@ func (l *planner) measure(ctx context.Context, p *assembled, src pipeline.Source
 	defer cancel()
 	out := map[flow.Partition][]flow.Measure{}
 	for _, part := range f.Partitions {
-		if len(part.Slices) == 0 || p.run.Streams[part.Stream].Snapshot {
-			continue
-		}
-		days, err := l.unmeasured(ctx, part)
+		days, err := l.unmeasured(ctx, p, f, part)
 		var measures []flow.Measure
 		if err == nil && !days.Empty() {
 			measures, err = src.Measure(ctx, part.Partition.Partition, days)
@@ -184,11 +224,22 @@ func (l *planner) measure(ctx context.Context, p *assembled, src pipeline.Source
 	return out
 }
 
-// unmeasured is the latest days of what is to be read, from the first without a figure on.
-func (l *planner) unmeasured(ctx context.Context, part pipeline.PartitionForecast) (flow.Range, error) {
+// unmeasured is the closed ones among the latest days of what is to be read, from the first without a figure on. Today's would say little
+// yet.
+func (l *planner) unmeasured(ctx context.Context, p *assembled, f *pipeline.Forecast, part pipeline.PartitionForecast) (flow.Range, error) {
+	if len(part.Slices) == 0 || p.run.Streams[part.Stream].Snapshot {
+		return flow.Range{}, nil
+	}
 	all := flow.Range{From: flow.Day(part.Slices[0].From), To: part.Slices[len(part.Slices)-1].To}
-	if from := flow.Day(all.To).AddDate(0, 0, 1-measuredDays); from.After(all.From) {
+	today := flow.Day(f.VendorNow)
+	if all.To.After(today) {
+		all.To = today
+	}
+	if from := today.AddDate(0, 0, -measuredDays); from.After(all.From) {
 		all.From = from
+	}
+	if all.Empty() {
+		return flow.Range{}, nil
 	}
 	told, err := l.ledger.Measures(ctx, part.Partition.Partition, all)
 	if err != nil {
@@ -202,6 +253,9 @@ func (l *planner) unmeasured(ctx context.Context, part pipeline.PartitionForecas
 	}
 	for all.From.Before(all.To) && known[all.From] {
 		all.From = all.From.AddDate(0, 0, 1)
+	}
+	if all.Empty() {
+		return flow.Range{}, nil
 	}
 	return all, nil
 }

@@ -138,12 +138,19 @@ func (d *drawing) failures(b *strings.Builder, p *partitionStatus, most int) {
 		if text == d.said {
 			text = "the same"
 		}
-		fmt.Fprintf(b, "      %s [%s, %s), %d tries: %s\n", d.paint(what), f.From, f.To, f.Attempts, text)
+		fmt.Fprintf(b, "      %s [%s, %s), %s: %s\n", d.paint(what), f.From, f.To, tries(f.Attempts), text)
 		if f.Hint != "" && f.Error != d.said && !strings.Contains(f.Error, f.Hint) {
 			fmt.Fprintf(b, "        %s\n", f.Hint)
 		}
 		d.said = f.Error
 	}
+}
+
+func tries(n uint32) string {
+	if n == 1 {
+		return "1 try"
+	}
+	return fmt.Sprintf("%d tries", n)
 }
 
 func (d *drawing) paint(failure string) string {

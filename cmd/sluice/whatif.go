@@ -92,8 +92,6 @@ type shownAlternative struct {
 // alternatives plans a pipeline as it could be. Only another size of slices needs the source again: it cuts them.
 func (l *planner) alternatives(ctx context.Context, c *config.Pipeline, as *foreseen, all []alternative) ([]shownAlternative, error) {
 	var out []shownAlternative
-	again := *l
-	again.asks = false // what the vendor said is known by now
 	for _, a := range all {
 		one := *as
 		changed := *c
@@ -105,7 +103,7 @@ func (l *planner) alternatives(ctx context.Context, c *config.Pipeline, as *fore
 		}
 		if a.slice != nil {
 			changed.Flow.Slice = *a.slice
-			planned, err := again.pipeline(ctx, &changed)
+			planned, err := l.pipeline(ctx, &changed)
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("what if %s", a.text), err)
 			}

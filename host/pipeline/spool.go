@@ -31,7 +31,6 @@ func (r *run) openRead(ctx context.Context, w *work, out *outcome) (Reader, erro
 		return nil, err
 	}
 	w.src = src
-	r.measureBefore(ctx, src, w)
 	w.state.wait("vendor", time.Time{})
 	r.measureBefore(ctx, src, w)
 	r.step(StepOpen)
@@ -78,7 +77,6 @@ func (r *run) fromSpool(w *work) Reader {
 		return nil
 	}
 	r.cfg.Log.Debug("read from the spool", "slice", w.slice.String())
-	w.readAt = reader.ReadAt()
 	w.state.wait("spool", time.Time{})
 	w.readAt = reader.ReadAt() // what the vendor indexed since isn't in it
 	return replay{reader}
@@ -253,6 +251,10 @@ func (r *run) settleSpool(ctx context.Context, p *partition, s flow.Slice) error
 		}
 	}
 	if !needed {
+		open, err := r.cfg.Ledger.OpenCuts(ctx, r.cfg.Name) // of sinks, too, that this run was told to leave out
+		if err != nil || open[s.ID] {
+			return err
+		}
 		r.unspool(s)
 		return nil
 	}

@@ -16,7 +16,7 @@ import (
 
 // Buffer is the most that one slice holds for its spool's sake, in bytes: one frame as it is written, with the compressor's own
 // memory. A slice that is read from the spool holds one frame twice instead, once compressed, and nothing of the window.
-const Buffer = 20 << 20
+const Buffer = 24 << 20
 
 var (
 	// ErrNone says that a slice isn't in the spool.

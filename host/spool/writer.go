@@ -17,6 +17,9 @@ import (
 // window is the compressor's: more would cost memory and, for lines of a log, gain little.
 const window = 1 << 20
 
+// largeFrame is the length in bytes of frames that hold one record.
+const largeFrame = 4 << 20
+
 // Writer writes one slice's file. Not safe for concurrent use. After an error only Abort is legal.
 type Writer struct {
 	store   *Store
@@ -108,6 +111,9 @@ func (w *Writer) frame(k kind, meta []byte, raw int, body func(io.Writer) (int64
 		return fmt.Errorf("a frame of %d bytes and %d of meta", raw, len(meta))
 	}
 	w.buf.Reset()
+	if raw > largeFrame { // or it would double as it grows
+		w.buf.Grow(raw + raw/128 + len(meta) + prefixSize + 1024)
+	}
 	w.buf.Write(make([]byte, prefixSize))
 	w.buf.Write(meta)
 	if body != nil {

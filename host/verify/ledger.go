@@ -39,7 +39,7 @@ func (v *verifier) compare(ledger, sink sinks.Receipt) error {
 	if v.Ledger == nil {
 		return nil
 	}
-	what := ""
+	var what string
 	switch {
 	case ledger.Entry != sink.Entry:
 		what = fmt.Sprintf("the ledger has it as entry %d, the sink as entry %d", ledger.Entry, sink.Entry)

@@ -28,12 +28,12 @@ func (l *Log) visit(want Owner) error {
 	return o.Fits(o.lending(want), root)
 }
 
-// lending returns want with the owner's selections: whoever only reads needs not know what was selected.
+// lending returns want with the owner's selections and layouts: whoever only reads goes by the paths in the entries.
 func (o Owner) lending(want Owner) Owner {
 	streams := make(map[string]OwnedStream, len(want.Streams))
 	for name, s := range want.Streams {
 		if own, known := o.Streams[name]; known {
-			s.Selection = own.Selection
+			s = OwnedStream{Selection: own.Selection, Layout: own.Layout}
 		}
 		streams[name] = s
 	}

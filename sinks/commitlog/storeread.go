@@ -27,7 +27,7 @@ func (l *StoreLog) OpenPart(ctx context.Context, r sinks.Receipt, i int) (PartFi
 
 // storePart is an object that is read back. Read has the piece that it is in and asks for the next one meanwhile.
 type storePart struct {
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // io.Reader takes none: it lives as long as the call of Audit
 	store Store
 	key   string
 	size  int64

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,7 +33,7 @@ func (k *Sink) Audit(ctx context.Context, r sinks.Receipt, each func(flow.Sum) e
 	}
 	a := &audit{sink: k, receipt: r, each: each}
 	for i := range r.Parts {
-		if err := a.part(ctx, i, st.stored(r, i)); err != nil {
+		if err := a.part(ctx, i, k.stored(st, r, i)); err != nil {
 			return a.found, commitlog.Fault(op, k.log.Location(), fmt.Errorf("slice %s: %w", r.Slice, err))
 		}
 	}
@@ -129,8 +130,7 @@ func (a *audit) end(st stream) ([]sinks.Finding, error) {
 		return a.found, nil
 	}
 	// The bytes of all parts are those that were committed.
-	of := partfile.Stored{Schema: st.schema, Digest: st.digest}
-	if why := a.inexact(of, st); why != "" {
+	if why := a.inexact(st); why != "" {
 		return nil, &sinks.InexactError{Why: why, Compared: "rows and the size and SHA-256 of each part"}
 	}
 	where := a.sink.log.Location()
@@ -143,9 +143,9 @@ func (a *audit) end(st stream) ([]sinks.Finding, error) {
 }
 
 // inexact says why the records don't add up although nothing is wrong; empty if that isn't so.
-func (a *audit) inexact(of partfile.Stored, st stream) string {
+func (a *audit) inexact(st stream) string {
 	want, got := a.receipt.Delivered, a.sum
-	why := a.sink.format.Lossy(of)
+	why := a.sink.format.Lossy(partfile.Stored{Schema: st.schema, Digest: st.digest})
 	if a.sink.format.Name() == "raw" {
 		// Each line end in a record is a row more and a byte less.
 		if got.Rows > want.Rows && got.Rows+got.Bytes == want.Rows+want.Bytes {
@@ -156,39 +156,40 @@ func (a *audit) inexact(of partfile.Stored, st stream) string {
 	if got.Rows != want.Rows {
 		return ""
 	}
-	for _, name := range st.omit {
-		if at := st.schema.FieldIndices(name); len(at) == 1 && st.schema.Field(at[0]).Nullable && why == "" {
-			why = fmt.Sprintf("column %q is told by the path, where a null and an empty text are alike", name)
+	for i := range a.receipt.Parts {
+		for name, value := range a.sink.stored(st, a.receipt, i).Told {
+			if why == "" && value == "" && slices.Contains(st.digest, name) {
+				why = fmt.Sprintf("column %q is told by the path, where a null and an empty text are alike", name)
+			}
 		}
 	}
 	return why
 }
 
-// stored is what is known of the records in a part.
-func (st stream) stored(r sinks.Receipt, i int) partfile.Stored {
-	of := partfile.Stored{Path: r.Parts[i].Path, Schema: st.schema, Digest: st.digest, Told: map[string]string{}}
-	for _, name := range st.omit {
-		of.Told[name] = r.Slice.Key
-		if name == flow.ColLogName {
-			of.Told[name] = commitlog.UnescapeValue(folderValue(of.Path, name))
+// stored is what is known of the records in a part. Which columns the path tells is seen by the path: parts of another selection may
+// have another layout.
+func (k *Sink) stored(st stream, r sinks.Receipt, i int) partfile.Stored {
+	of := partfile.Stored{Path: r.Parts[i].Path, Schema: st.schema, Digest: st.digest}
+	if !k.format.Typed() {
+		return of
+	}
+	of.Told = map[string]string{}
+	for folder := range strings.SplitSeq(of.Path, "/") {
+		name, value, ok := strings.Cut(folder, "=")
+		switch {
+		case !ok || len(st.schema.FieldIndices(name)) == 0:
+		case name == flow.ColLogName:
+			of.Told[name] = commitlog.UnescapeValue(value)
+		default:
+			of.Told[name] = r.Slice.Key // no other column's name may be a folder's
 		}
 	}
 	return of
 }
 
-// folderValue returns what a path's folder NAME=VALUE has.
-func folderValue(path, name string) string {
-	for folder := range strings.SplitSeq(path, "/") {
-		if v, ok := strings.CutPrefix(folder, name+"="); ok {
-			return v
-		}
-	}
-	return ""
-}
-
 // hashing is a part whose SHA-256 is taken while it is read from its beginning.
 type hashing struct {
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // io.Reader takes none: it lives as long as the call of Audit
 	commitlog.PartFile
 	hash hash.Hash
 

@@ -87,7 +87,7 @@ func (s Settings) resolve(c sinks.Config, typ string, f partfile.Format, folder 
 	if err != nil {
 		errs = append(errs, fmt.Errorf("layout: %w", err))
 	}
-	if whole, err := target.Parse(s.Layout); err == nil {
+	if whole, err := target.Parse(s.Layout); err == nil && !c.ReadOnly {
 		if err := target.Separate(c, "layout", whole); err != nil {
 			errs = append(errs, err)
 		}
@@ -100,7 +100,7 @@ func (s Settings) resolve(c sinks.Config, typ string, f partfile.Format, folder 
 		}
 		var omit []string
 		if f.Typed() {
-			if omit, err = of.Omit(st); err != nil {
+			if omit, err = of.Omit(st); err != nil && !c.ReadOnly {
 				errs = append(errs, fmt.Errorf("layout: %w", err))
 			}
 		}

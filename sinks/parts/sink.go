@@ -49,6 +49,9 @@ func (o Options) resolve(c sinks.Config) (place, error) {
 		return p, setting.Wrong(o.Type, err)
 	}
 	for _, st := range c.Streams {
+		if c.ReadOnly {
+			break // what is there was written
+		}
 		if err := o.Format.Check(st.Schema); err != nil {
 			return p, fmt.Errorf("stream %s: %w", st.Name, err)
 		}

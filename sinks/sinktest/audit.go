@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -219,14 +221,25 @@ func testAuditBeside(t *testing.T, d Driver) {
 		t.Fatal("the driver has no Look")
 	}
 	base := disk(t)
-	f := &Faults{FS: base}
+	var watched atomic.Bool
+	var check func(after Step)
+	f := &Faults{FS: base, At: func(s Step, do func() error) error {
+		err := do()
+		if watched.Load() && s.Op != "write" {
+			check(s)
+		}
+		return err
+	}}
 	k := open(t, d, f)
 	first, second := Hours("one", 0, 1), Hours("one", 1, 2)
 	write(t, k, first, Bodies(first, 30))
 	bodies := map[flow.SliceID][]string{first.ID: Bodies(first, 30), second.ID: Bodies(second, 50)}
 
 	seen := map[int]bool{}
-	check := func(after Step) {
+	var turn sync.Mutex // steps are taken by several goroutines
+	check = func(after Step) {
+		turn.Lock()
+		defer turn.Unlock()
 		quiet := &Faults{FS: base, At: func(s Step, _ func() error) error {
 			return fmt.Errorf("a reader tried to %s %s", s.Op, s.Name)
 		}}
@@ -246,15 +259,9 @@ func testAuditBeside(t *testing.T, d Driver) {
 		}
 		seen[len(all)] = true
 	}
-	f.At = func(s Step, do func() error) error {
-		err := do()
-		if s.Op != "write" {
-			check(s)
-		}
-		return err
-	}
+	watched.Store(true)
 	write(t, k, second, bodies[second.ID])
-	f.At = nil
+	watched.Store(false)
 	check(Step{Op: "all"})
 	if !seen[1] || !seen[2] {
 		t.Errorf("numbers of commits that were seen: %v", seen)
@@ -283,7 +290,10 @@ func remoteBeside(t *testing.T, r Remote) {
 	first, second := Hours("one", 0, 1), Hours("one", 1, 2)
 	bodies := map[flow.SliceID][]string{first.ID: Bodies(first, 30), second.ID: Bodies(second, 50)}
 	seen := map[int]bool{}
+	var turn sync.Mutex // steps are taken by several goroutines
 	check := func() {
+		turn.Lock()
+		defer turn.Unlock()
 		l, err := r.Look()
 		if err != nil {
 			t.Errorf("open to read: %v", err)
@@ -303,20 +313,23 @@ func remoteBeside(t *testing.T, r Remote) {
 			t.Error("a sink that was opened to be read took a slice")
 		}
 	}
-	s := steps{at: func(_ int, do func() error) error { return do() }}
+	var watched atomic.Bool
+	s := steps{at: func(_ int, do func() error) error {
+		err := do()
+		if watched.Load() {
+			check()
+		}
+		return err
+	}}
 	k, err := r.Open(s.step)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer k.Close()
 	write(t, k, first, bodies[first.ID])
-	s.at = func(_ int, do func() error) error {
-		err := do()
-		check()
-		return err
-	}
+	watched.Store(true)
 	write(t, k, second, bodies[second.ID])
-	s.at = func(_ int, do func() error) error { return do() }
+	watched.Store(false)
 	check()
 	if !seen[1] || !seen[2] {
 		t.Errorf("numbers of commits that were seen: %v", seen)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -108,4 +109,55 @@ func FuzzScan(f *testing.F) {
 			_ = New(format, Plain).Scan(bytes.NewReader(b), of, func(flow.Sum) error { return nil }) // any error is right, a panic isn't
 		}
 	})
+}
+
+// endless repeats a text until size bytes have come.
+type endless struct {
+	text []byte
+	at   int
+	size int64
+}
+
+func (e *endless) Read(b []byte) (int, error) {
+	if e.size <= 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, e.text[e.at:])
+	e.at = (e.at + n) % len(e.text)
+	e.size -= int64(n)
+	return n, nil
+}
+
+func (e *endless) ReadAt([]byte, int64) (int, error) {
+	return 0, errors.New("a text file is read from its beginning")
+}
+func (e *endless) Size() int64 { return e.size }
+
+// TestNoRaceScanMemory reads a file of 64 MiB with a record of one MiB in every two, and holds no more than a few records.
+func TestNoRaceScanMemory(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: flow.ColBody, Type: arrow.BinaryTypes.String}}, nil)
+	text := []byte("{\"body\":\"" + strings.Repeat(`x\n`, 1<<19) + "\"}\n")
+	for len(text) < 2<<20 {
+		text = append(text, "{\"body\":\"a line like many others\"}\n"...)
+	}
+	in := &endless{text: text, size: 32 * int64(len(text))}
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	most, rows := uint64(0), 0
+	of := partfile.Stored{Path: "x.ndjson", Schema: schema}
+	err := New(encode.NDJSON, Plain).Scan(in, of, func(flow.Sum) error {
+		if rows++; rows%50_000 == 0 {
+			runtime.GC()
+			runtime.ReadMemStats(&now)
+			most = max(most, now.HeapAlloc-min(now.HeapAlloc, before.HeapAlloc))
+		}
+		return nil
+	})
+	if err != nil || rows < 400_000 {
+		t.Fatalf("%d records, %v", rows, err)
+	}
+	if most > 8<<20 {
+		t.Errorf("%d bytes were held", most)
+	}
 }
