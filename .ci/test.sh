@@ -5,12 +5,14 @@
 #   test.sh       both passes
 #   test.sh soak  only the second, with SLUICE_SOAK=1 (full size) and an hour for each package
 #
+# Tests do all of what is alike (SLUICE_TEST_SIZE=full) where a plain `go test ./...` does a sample.
 # TEST_PKGS narrows the packages (default ./...), TEST_FLAGS adds flags of go test. SLUICE_REQUIRE_PARTS=1: a part that can't run is
 # a failure, and so is any skipped test.
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 limit=25m
+export SLUICE_TEST_SIZE=full
 case ${1:-} in
 "") ;;
 soak)

@@ -6,6 +6,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../.ci/lib.sh"
 
 rounds=${ROUNDS:-100}
 seed=${SEED:-$((RANDOM * 32768 + RANDOM))}
+logs=$TOOLS/chaos # where what the tests print is kept
+mkdir -p "$logs"
 .ci/parts.sh
 go test -c -o "$WORK/chaos.test" ./cmd/sluice
 commit=$(git describe --always --dirty 2>/dev/null) || commit="without a repository"
@@ -16,11 +18,11 @@ play() {
 	local name=$1
 	shift
 	say "$name: $rounds rounds from seed $seed"
-	(cd cmd/sluice && "$WORK/chaos.test" -test.timeout 12h -test.v "$@") >"$WORK/$name.log" 2>&1 || failed+=("$name")
-	grep -E '^ *--- FAIL|again: ' "$WORK/$name.log" | grep -A1 -e '--- FAIL' >&2 || true
+	(cd cmd/sluice && "$WORK/chaos.test" -test.timeout 12h -test.v "$@") >"$logs/$name.log" 2>&1 || failed+=("$name")
+	grep -E '^ *--- FAIL|again: ' "$logs/$name.log" | grep -A1 -e '--- FAIL' >&2 || true
 }
 
-export SLUICE_CHAOS_ROUNDS=$rounds SLUICE_CHAOS_SEED=$seed SLUICE_PROPERTY_ROUNDS=$rounds SLUICE_PROPERTY_SEED=$seed
+export SLUICE_TEST_SIZE=full SLUICE_CHAOS_ROUNDS=$rounds SLUICE_CHAOS_SEED=$seed SLUICE_PROPERTY_ROUNDS=$rounds SLUICE_PROPERTY_SEED=$seed
 : >"$WORK/table"
 for prey in files object postgres kafka; do
 	SLUICE_CHAOS_REPORT=$WORK/$prey.md play "$prey" -test.run "^TestChaos\$/^$prey\$"
@@ -29,7 +31,7 @@ done
 # verdict NAME WORDS says how a play ended, and what failed of it.
 verdict() {
 	if [[ " ${failed[*]:-} " == *" $1 "* ]]; then
-		printf '**failed**: %s' "$(grep -E '^ *--- FAIL' "$WORK/$1.log" | sed 's/.*FAIL: //; s/ (.*//' | paste -sd, -)"
+		printf '**failed**: %s' "$(grep -E '^ *--- FAIL' "$logs/$1.log" | sed 's/.*FAIL: //; s/ (.*//' | paste -sd, -)"
 	else
 		printf '%s' "$2"
 	fi
@@ -52,4 +54,4 @@ play wires -test.run '^TestWires$'
 		"$rounds" "$seed" "$(verdict wires "nothing is missing, and repeats have the ID of what they repeat")"
 } >bench/CHAOS.md
 cat bench/CHAOS.md
-[ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}"
+[ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}; see $logs"

@@ -17,6 +17,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/sluice-io/sluice/internal/realpart/toxiproxy"
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
 
@@ -35,9 +36,11 @@ func TestChaos(t *testing.T) {
 	proxies := toxiproxy.Start(t)
 	report := &chaosReport{first: first, lines: map[string]*chaosLine{}}
 	t.Cleanup(func() { report.write(t) }) // after the parallel ones
-	for name, start := range map[string]func(*testing.T, *toxiproxy.Server) prey{
-		"files": startFilesPrey, "object": startObjectPrey, "postgres": startPostgresPrey, "kafka": startKafkaPrey,
-	} {
+	preys := map[string]func(*testing.T, *toxiproxy.Server) prey{"files": startFilesPrey, "postgres": startPostgresPrey}
+	if testsize.Full() || os.Getenv("SLUICE_CHAOS_SEED") != "" {
+		preys["object"], preys["kafka"] = startObjectPrey, startKafkaPrey
+	}
+	for name, start := range preys {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, proxies)

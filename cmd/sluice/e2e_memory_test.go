@@ -14,6 +14,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
 
@@ -139,7 +140,7 @@ func (r *rig) served(id string) (s lineSum) {
 // TestNoRaceSlowSink reads a run's standard output at 20 MB/s and stops for two seconds in the middle: the pressure reaches the
 // vendor's socket, memory stays flat and nothing is lost.
 func TestNoRaceSlowSink(t *testing.T) {
-	size := int64(256 * mib)
+	size := testsize.Of[int64](256*mib, 128*mib)
 	if os.Getenv("SLUICE_SOAK") == "1" {
 		size = 2 << 30
 	}
@@ -221,9 +222,9 @@ func (s *slowReader) Read(p []byte) (int, error) {
 func TestNoRaceMemory(t *testing.T) {
 	for _, format := range []string{"raw", "ndjson"} {
 		t.Run(format, func(t *testing.T) {
-			size := int64(1 << 30)
+			size := testsize.Of[int64](1<<30, 256*mib)
 			if format != "raw" {
-				size = 256 * mib
+				size = testsize.Of[int64](256*mib, 128*mib)
 			}
 			r := newRig(t, vendorsim.Options{Logs: []vendorsim.Log{bulk(size)}})
 			r.to = seedStart.AddDate(0, 0, 1)

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-io/sluice/internal/realpart/opensearch"
 	"github.com/sluice-io/sluice/internal/realpart/otelcol"
 	"github.com/sluice-io/sluice/internal/realpart/rsyslog"
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
 
@@ -113,6 +114,9 @@ func TestWires(t *testing.T) {
 	for name, open := range wires {
 		if name == "otlp-http" && os.Getenv("SLUICE_CHAOS_ROUNDS") == "" {
 			continue // what differs from gRPC is the client alone, which the sink's own tests kill too
+		}
+		if name == "opensearch" && !testsize.Full() { // whose server takes half a minute to start, and is tested beside its sink
+			continue
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

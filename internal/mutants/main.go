@@ -100,7 +100,7 @@ func (m mutant) mustBeCaught(ctx context.Context, dir string) error {
 	}
 	test := exec.CommandContext(ctx, binary, "-test.run", m.test, "-test.timeout", "4m", "-test.failfast")
 	test.Dir = filepath.FromSlash(m.tests())
-	test.Env = append(os.Environ(), "GOTRACEBACK=single")
+	test.Env = append(os.Environ(), "GOTRACEBACK=single", "SLUICE_TEST_SIZE=full")
 	out, err := test.CombinedOutput()
 	switch {
 	case ctx.Err() != nil:

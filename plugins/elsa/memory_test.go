@@ -10,14 +10,16 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
 
-// TestNoRaceMemoryIsBounded reads 200,000 records of 4 KiB, newest first, and looks at the heap all the while: it stays within what
+// TestNoRaceMemoryIsBounded reads up to 200,000 records of 4 KiB, newest first, and looks at the heap all the while: it stays within what
 // the stream says that a read holds, and something for the simulator, which lives in the same process.
 func TestNoRaceMemoryIsBounded(t *testing.T) {
-	const rows, size, most = 200_000, 4096, readBuffer + 32<<20
+	const size, most = 4096, readBuffer + 32<<20
+	rows := testsize.Of[int64](200_000, 60_000)
 	sim, base := newSim(t, func(o *vendorsim.Options) {
 		o.Elsa.Order = vendorsim.NewestFirst
 		o.Elsa.Projects = []vendorsim.Project{{Key: vendorsim.SeedProject, ID: vendorsim.SeedProjectID, Generated: &vendorsim.GeneratedProject{
@@ -61,7 +63,7 @@ func TestNoRaceMemoryIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out.sum.Rows != rows-1 || out.sum.Bytes != (rows-1)*size || !sorted {
+	if out.sum.Rows != uint64(rows-1) || out.sum.Bytes != uint64((rows-1)*size) || !sorted {
 		t.Errorf("%d rows of %d bytes, sorted %v", out.sum.Rows, out.sum.Bytes, sorted)
 	}
 	t.Logf("heap of at most %d MiB for %d MiB of bodies", peak.Load()>>20, out.sum.Bytes>>20)

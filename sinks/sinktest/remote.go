@@ -134,7 +134,7 @@ func countSteps(t *testing.T, r Remote) int {
 // remoteCrash ends the process before and after each step, starts anew, and looks.
 func remoteCrash(t *testing.T, fresh func(t *testing.T) Remote) {
 	total := countSteps(t, fresh(t))
-	for step := 1; step <= total; step += max(fresh(t).Stride, 1) {
+	for step := 1; step <= total; step += strideOf(fresh(t).Stride) {
 		for _, after := range []bool{false, true} {
 			r := fresh(t)
 			var s steps
@@ -213,7 +213,7 @@ func found(ctx context.Context, k sinks.Sink, sure []flow.Slice) (committed []st
 // remoteLost does each step and loses its answer; the process lives on and asks Lookup, as a pipeline does.
 func remoteLost(t *testing.T, fresh func(t *testing.T) Remote) {
 	total := countSteps(t, fresh(t))
-	for step := 1; step <= total; step += max(fresh(t).Stride, 1) {
+	for step := 1; step <= total; step += strideOf(fresh(t).Stride) {
 		r := fresh(t)
 		var s steps
 		s.at = func(n int, do func() error) error {

@@ -89,19 +89,29 @@ func (s *Server) call(ctx context.Context, method, path string, in, out any) err
 type Proxy struct {
 	Address string // 127.0.0.1:PORT, where it listens
 
-	server *Server
-	name   string
-	toxics []string
+	server   *Server
+	name     string
+	upstream string
 }
 
 // Proxy makes a way to upstream.
 func (s *Server) Proxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
-	p := &Proxy{server: s, name: "to-" + upstream}
-	var made struct{ Listen string }
-	p.do(t, http.MethodPost, "/proxies", map[string]any{"name": p.name, "listen": "127.0.0.1:0", "upstream": upstream, "enabled": true}, &made)
-	p.Address = made.Listen
+	p := &Proxy{Address: "127.0.0.1:0", server: s, name: "to-" + upstream, upstream: upstream}
+	if err := p.open(); err != nil {
+		t.Fatal(err)
+	}
 	return p
+}
+
+func (p *Proxy) open() error {
+	var made struct{ Listen string }
+	in := map[string]any{"name": p.name, "listen": p.Address, "upstream": p.upstream, "enabled": true}
+	if err := p.server.call(context.Background(), http.MethodPost, "/proxies", in, &made); err != nil {
+		return err
+	}
+	p.Address = made.Listen
+	return nil
 }
 
 func (p *Proxy) do(t testing.TB, method, path string, in, out any) {
@@ -129,27 +139,25 @@ func (p *Proxy) Poison(t testing.TB, x Toxic) {
 	p.do(t, http.MethodPost, "/proxies/"+p.name+"/toxics", map[string]any{
 		"name": name, "type": x.Type, "stream": stream, "attributes": x.Attributes,
 	}, nil)
-	p.toxics = append(p.toxics, name)
 }
 
 // Cut closes all connections and refuses others, until Heal.
 func (p *Proxy) Cut(t testing.TB) {
 	t.Helper()
-	p.enable(t, false)
+	p.do(t, http.MethodPost, "/proxies/"+p.name, map[string]any{"enabled": false}, nil)
 }
 
-func (p *Proxy) enable(t testing.TB, on bool) {
-	t.Helper()
-	p.do(t, http.MethodPost, "/proxies/"+p.name, map[string]any{"enabled": on}, nil)
-}
-
-// Heal closes all connections, takes the toxics away and lets others in: those that have lost bytes must not go on without them.
+// Heal closes all connections and makes the way anew, at the same address: those that have lost bytes must not go on without them. (Toxics
+// that are taken away one by one wait for what is on its way through them, which may take longer than the server answers calls for.)
 func (p *Proxy) Heal(t testing.TB) {
 	t.Helper()
-	p.Cut(t)
-	for _, name := range p.toxics {
-		p.do(t, http.MethodDelete, "/proxies/"+p.name+"/toxics/"+name, nil, nil)
+	p.do(t, http.MethodDelete, "/proxies/"+p.name, nil, nil)
+	var err error
+	for range 20 { // the port may be another's for a moment: that of a client's connection
+		if err = p.open(); err == nil {
+			return
+		}
+		<-time.After(50 * time.Millisecond)
 	}
-	p.toxics = nil
-	p.enable(t, true)
+	t.Fatal(err)
 }

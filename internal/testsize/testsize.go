@@ -1,0 +1,18 @@
+// Package testsize says how much of what is alike tests do. Continuous integration and `make test` do all of it (SLUICE_TEST_SIZE=full);
+// a plain `go test ./...`, which people wait for, does a sample: fewer steps, bytes and servers, of every promise some.
+package testsize
+
+import "os"
+
+// Full reports whether all is to be done.
+func Full() bool {
+	return os.Getenv("SLUICE_TEST_SIZE") == "full" || os.Getenv("SLUICE_REQUIRE_PARTS") == "1"
+}
+
+// Of returns full if all is to be done, else sample.
+func Of[T any](full, sample T) T {
+	if Full() {
+		return full
+	}
+	return sample
+}
