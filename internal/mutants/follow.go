@@ -9,7 +9,7 @@ var followMutants = []mutant{
 	},
 	{
 		name: "follow: each tick opens a window",
-		file: "host/pipeline/follow.go", old: "if w.parked || w.sinks&set == 0 {", new: "if w != nil {",
+		file: "host/pipeline/follow.go", old: "if w.parked || w.sinks&set == 0 || w.recheck != nil {", new: "if w != nil {",
 		test: "^TestFollowGrowsWindows$",
 	},
 	{
