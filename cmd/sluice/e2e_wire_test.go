@@ -86,7 +86,7 @@ func syslogWire(t *testing.T) wiredSink {
 			return syslogRecords(messages)
 		},
 		seen:    s.Written,
-		restart: func() { s.Stop(); s.Restart(t) }, // killed, it may have read what it hasn't written, and closes as if it had
+		restart: func() { s.Stop(); s.Restart(t) },                                    // killed, it may have read what it hasn't written, and closes as if it had
 		keeps:   func(line string) string { return strings.TrimSuffix(line, "\x00") }, // rsyslog drops a NUL at the end
 	}
 }
