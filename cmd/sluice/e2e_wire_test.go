@@ -24,7 +24,7 @@ type wiredSink struct {
 	sink     obj
 	received func() ([]wireRecord, error) // all that is there
 	seen     func() int                   // how much has come, as far as it is cheap to know
-	restart  func()                       // kills the receiver and starts it again; nil: not in this test
+	restart  func()                       // ends the receiver, kills it if it may be, and starts it again; nil: not in this test
 	keeps    func(line string) string     // what the receiver leaves of a line; nil: all
 }
 
@@ -43,7 +43,7 @@ var wires = map[string]func(t *testing.T) wiredSink{
 func strictWire(t *testing.T) wiredSink {
 	s := hec.Start(t, hec.Options{Tokens: map[string]hec.Token{wireToken: {Ack: true}}, AckAfter: 1})
 	return wiredSink{
-		sink:     obj{"type": "splunk_hec", "config": obj{"endpoint": s.URL, "token": wireToken, "batch_size": "16KiB"}},
+		sink:     obj{"type": "splunk_hec", "config": obj{"endpoint": s.URL, "token": wireToken, "batch_size": "16KiB", "ack_timeout": "2s"}},
 		received: func() ([]wireRecord, error) { return hecRecords(s.Events()) },
 		seen:     s.Requests,
 		restart:  func() { s.Kill(); s.Restart() },
@@ -53,7 +53,7 @@ func strictWire(t *testing.T) wiredSink {
 func collectorWire(t *testing.T) wiredSink {
 	c := otelcol.Start(t, otelcol.Options{HECToken: wireToken})
 	return wiredSink{
-		sink:     obj{"type": "splunk_hec", "config": obj{"endpoint": c.HEC, "token": wireToken, "batch_size": "16KiB"}},
+		sink:     obj{"type": "splunk_hec", "config": obj{"endpoint": c.HEC, "token": wireToken, "batch_size": "16KiB", "ack_timeout": "2s"}},
 		received: func() ([]wireRecord, error) { return otlpRecords(c.Logs(), "record_id") },
 		seen:     func() int { return len(c.Logs()) },
 		restart:  func() { c.Kill(); c.Restart(t) },
@@ -86,7 +86,7 @@ func syslogWire(t *testing.T) wiredSink {
 			return syslogRecords(messages)
 		},
 		seen:    s.Written,
-		restart: func() { s.Kill(); s.Restart(t) },
+		restart: func() { s.Stop(); s.Restart(t) },                                    // killed, it may have read what it hasn't written, and closes as if it had
 		keeps:   func(line string) string { return strings.TrimSuffix(line, "\x00") }, // rsyslog drops a NUL at the end
 	}
 }
@@ -108,7 +108,7 @@ func opensearchWire(t *testing.T) wiredSink {
 }
 
 // TestWires compares what each receiver got with what was served. First nothing goes wrong: each record is there once. Then host, plugin
-// and receiver are ended with SIGKILL at seeded random moments and what was left is run again: nothing is missing, nothing is there that
+// and receiver are ended at seeded random moments and what was left is run again: nothing is missing, nothing is there that
 // wasn't served, and once the repeats are dropped by the ID that each record carries, each record is there once.
 func TestWires(t *testing.T) {
 	for name, open := range wires {

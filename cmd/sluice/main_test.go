@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sluice-io/sluice/internal/testsize"
 )
 
 // asSluiceEnv set to 1 makes the test binary a sluice with the hooks that tests need: see hooked.
@@ -31,5 +33,6 @@ func TestMain(m *testing.M) {
 		a.metricsEvery, _ = time.ParseDuration(os.Getenv(metricsEnv))
 		os.Exit(a.execute(context.Background(), os.Args[1:]))
 	}
+	testsize.Crowd()
 	testscript.Main(m, map[string]func(){"sluice": func() { os.Exit(Main()) }})
 }

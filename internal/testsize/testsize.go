@@ -2,7 +2,12 @@
 // a plain `go test ./...`, which people wait for, does a sample: fewer steps, bytes and servers, of every promise some.
 package testsize
 
-import "os"
+import (
+	"flag"
+	"os"
+	"runtime"
+	"strconv"
+)
 
 // Full reports whether all is to be done.
 func Full() bool {
@@ -15,4 +20,12 @@ func Of[T any](full, sample T) T {
 		return full
 	}
 	return sample
+}
+
+// Crowd lets twice as many tests run side by side as there are processors, unless all is to be done or the command line says how many. It is
+// for TestMain of packages whose tests mostly wait for processes of their own.
+func Crowd() {
+	if !Full() {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // the flag is there in every test
+	}
 }

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluice-io/sluice/internal/realpart/opensearch"
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -147,7 +148,9 @@ func TestServer(t *testing.T) {
 	t.Run("busy", r.testBusy)
 	t.Run("large", r.testLarge)
 	t.Run("wrong index", r.testWrongIndex)
-	t.Run("killed", r.testKilled) // last: the server starts anew
+	if testsize.Full() {
+		t.Run("killed", r.testKilled) // last: the server starts anew
+	}
 }
 
 func (r rig) testConformance(t *testing.T) {

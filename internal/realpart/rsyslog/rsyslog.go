@@ -103,6 +103,9 @@ func (s *Server) start(t testing.TB) error {
 // Kill ends the server with SIGKILL.
 func (s *Server) Kill() { s.process.Kill() }
 
+// Stop ends the server in good order: it handles what it has read.
+func (s *Server) Stop() { s.process.Stop(30 * time.Second) }
+
 // Restart starts it again, on the same ports and with the same file.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
