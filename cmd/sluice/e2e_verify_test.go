@@ -245,6 +245,7 @@ func TestVerifyDrift(t *testing.T) {
 	}
 	r := newRig(t, vendorsim.Options{Logs: []vendorsim.Log{log(day(0, 30, "a"), day(1, 20, "a"), day(2, 20, "a"), day(3, 20, "a"))}})
 	r.source["limit"] = 40
+	r.pipeline["flow"] = obj{"slice": "24h"} // whatever earlier ones weighed
 	r.to = seedStart.AddDate(0, 0, 4)
 	r.fileSink("lake", "raw", "none")
 	r.fileSink("copy", "ndjson", "gzip")

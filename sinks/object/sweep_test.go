@@ -313,10 +313,12 @@ func TestTwoProcesses(t *testing.T) {
 					return
 				}
 				bodies := sinktest.Bodies(s, 12)
-				if err := sinktest.Append(ctx, tx, s, bodies); err != nil {
-					t.Error(err)
+				if err = sinktest.Append(ctx, tx, s, bodies); err == nil {
+					err = commit(tx, bodies)
+				} else if aborted := tx.Abort(); aborted != nil {
+					t.Error(aborted)
 				}
-				switch err := commit(tx, bodies); {
+				switch {
 				case err == nil:
 					if _, twice := all.LoadOrStore(s, bodies); twice {
 						t.Errorf("%s was committed twice", s)
