@@ -132,7 +132,7 @@ func (l *planner) all(ctx context.Context, chosen []*config.Pipeline) (all []*fo
 func (l *planner) mayAsk(ctx context.Context, c *config.Config) (bool, error) {
 	l.asks = true
 	if _, err := os.Stat(filepath.Join(c.State, ledger.FileName)); err != nil {
-		return true, nil // nothing was counted yet
+		return true, nil //nolint:nilerr // nothing was counted yet
 	}
 	h, err := l.app.openHost(ctx, c)
 	if errors.Is(err, ledger.ErrLocked) {

@@ -40,10 +40,10 @@ const (
 )
 
 func (b *boundFound) text() string {
-	switch {
-	case b.Is == "":
+	switch b.Is {
+	case "":
 		return b.Set + ", not found out: " + b.Why
-	case b.Is == b.Set:
+	case b.Set:
 		return fmt.Sprintf("%s, as the vendor has it (by %s)", b.Set, counted(uint64(b.Reads), "slice"))
 	}
 	return b.Is + " at the vendor, " + b.Set + " in the settings"
