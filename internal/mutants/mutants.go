@@ -18,6 +18,11 @@ var mutants = []mutant{
 		test: "^TestTheFutureIsNeitherAskedForNorCovered$",
 	},
 	{
+		name: "asks for what a coarse clock can't call closed",
+		file: "host/pipeline/clock.go", old: "if c.tellsSeconds() {", new: "if false {",
+		test: "^TestAHorizonIsNoFinerThanTheVendorsClock$",
+	},
+	{
 		name: "covers the future: takes the host's clock for the vendor's",
 		file: "host/pipeline/clock.go", old: "if host {\n\t\tc.set(c.now())", new: "if true {\n\t\tc.set(c.now())",
 		pkg: "./cmd/sluice", test: "^TestVendorClock$",
