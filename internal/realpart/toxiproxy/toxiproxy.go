@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,10 +95,13 @@ type Proxy struct {
 	upstream string
 }
 
+// made counts proxies: a port may be used again, and with it an upstream's address, while the proxy to its last user is there.
+var made atomic.Int64
+
 // Proxy makes a way to upstream.
 func (s *Server) Proxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
-	p := &Proxy{Address: "127.0.0.1:0", server: s, name: "to-" + upstream, upstream: upstream}
+	p := &Proxy{Address: "127.0.0.1:0", server: s, name: fmt.Sprintf("%d-to-%s", made.Add(1), upstream), upstream: upstream}
 	if err := p.open(); err != nil {
 		t.Fatal(err)
 	}
