@@ -255,9 +255,14 @@ func (c *command) mustSay(words ...string) {
 	}
 }
 
-// tail is the end of an output, enough to see what went wrong.
+// tail is the end of an output, enough to see what went wrong; of a crash it is where that begins.
 func tail(s string) string {
 	const most = 2500
+	for _, crash := range []string{"\npanic: ", "\nfatal error: "} {
+		if at := strings.Index(s, crash); at >= 0 {
+			return "..." + s[at:min(len(s), at+most)]
+		}
+	}
 	if len(s) > most {
 		return "..." + s[len(s)-most:]
 	}
