@@ -149,15 +149,6 @@ func writeDemo(dir, base string, start time.Time, logs []vendorsim.Log, now time
 	return path, nil
 }
 
-// replaceFile puts a file in the place of another at once, so that a stopped demo leaves no half of one.
-func replaceFile(path string, text []byte, mode fs.FileMode) error {
-	temp := path + ".tmp"
-	if err := os.WriteFile(temp, text, mode); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
-}
-
 var demoTemplate = template.Must(template.New("demo").Parse(`{{.Mark}}
 state: ./state
 pipelines:

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -170,11 +169,7 @@ func (a *app) writeReport(r *report.Report, f reportFlags) error {
 	if f.output == "" {
 		return a.printText(text)
 	}
-	write := replaceFile
-	if st, err := os.Stat(f.output); err == nil && !st.Mode().IsRegular() {
-		write = os.WriteFile // a pipe, a terminal
-	}
-	if err := write(f.output, []byte(text), 0o666); err != nil {
+	if err := replaceFile(f.output, []byte(text), 0o666); err != nil {
 		return failedError(fmt.Errorf("write the report: %w", err))
 	}
 	a.say("%s", f.output)

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -319,11 +318,7 @@ func grouped(n uint64) string {
 
 // writeSummary replaces a file with the summary as JSON.
 func writeSummary(path string, text []byte) error {
-	temp := path + ".tmp"
-	if err := os.WriteFile(temp, append(text, '\n'), 0o666); err != nil {
-		return fmt.Errorf("--summary: %w", err)
-	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := replaceFile(path, append(text, '\n'), 0o666); err != nil {
 		return fmt.Errorf("--summary: %w", err)
 	}
 	return nil
