@@ -86,6 +86,7 @@ func TestServer(t *testing.T) {
 	t.Run("damage", r.testDamage)
 	t.Run("two hosts", r.testTwoHosts)
 	t.Run("session", r.testSession)
+	t.Run("connection lost", r.testConnectionLost)
 	t.Run("tls", r.testTLS) // after rights, whose server takes none
 	t.Run("killed", r.testKilled)
 }
