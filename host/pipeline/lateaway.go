@@ -68,4 +68,3 @@ func (r *run) failLeft(ctx context.Context, w *work, i int, err error) error {
 	r.leaveOpen(w, i)
 	return r.fail(ctx, r.identities([]int{i}), w, ledger.Failed, err)
 }
-
