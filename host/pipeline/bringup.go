@@ -86,10 +86,16 @@ func (r *run) settleOpen(ctx context.Context, o opened) {
 		err = r.adopt(ctx, o.sink)
 	}
 	if err == nil {
+		first := !st.ready
 		st.refused = st.reopen
 		st.ready, st.reopen, st.identity = true, false, o.open.Identity()
 		if !st.since.IsZero() {
 			st.next = time.Now() // whether it takes anything shows with the next slice
+		}
+		if first {
+			if err := r.lookForOpened(ctx, o.sink); err != nil {
+				r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+			}
 		}
 		return
 	}

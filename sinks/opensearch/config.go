@@ -101,6 +101,8 @@ func parse(c sinks.Config) (settings, error) {
 			bad("urls[%d]: username and password are keys of their own", i)
 		case u.Scheme == "http" && s.TLS.On(false):
 			bad("urls[%d]: it begins with http, and tls is set: write https", i)
+		case u.Scheme == "https" && !s.TLS.On(true):
+			bad("urls[%d]: it begins with https, and tls.enabled is false", i)
 		default:
 			s.URLs[i] = strings.TrimSuffix(text, "/")
 		}

@@ -163,7 +163,7 @@ func (k *Sink) ensure(ctx context.Context, index string) error {
 		return err
 	}
 	if !there {
-		a, err := k.client.send(ctx, request{method: http.MethodPut, path: "/_data_stream/" + index})
+		a, err := k.client.send(ctx, request{method: http.MethodPut, path: "/_data_stream/" + url.PathEscape(index)})
 		if err != nil {
 			return err
 		}
