@@ -49,18 +49,39 @@ func (r *run) lookForOpened(ctx context.Context, i int) error {
 	return r.lookFor(ctx, setOf(i), r.lateWithin(), r.clock.horizon(r.cfg.Lag), r.cfg.Recheck.Asked)
 }
 
-// unchecked is how many ranges a sink wasn't looked at again for that were due. Of one that was never open it isn't known: when all was
-// asked for, it is one for each partition.
-func (r *run) unchecked(i int) (n int) {
-	if r.sinks[i].ready || !r.cfg.Recheck.Asked {
+// unchecked is how many ranges a sink wasn't looked at again for that were due. Of one that was never open the ledger tells.
+func (r *run) unchecked(i int) int {
+	if r.sinks[i].ready || !r.cfg.Recheck.Wanted() {
 		return r.late.owes(i)
 	}
+	n := 0
 	for _, p := range r.parts {
-		if p.takers&setOf(i) != 0 && r.stream(p.Partition.Partition).Rechecks() {
+		if p.takers&setOf(i) == 0 || !r.stream(p.Partition.Partition).Rechecks() {
+			continue
+		}
+		due, err := r.dueUnopened(context.Background(), r.cfg.Sinks[i].Known, p)
+		if err != nil {
+			r.cfg.Log.Warn("what is due to be read again isn't known", "sink", r.cfg.Sinks[i].Name, "error", err.Error())
+		}
+		n += due
+	}
+	return n
+}
+
+// dueUnopened is how many ranges of a partition are due for a sink that isn't open.
+func (r *run) dueUnopened(ctx context.Context, identity string, p *partition) (n int, err error) {
+	if !r.cfg.Recheck.Asked {
+		n, _, err = NextRecheck(ctx, r.cfg.Ledger, identity, p.Partition.Partition, r.stream(p.Partition.Partition), r.cfg.Recheck.After, r.cfg.Lag,
+			r.clock.horizon(r.cfg.Lag))
+		return n, err
+	}
+	held, err := r.cfg.Ledger.Windows(ctx, identity, p.Partition.Partition, r.asked)
+	for _, h := range held {
+		if h.Rev == 0 && r.asked.Meets(h.Range) {
 			n++
 		}
 	}
-	return n
+	return n, err
 }
 
 // failLeft writes down why a slice is left open for a sink.

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -80,17 +81,18 @@ func TestRecheckDetachedStaysDown(t *testing.T) {
 	}
 }
 
-// TestRecheckOfSinkOpenedLate: a sink that couldn't be opened when that was looked for is looked at when it is; one that never is makes a
-// run fail that was asked to read again.
+// TestRecheckOfSinkOpenedLate: a sink that couldn't be opened when that was looked for is looked at when it is; one that never is makes the
+// run fail.
 func TestRecheckOfSinkOpenedLate(t *testing.T) {
-	for name, opens := range map[string]bool{"opens": true, "never": false} {
-		t.Run(name, func(t *testing.T) {
+	for n := range 4 {
+		opens, asks := n%2 == 0, n < 2
+		t.Run(fmt.Sprintf("opens %v, asked %v", opens, asks), func(t *testing.T) {
 			b, v, asked := awayBench(t, 23)
 			tries := 0
 			edit := b.edit
 			b.edit = func(c *Config) {
 				edit(c)
-				c.Recheck.Asked = true
+				c.Recheck.Asked = asks
 				k := c.Sinks[1].Sink
 				c.Sinks[1].Sink, c.Sinks[1].Known = nil, b.sinks[1].store.identity
 				c.Sinks[1].Open = func(context.Context) (sinks.Sink, error) {
