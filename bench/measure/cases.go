@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 )
 
 // benchCase is one way to do one piece of work.
@@ -70,8 +69,10 @@ const (
 	sinkRaw            = "type: file, config: {path: ./out, format: raw}"
 	sinkNDJSON         = "type: file, config: {path: ./out, format: ndjson}"
 	sinkParquet        = "type: parquet, config: {path: ./out, compression: zstd}"
-	sourceDownload     = `type: rapid7-download, config: {base_url: "%[1]s", api_key: "${env:BENCH_API_KEY}", logs: ["%[3]s"]}`
-	sourceDownloadGzip = `type: rapid7-download, config: {base_url: "%[2]s", api_key: "${env:BENCH_API_KEY}", logs: ["%[3]s"], gzip: true}`
+	sourceDownload     = `type: rapid7-download, config: {base_url: "%[1]s", ` + settingsDownload + `}`
+	sourceDownloadGzip = `type: rapid7-download, config: {base_url: "%[2]s", ` + settingsDownload + `, gzip: true}`
+	sourceDownloadMade = `type: rapid7-download, config: {base_url: "%[1]s", ` + settingsDownload + `, gzip: true}` // compressed while it is sent
+	settingsDownload   = `api_key: "${env:BENCH_API_KEY}", logs: ["%[3]s"], budget: {requests: 1000000}`
 )
 
 // cases returns the cases on a memory file system, or on disk, where what counts is that data is durable. Peers that aren't installed are
@@ -130,9 +131,6 @@ func again(c benchCase) benchCase {
 	c.Title += againTitle
 	return c
 }
-
-// plain returns a title without what marks the second of a pair.
-func plain(title string) string { return strings.TrimSuffix(title, againTitle) }
 
 func sluiceCase(key, title, source, flow, sink string, check func(context.Context, *bench, string) error) benchCase {
 	return benchCase{

@@ -33,16 +33,15 @@ func peakCases() []peakCase {
 		return func(b *bench) job { return job{source: b.vendor.source(source), flow: flow, sink: sink} }
 	}
 	const (
-		compressed = `type: rapid7-download, config: {base_url: "%[1]s", api_key: "${env:BENCH_API_KEY}", logs: ["%[3]s"], gzip: true}`
-		elsa       = `type: elsa, config: {base_url: "%s", access_key: %s, secret_key: "${env:BENCH_SECRET_KEY}", project_key: %s, project_id: %d}`
-		events     = `type: logentries, config: {base_url: "%s", api_key: "${env:BENCH_API_KEY}", logs: ["%s"], budget: {requests: 1000000000}}`
+		elsa   = `type: elsa, config: {base_url: "%s", access_key: %s, secret_key: "${env:BENCH_SECRET_KEY}", project_key: %s, project_id: %d}`
+		events = `type: logentries, config: {base_url: "%s", api_key: "${env:BENCH_API_KEY}", logs: ["%s"], budget: {requests: 1000000000}}`
 	)
 	return []peakCase{
 		{"raw", lines(sourceDownload, "", sinkRaw), nil},
 		{"NDJSON", lines(sourceDownload, "", sinkNDJSON), nil},
 		{"Parquet zstd", lines(sourceDownload, "", sinkParquet), nil},
 		{"Parquet zstd, a slice a day", lines(sourceDownload, wholeDay, sinkParquet), nil},
-		{"raw, from a gzip'd answer", lines(compressed, "", sinkRaw), nil},
+		{"raw, from a gzip'd answer", lines(sourceDownloadMade, "", sinkRaw), nil},
 		{"Kafka, transactions", func(b *bench) job {
 			b.broker.runs++
 			sink := fmt.Sprintf(`type: kafka, config: {brokers: ["%s"], topic: %s, create_topics: {partitions: %d, replication: 1}, value: raw, key: none, headers: [], compression: none}`,
@@ -141,7 +140,7 @@ func (b *bench) peak(ctx context.Context, c peakCase) (r run, records int64, err
 		return r, 0, err
 	}
 	var s struct {
-		Records int64 `json:"records"`
+		Records int64 `json:"rows"`
 	}
 	if err := json.Unmarshal(text, &s); err != nil {
 		return r, 0, err
