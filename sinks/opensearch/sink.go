@@ -6,7 +6,6 @@
 package opensearch
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -261,13 +260,10 @@ func (t *txn) append(ctx context.Context, b flow.Batch, ids []string) ([]sinks.R
 	return rejected, nil
 }
 
-// shrink lets go of what one large record has made of the buffers.
+// shrink lets go of what one large record has made of the buffer.
 func (b *bulk) shrink(limit int) {
 	if cap(b.body) > 2*limit {
 		b.body = nil
-	}
-	if b.out.Cap() > 2*limit {
-		b.out = bytes.Buffer{}
 	}
 }
 

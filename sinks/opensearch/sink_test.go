@@ -1,6 +1,7 @@
 package opensearch
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -219,6 +220,26 @@ func TestNamesInPaths(t *testing.T) {
 	want := []string{"GET /", "GET /_data_stream/a50%b", "PUT /_data_stream/a50%b", "GET /a50%b/_mapping", "POST /a50%b/_update/sluice-check-online"}
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestRequestsAreApart: a request may be on its way still when its answer has come, so the next one has other memory.
+func TestRequestsAreApart(t *testing.T) {
+	for _, compression := range []string{"none", "gzip"} {
+		b := newBulk(nil, settings{Compression: compression}, nil, "logs")
+		b.body = []byte("first line, not a short one\nsecond\n")
+		all, half := []item{{from: 0, to: 28}, {from: 28, to: len(b.body)}}, []item{{from: 28, to: len(b.body)}}
+		one, err := b.request(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := bytes.Clone(one.body)
+		if _, err := b.request(half); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(one.body, was) {
+			t.Errorf("%s: the first request is %q now", compression, one.body)
+		}
 	}
 }
 

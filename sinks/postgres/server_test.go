@@ -84,6 +84,7 @@ func TestServer(t *testing.T) {
 	t.Run("forget", r.testForget)
 	t.Run("waits for a commit", r.testLookupWaits)
 	t.Run("damage", r.testDamage)
+	t.Run("panic", r.testPanic)
 	t.Run("two hosts", r.testTwoHosts)
 	t.Run("session", r.testSession)
 	t.Run("connection lost", r.testConnectionLost)
