@@ -87,6 +87,7 @@ func TestServer(t *testing.T) {
 	t.Run("panic", r.testPanic)
 	t.Run("two hosts", r.testTwoHosts)
 	t.Run("session", r.testSession)
+	t.Run("connection lost", r.testConnectionLost)
 	t.Run("tls", r.testTLS) // after rights, whose server takes none
 	t.Run("killed", r.testKilled)
 }
