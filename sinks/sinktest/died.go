@@ -66,28 +66,49 @@ func testDiedBeside(t *testing.T, d Driver) {
 	}
 }
 
-// testDiedDamaged is the same with a part that is shorter than its entry says: it doesn't become data.
+// testDiedUnknown has the next start find a folder that doesn't tell whose it is: an entry may name it all the same.
+func testDiedUnknown(t *testing.T, d Driver) {
+	s := Hours("one", 0, 2)
+	bodies := Bodies(s, 12)
+	base := disk(t)
+	died(t, d, base, s, bodies)
+	replace(t, base, "/slice.json", func([]byte) []byte { return []byte("{") })
+	k := open(t, d, &Faults{FS: base, NoLock: true})
+	wantVisible(t, d, base, bodies)
+	if _, err := lookup(k, s); err != nil {
+		t.Error(err)
+	}
+}
+
+// testDiedDamaged has a part that is shorter than its entry says: it doesn't become data.
 func testDiedDamaged(t *testing.T, d Driver) {
 	s := Hours("one", 0, 2)
 	base := disk(t)
 	k := open(t, d, &Faults{FS: base, NoLock: true})
 	died(t, d, base, s, Bodies(s, 12))
-	part := ""
-	for _, name := range names(t, base, root) {
-		if strings.HasSuffix(name, "/00000.part") {
-			part = name
-		}
-	}
-	b, err := base.ReadFile(part)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := base.Remove(part); err != nil {
-		t.Fatal(err)
-	}
-	putFile(t, base, part, b[:len(b)-1])
+	replace(t, base, "/00000.part", func(b []byte) []byte { return b[:len(b)-1] })
 	if _, err := lookup(k, s); fault.KindOf(err) != fault.Config || !strings.Contains(err.Error(), "00000.part") {
 		t.Errorf("lookup: %v, want an error of kind Config that names the part", err)
 	}
 	wantVisible(t, d, base)
+}
+
+// replace writes what with returns in place of the file whose name ends so.
+func replace(t *testing.T, base *Disk, end string, with func(b []byte) []byte) {
+	t.Helper()
+	for _, name := range names(t, base, root) {
+		if !strings.HasSuffix(name, end) {
+			continue
+		}
+		b, err := base.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := base.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+		putFile(t, base, name, with(b))
+		return
+	}
+	t.Fatalf("there is no file %s", end)
 }

@@ -88,6 +88,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Driver) {
 		{"commit during a sweep", true, testLateCommit},
 		{"commit of one that died beside", true, testDiedBeside},
 		{"part of one that died is damaged", true, testDiedDamaged},
+		{"folder of one that died is damaged", true, testDiedUnknown},
 	}
 	for _, tt := range tests {
 		t.Run(strings.ReplaceAll(tt.name, " ", "_"), func(t *testing.T) {
