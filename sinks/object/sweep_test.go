@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -420,4 +421,60 @@ func (u failingUpload) Put(ctx context.Context, n int, b []byte) error {
 	defer u.store.mu.Unlock()
 	u.store.pieces = append(u.store.pieces, struct{ b, was []byte }{b, bytes.Clone(b)})
 	return errors.New("the connection broke")
+}
+
+// TestAppendEnds: a record that is larger than everything waits for its upload, and no longer than its caller does.
+func TestAppendEnds(t *testing.T) {
+	s := &stuck{Store: sinktest.NewBucket(), begun: make(chan struct{}, 64)}
+	k, err := open(context.Background(), config(t, map[string]any{"bucket": "lake"}), seam{
+		connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) { return s, nil }, piece: 4 << 10,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	one := sinktest.Hours("one", 0, 1)
+	tx, err := k.Begin(context.Background(), one, 0, sinktest.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- sinktest.Append(ctx, tx, one, []string{strings.Repeat("x", 2<<20)}) }()
+	<-s.begun
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("append: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("append waits on")
+	}
+	if err := tx.Abort(); err != nil {
+		t.Error(err)
+	}
+}
+
+// stuck is a store that answers no piece.
+type stuck struct {
+	commitlog.Store
+	begun chan struct{}
+}
+
+func (s *stuck) NewUpload(ctx context.Context, key string) (commitlog.Upload, error) {
+	u, err := s.Store.NewUpload(ctx, key)
+	return stuckUpload{u, s}, err
+}
+
+type stuckUpload struct {
+	commitlog.Upload
+	store *stuck
+}
+
+func (u stuckUpload) Put(ctx context.Context, _ int, _ []byte) error {
+	u.store.begun <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
 }
