@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -477,4 +478,31 @@ func (u stuckUpload) Put(ctx context.Context, _ int, _ []byte) error {
 	u.store.begun <- struct{}{}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// TestEntrySentTwice: a client that sends an entry again because the answer was lost finds its own number taken. That is the commit, not
+// somebody else's, for which its parts would be deleted.
+func TestEntrySentTwice(t *testing.T) {
+	b := sinktest.NewBucket()
+	k := mustOpen(t, b, func(name string, do func() error) error {
+		err := do()
+		if err == nil && strings.Contains(name, "/commits/") {
+			return fmt.Errorf("sent again: %w", fs.ErrExist)
+		}
+		return err
+	})
+	var all []string
+	for h := range 2 {
+		s := sinktest.Hours("one", h, h+1)
+		tx, bodies := attempt(t, k, s, 60)
+		if err := commit(tx, bodies); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Lookup(context.Background(), s); err != nil {
+			t.Error(err)
+		}
+		all = append(all, bodies...)
+	}
+	wantVisible(t, b, all)
+	wantClean(t, b)
 }
