@@ -284,6 +284,65 @@ func TestLatePart(t *testing.T) {
 	}
 }
 
+// lax is a store on which an upload can't be given up, as on Azure.
+type lax struct{ commitlog.Store }
+
+func (s lax) NewUpload(ctx context.Context, key string) (commitlog.Upload, error) {
+	u, err := s.Store.NewUpload(ctx, key)
+	return laxUpload{u}, err
+}
+
+func (lax) AbortUploads(context.Context, string, func(string) bool) error { return nil }
+
+type laxUpload struct{ commitlog.Upload }
+
+func (laxUpload) Abort(context.Context) error { return nil }
+
+// TestLateUpload: an upload whose end wasn't answered may become an object long after its attempt was given up, and later starts look for it.
+func TestLateUpload(t *testing.T) {
+	b := sinktest.NewBucket()
+	h := &holder{}
+	start := func(step sinktest.RemoteStep) *parts.Sink {
+		t.Helper()
+		k, err := open(context.Background(), config(t, map[string]any{"bucket": "lake", "part_size": 4096}), seam{
+			connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) {
+				return sinktest.Stepped(lax{b}, step), nil
+			},
+			piece: 1500,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = k.Close() })
+		return k
+	}
+	k := start(h.step)
+	s := sinktest.Hours("one", 0, 6)
+	h.hold("complete stream=")
+	bodies := sinktest.Bodies(s, 40)
+	tx, err := k.Begin(context.Background(), s, 0, sinktest.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = sinktest.Append(context.Background(), tx, s, bodies); err == nil {
+		err = commit(tx, bodies)
+	}
+	if !errors.Is(err, sinktest.ErrLost) {
+		t.Fatalf("%v, want ErrLost", err)
+	}
+	_ = tx.Abort()
+	start(nil)
+	if err := h.late(); err != nil {
+		t.Fatal(err)
+	}
+	start(nil)
+	start(nil)
+	wantVisible(t, b, nil)
+	if left := data(b); len(left) > 0 {
+		t.Errorf("objects of a slice that was given up: %q", left)
+	}
+}
+
 // Two processes write to one prefix, each its own cuts of the same days, and both start anew now and then.
 func TestTwoProcesses(t *testing.T) {
 	b := sinktest.NewBucket()
