@@ -241,6 +241,59 @@ func TestLostAnswerOfEntry(t *testing.T) {
 	wantClean(t, b)
 }
 
+// TestLostEntry: an entry that wasn't written and wasn't answered leaves nothing of its attempt once that is known.
+func TestLostEntry(t *testing.T) {
+	b := sinktest.NewBucket()
+	lost := true
+	k := mustOpen(t, b, func(name string, do func() error) error {
+		if strings.HasSuffix(name, "/000001.json") && lost {
+			lost = false
+			return sinktest.ErrLost
+		}
+		return do()
+	})
+	s := sinktest.Hours("one", 0, 6)
+	tx, bodies := attempt(t, k, s, 40)
+	if err := commit(tx, bodies); !errors.Is(err, sinks.ErrInDoubt) {
+		t.Fatalf("commit: %v, want ErrInDoubt", err)
+	}
+	if r, err := k.Lookup(context.Background(), s); !errors.Is(err, sinks.ErrNotCommitted) {
+		t.Fatalf("lookup: %+v, %v", r, err)
+	}
+	if left := data(b); len(left) > 0 {
+		t.Errorf("objects of an attempt that isn't committed: %q", left)
+	}
+	wantVisible(t, b, carry(t, k, s, 40))
+	wantClean(t, b)
+}
+
+// TestKilledUpload: what a process had sent of an object when it was killed isn't paid for until the end of days.
+func TestKilledUpload(t *testing.T) {
+	b := sinktest.NewBucket()
+	var dead atomic.Bool
+	k := mustOpen(t, b, func(name string, do func() error) error {
+		if dead.Load() || strings.HasPrefix(name, "piece 2 of") {
+			dead.Store(true)
+			return sinktest.ErrCrash
+		}
+		return do()
+	})
+	s := sinktest.Hours("one", 0, 6)
+	if _, err := sinktest.Write(context.Background(), k, s, sinktest.Bodies(s, 40)); !errors.Is(err, sinktest.ErrCrash) {
+		t.Fatal(err)
+	}
+	if len(b.Uploads()) == 0 {
+		t.Fatal("nothing was begun")
+	}
+	restarts(t, b)
+	if left := b.Uploads(); len(left) > 0 {
+		t.Errorf("unfinished uploads: %q", left)
+	}
+	if left := data(b); len(left) > 0 {
+		t.Errorf("objects: %q", left)
+	}
+}
+
 // A part's put or an upload's completion that takes place after its attempt was given up, and after the next start.
 func TestLatePart(t *testing.T) {
 	for _, what := range []string{"put stream=", "complete stream="} {
