@@ -11,6 +11,7 @@ func all() []mutant {
 		figureMutants,
 		lateMutants,
 		verifyMutants,
+		sinkMutants,
 		wireMutants,
 	)
 }
