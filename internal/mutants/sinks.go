@@ -74,6 +74,16 @@ var sinkMutants = []mutant{
 		test: "^TestServer$/^forget$",
 	},
 	{
+		name: "postgres: a transaction that was rolled back is a commit",
+		file: "sinks/postgres/txn.go", old: "case err == nil && tag.String() == \"COMMIT\":", new: "case err == nil:",
+		test: "^TestServer$/^rolled_back$",
+	},
+	{
+		name: "postgres: rows that a trigger leaves out aren't missed",
+		file: "sinks/postgres/txn.go", old: "tag.RowsAffected() != want {", new: "tag.RowsAffected() > want {",
+		test: "^TestServer$/^trigger$",
+	},
+	{
 		name: "kafka: markers that were deleted are asked for without end",
 		file: "sinks/kafka/tape.go", old: "case start > offset:", new: "case start > offset && end == 0:",
 		test: "^TestMarkersThatWereLost$",
