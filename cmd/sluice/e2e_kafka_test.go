@@ -55,12 +55,30 @@ func (r *rig) mustHoldTopic(address, topic string) {
 			served++
 		}
 	}
+	err := r.eachMessage(address, topic, func(key, value []byte) {
+		counts.add(fmt.Appendf(nil, "%s %s", key, value), -1)
+		found++
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	missing, extra := 0, 0
+	for _, n := range counts {
+		missing, extra = missing+max(n, 0), extra+max(-n, 0)
+	}
+	if len(counts) > 0 {
+		r.t.Fatalf("topic %s: %d lines served, %d found, %d missing, %d too many", topic, served, found, missing, extra)
+	}
+}
+
+// eachMessage calls f for each message that a reader of committed ones sees, once no transaction is open.
+func (r *rig) eachMessage(address, topic string, f func(key, value []byte)) error {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
 	defer cancel()
 	c, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
-		r.t.Fatal(err)
+		return err
 	}
 	defer c.Close()
 	adm := kadm.NewClient(c)
@@ -69,11 +87,11 @@ func (r *rig) mustHoldTopic(address, topic string) {
 		// The broker answers the end of a transaction a moment before it writes it into the topic.
 		ends, err := adm.ListEndOffsets(ctx, topic)
 		if err != nil {
-			r.t.Fatal(err)
+			return err
 		}
 		stable, err := adm.ListCommittedOffsets(ctx, topic)
 		if err != nil {
-			r.t.Fatalf("%v; a transaction is open", err)
+			return fmt.Errorf("%w; a transaction is open", err)
 		}
 		open = false
 		ends.Each(func(o kadm.ListedOffset) {
@@ -87,30 +105,23 @@ func (r *rig) mustHoldTopic(address, topic string) {
 			select {
 			case <-time.After(20 * time.Millisecond):
 			case <-ctx.Done():
-				r.t.Fatalf("a transaction is open: stable %v, end %v", stable, ends)
+				return fmt.Errorf("a transaction is open: stable %v, end %v", stable, ends)
 			}
 		}
 	}
 	for len(left) > 0 {
 		page := c.PollFetches(ctx)
 		if err := page.Err(); err != nil {
-			r.t.Fatalf("%v; unread: %v", err, left)
+			return fmt.Errorf("%w; unread: %v", err, left)
 		}
 		for m := range page.RecordsAll() {
 			if !m.Attrs.IsControl() {
-				counts.add(fmt.Appendf(nil, "%s %s", m.Key, m.Value), -1)
-				found++
+				f(m.Key, m.Value)
 			}
 			if m.Offset+1 >= left[m.Partition] {
 				delete(left, m.Partition)
 			}
 		}
 	}
-	missing, extra := 0, 0
-	for _, n := range counts {
-		missing, extra = missing+max(n, 0), extra+max(-n, 0)
-	}
-	if len(counts) > 0 {
-		r.t.Fatalf("topic %s: %d lines served, %d found, %d missing, %d too many", topic, served, found, missing, extra)
-	}
+	return nil
 }

@@ -59,21 +59,10 @@ func (r *rig) mustHoldTable(s *postgres.Server, database string) {
 		}
 	}
 	err := s.Do(database, func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := c.Query(ctx, `select log_id, coalesce(body_raw, convert_to(body, 'UTF8')) from events`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var id string
-			var line []byte
-			if err := rows.Scan(&id, &line); err != nil {
-				return err
-			}
+		return eachRow(ctx, c, func(id string, line []byte) {
 			counts.add(append([]byte(id+" "), line...), -1)
 			found++
-		}
-		return rows.Err()
+		})
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -84,4 +73,22 @@ func (r *rig) mustHoldTable(s *postgres.Server, database string) {
 	if served == 0 {
 		r.t.Fatal("nothing was served")
 	}
+}
+
+// eachRow calls f for each row of the table of log events.
+func eachRow(ctx context.Context, c *pgx.Conn, f func(id string, line []byte)) error {
+	rows, err := c.Query(ctx, `select log_id, coalesce(body_raw, convert_to(body, 'UTF8')) from events`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var line []byte
+		if err := rows.Scan(&id, &line); err != nil {
+			return err
+		}
+		f(id, line)
+	}
+	return rows.Err()
 }

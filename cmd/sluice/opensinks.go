@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, strea
 		if err != nil {
 			return usageError(err)
 		}
-		one := pipeline.Sink{Name: s.Name, Type: s.Type, Streams: s.Streams, OneRun: definition.OneRun}
+		one := pipeline.Sink{Name: s.Name, Type: s.Type, Streams: s.Streams, OneRun: definition.OneRun, Hourly: isHourly(s)}
 		one.Open = func(ctx context.Context) (sinks.Sink, error) { return h.openSink(ctx, p, s, definition, streams) }
 		if definition.Online != nil {
 			one.Probe = func(ctx context.Context) error { return h.probe(ctx, p, s, definition, streams) }
@@ -106,6 +107,15 @@ func mayOpenLater(err error, s config.Sink) bool {
 		return true
 	}
 	return kind == fault.Transient || kind == fault.Throttled
+}
+
+// isHourly reports whether a template of a sink's settings tells hours apart.
+func isHourly(s config.Sink) bool {
+	settings, _, err := s.Config.Resolve(config.Environment{})
+	if err != nil {
+		settings = s.Config.JSON // why it can't be resolved is told when it is opened
+	}
+	return bytes.Contains(settings, []byte("{hour}"))
 }
 
 // takenBy returns those of the streams that a sink is given.

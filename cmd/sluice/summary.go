@@ -86,8 +86,21 @@ type sinkSummary struct {
 	State   string `json:"state"` // "up", "opening", "down", "given up"
 	Since   string `json:"since,omitempty"`
 	Missing int64  `json:"missing"`
+	Late    int    `json:"late,omitempty"` // committed ranges that were due to be read again for it, and weren't
 	Error   string `json:"error,omitempty"`
 	Hint    string `json:"hint,omitempty"`
+}
+
+// lacks says what a sink that is down wasn't given.
+func (k *sinkSummary) lacks() string {
+	windows := counted(uint64(k.Late), "window") + " weren't read again for it, which the next run does"
+	switch {
+	case k.Late == 0:
+		return fmt.Sprintf("lacks %s, which the next run sends", span(k.Missing))
+	case k.Missing == 0:
+		return windows
+	}
+	return fmt.Sprintf("lacks %s, which the next run sends, and %s", span(k.Missing), windows)
 }
 
 type gapSummary struct {
@@ -209,7 +222,7 @@ func (l *liveRun) summarise() pipelineSummary {
 		}
 	}
 	for _, k := range s.Sinks {
-		one := sinkSummary{Name: k.Name, State: k.State, Missing: k.Left.Milliseconds(), Error: k.Error, Hint: k.Hint}
+		one := sinkSummary{Name: k.Name, State: k.State, Missing: k.Left.Milliseconds(), Late: k.Unchecked, Error: k.Error, Hint: k.Hint}
 		if !k.Since.IsZero() {
 			one.Since = stamp(k.Since)
 		}
@@ -314,14 +327,14 @@ func (t runSummary) print(w io.Writer, l *logging) {
 			fmt.Fprintf(&b, "  %s: %d\n", strings.ReplaceAll(n, "_", " "), p.Counters[n])
 		}
 		for _, k := range p.Sinks {
-			if k.State == pipeline.SinkUp || k.Missing == 0 {
+			if k.State == pipeline.SinkUp || k.Missing == 0 && k.Late == 0 {
 				continue
 			}
 			fmt.Fprintf(&b, "  sink %s: %s", k.Name, k.State)
 			if k.Since != "" {
 				fmt.Fprintf(&b, " since %s", k.Since)
 			}
-			fmt.Fprintf(&b, ", lacks %s, which the next run sends: %s\n", span(k.Missing), k.Error)
+			fmt.Fprintf(&b, ", %s: %s\n", k.lacks(), k.Error)
 			if k.Hint != "" && !strings.Contains(k.Error, k.Hint) {
 				fmt.Fprintf(&b, "    %s\n", k.Hint)
 			}

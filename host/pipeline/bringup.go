@@ -86,10 +86,16 @@ func (r *run) settleOpen(ctx context.Context, o opened) {
 		err = r.adopt(ctx, o.sink)
 	}
 	if err == nil {
+		first := !st.ready
 		st.refused = st.reopen
 		st.ready, st.reopen, st.identity = true, false, o.open.Identity()
 		if !st.since.IsZero() {
 			st.next = time.Now() // whether it takes anything shows with the next slice
+		}
+		if first {
+			if err := r.lookForOpened(ctx, o.sink); err != nil {
+				r.fatal = fault.New(fault.Config, "ledger", "check the state folder's disk", err)
+			}
 		}
 		return
 	}
@@ -137,7 +143,7 @@ func (r *run) adopt(ctx context.Context, i int) error {
 			return err
 		}
 	}
-	return r.sweepDead(ctx)
+	return r.sweepDead(ctx, setOf(i))
 }
 
 // openAll opens and heals the sinks before anything is planned. Those that the pipeline waits for are tried again like the vendor's

@@ -63,6 +63,8 @@ type Sink struct {
 	Probe func(ctx context.Context) error
 	// OneRun: the ledger's account of it lasts for one run.
 	OneRun bool
+	// Hourly: where records go depends on the hour that their slice begins in, so slices aren't joined.
+	Hourly bool
 }
 
 // takes reports whether the sink is given a stream.

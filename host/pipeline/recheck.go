@@ -45,6 +45,8 @@ func Audits(s sinks.Sink) bool {
 type recheck struct {
 	age      time.Duration // after the range's end at which it became due
 	always   bool          // whatever the vendor's figures say
+	asked    bool          // due because it was asked for
+	read     time.Time     // by the vendor's clock, before the read of the last try that may have committed
 	pieces   []flow.Range  // how the range is read: at once, unless the vendor cut that off
 	measured bool          // the vendor's figures were asked for
 }
@@ -126,17 +128,25 @@ func (r *run) lateWork(ctx context.Context) (*work, error) {
 		if u.part.stopped != nil || set == 0 || r.meetsSerial(u.part, set, nil) {
 			continue
 		}
-		r.late.queue = slices.Delete(r.late.queue, n, n+1)
-		w := &work{slice: u.slice, part: u.part, sinks: set, recheck: &recheck{
-			age: u.age, always: r.cfg.Recheck.Always || r.cfg.Recheck.Asked, pieces: []flow.Range{u.slice.Range()},
-		}}
-		r.late.busy = w
-		r.workMu.Lock()
-		u.part.work[w] = struct{}{}
-		r.workMu.Unlock()
-		return w, nil
+		return r.beginRecheck(n, set), nil
 	}
 	return nil, nil
+}
+
+// beginRecheck takes up a range of the queue for some of its sinks. It stays due for the others.
+func (r *run) beginRecheck(n int, set sinkSet) *work {
+	u := r.late.queue[n]
+	if r.late.queue[n].sinks &^= set; r.late.queue[n].sinks == 0 {
+		r.late.queue = slices.Delete(r.late.queue, n, n+1)
+	}
+	w := &work{slice: u.slice, part: u.part, sinks: set, recheck: &recheck{
+		age: u.age, asked: u.asked, always: r.cfg.Recheck.Always || r.cfg.Recheck.Asked, pieces: []flow.Range{u.slice.Range()},
+	}}
+	r.late.busy = w
+	r.workMu.Lock()
+	u.part.work[w] = struct{}{}
+	r.workMu.Unlock()
+	return w
 }
 
 // isRechecking reports whether another recheck is at work, or about to be again.
@@ -178,11 +188,16 @@ func (r *run) lookForLate(ctx context.Context) error {
 	}
 	r.late.queue = slices.DeleteFunc(r.late.queue, func(u lateUnit) bool { return !u.asked && u.slice.From.After(within.From) })
 	r.late.looked, r.late.next = true, time.Time{}
+	return r.lookFor(ctx, all, within, horizon, first && r.cfg.Recheck.Asked)
+}
+
+// lookFor finds what is due for some sinks.
+func (r *run) lookFor(ctx context.Context, set sinkSet, within flow.Range, horizon time.Time, asked bool) error {
 	for _, p := range r.parts {
 		if p.stopped != nil || !r.stream(p.Partition.Partition).Rechecks() {
 			continue
 		}
-		units, err := r.lateUnits(ctx, p, within, horizon, first && r.cfg.Recheck.Asked)
+		units, err := r.lateUnits(ctx, p, set, within, horizon, asked)
 		if err != nil {
 			return err
 		}
@@ -227,9 +242,9 @@ func (k *Recheck) oldest() time.Duration {
 	return k.After[len(k.After)-1]
 }
 
-// lateUnits finds what is due of a partition.
-func (r *run) lateUnits(ctx context.Context, p *partition, within flow.Range, horizon time.Time, asked bool) ([]lateUnit, error) {
-	set := r.audited(p)
+// lateUnits finds what is due of a partition for some sinks.
+func (r *run) lateUnits(ctx context.Context, p *partition, set sinkSet, within flow.Range, horizon time.Time, asked bool) ([]lateUnit, error) {
+	set &= r.audited(p)
 	held, due := make([][]ledger.Window, len(r.cfg.Sinks)), make([][]window, len(r.cfg.Sinks))
 	for _, i := range set.each() {
 		var err error
@@ -307,7 +322,11 @@ func (r *run) nextUnit(p *partition, held [][]ledger.Window, due [][]window) (la
 	if first < 0 {
 		return lateUnit{}, false
 	}
-	span, age := r.together(due[first], deadlineOf(r.cfg.Sinks[first].Sink) > 0)
+	alone := false
+	for i := range due {
+		alone = alone || len(due[i]) > 0 && (r.cfg.Sinks[i].Hourly || deadlineOf(r.cfg.Sinks[i].Sink) > 0)
+	}
+	span, age := r.together(due[first], alone)
 	set := setOf(first)
 	for i := range due {
 		if i != first && slices.ContainsFunc(due[i], func(w window) bool { return w.Meets(span) }) {
@@ -352,7 +371,8 @@ func (r *run) nextUnit(p *partition, held [][]ledger.Window, due [][]window) (la
 	return lateUnit{part: p, slice: flow.NewSlice(p.Partition.Partition, span.From, span.To, rev), sinks: set, age: age}, true
 }
 
-// together joins adjacent windows of a day up to lateTarget. A sink that ends long transactions was given slices that fit: alone.
+// together joins adjacent windows of a day up to lateTarget. A sink that ends long transactions was given slices that fit, and one that
+// tells hours apart must be given what belongs to one: alone.
 func (r *run) together(due []window, alone bool) (flow.Range, time.Duration) {
 	span, age, bytes := due[0].Range, due[0].age, due[0].bytes
 	for _, w := range due[1:] {

@@ -37,7 +37,11 @@ func (r *run) carryRecheck(ctx context.Context, w *work) outcome {
 	lacking := r.lookup(ctx, w, &out)
 	plan := ledger.Recheck{Range: w.slice.Range(), Age: w.recheck.age, Outcome: ledger.RecheckPlanned, Rev: w.slice.Rev, Read: r.clock.Now()}
 	for i, receipt := range out.found {
-		out.rechecked[i] = foundBy(receipt, plan)
+		k := plan
+		if !w.recheck.read.IsZero() { // what the vendor indexed since that try isn't in it
+			k.Read = w.recheck.read
+		}
+		out.rechecked[i] = foundBy(receipt, k)
 	}
 	if len(lacking) > 0 {
 		src, err := r.source(ctx)
@@ -99,6 +103,7 @@ func (r *run) compare(ctx context.Context, src Source, w *work, plan ledger.Rech
 		return
 	}
 	r.step(StepRecheckPlan)
+	w.recheck.read = plan.Read
 	for _, l := range legs {
 		l.err = r.cfg.Ledger.RecordRechecks(ctx, r.identity(l.index), w.slice.Partition, plan)
 		if l.err != nil && ctx.Err() == nil {

@@ -186,7 +186,7 @@ func (r *run) replanRecheck(ctx context.Context, w *work, g group, event *Event)
 	}
 	r.mended(w)
 	r.drop(w)
-	units, err := r.lateUnits(ctx, w.part, w.slice.Range(), r.clock.horizon(r.cfg.Lag), true)
+	units, err := r.lateUnits(ctx, w.part, g.sinks, w.slice.Range(), r.clock.horizon(r.cfg.Lag), true)
 	if err != nil {
 		return err
 	}

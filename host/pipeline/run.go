@@ -134,7 +134,7 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 			return err
 		}
 	}
-	if err := r.sweepDead(ctx); err != nil {
+	if err := r.sweepDead(ctx, all); err != nil {
 		return err
 	}
 	r.workMu.Lock()

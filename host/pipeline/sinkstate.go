@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -131,8 +130,7 @@ func (r *run) sinkFailed(ctx context.Context, i int, w *work, err error, v verdi
 		return false, nil
 	}
 	if st.lost { // another slice was told before
-		w.part.addCut(w.slice, setOf(i))
-		return true, r.fail(ctx, r.identities([]int{i}), w, ledger.Failed, err)
+		return true, r.failLeft(ctx, w, i, err)
 	}
 	if st.since.IsZero() {
 		if st.tries == nil {
@@ -149,8 +147,7 @@ func (r *run) sinkFailed(ctx context.Context, i int, w *work, err error, v verdi
 	if v.action == actStopPipeline || v.action == actStopPartition || v.action == actDrop || r.exhausted(st) {
 		r.giveUpSink(i)
 	}
-	w.part.addCut(w.slice, setOf(i))
-	return true, r.fail(ctx, r.identities([]int{i}), w, ledger.Failed, err)
+	return true, r.failLeft(ctx, w, i, err)
 }
 
 // exhausted reports whether a sink that is down has had its tries after everything else was done.
@@ -207,7 +204,7 @@ func (r *run) leaveBehind(w *work, away sinkSet) bool {
 	for _, i := range (w.sinks & away).each() {
 		if r.detaches(i) {
 			w.sinks &^= setOf(i)
-			w.part.addCut(w.slice, setOf(i))
+			r.leaveOpen(w, i)
 		}
 	}
 	return w.sinks != 0
@@ -217,7 +214,7 @@ func (r *run) leaveBehind(w *work, away sinkSet) bool {
 func (r *run) tries(ctx context.Context, now time.Time, sooner func(time.Duration)) (*work, error) {
 	for i := range r.sinks {
 		st := &r.sinks[i]
-		if !r.detaches(i) || st.lost || !st.ready || st.reopen || st.probing || !r.isLacking(i) {
+		if !r.detaches(i) || st.lost || !st.ready || st.reopen || st.probing || !r.isLacking(i) && r.late.owes(i) == 0 {
 			continue
 		}
 		if r.adrift.of(i) > 0 {
@@ -235,6 +232,9 @@ func (r *run) tries(ctx context.Context, now time.Time, sooner func(time.Duratio
 		w, err := r.freshFor(ctx, others, setOf(i), func(*partition) flow.Range { return st.avoid() }, sooner)
 		if w == nil && err == nil {
 			w, err = r.freshFor(ctx, others, setOf(i), nothing, sooner)
+		}
+		if w == nil && err == nil {
+			w = r.lateFor(i)
 		}
 		if w != nil {
 			r.workMu.Lock()

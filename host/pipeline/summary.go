@@ -58,12 +58,13 @@ func (p *Pace) add(out outcome) {
 // SinkSummary is how a sink stood when the run ended: Left is what it lacks of what was asked.
 type SinkSummary struct {
 	SinkStatus
-	Hint string
+	Hint      string
+	Unchecked int // committed ranges that were due to be read again for it, and weren't
 }
 
 // failed reports whether the sink was down and so lacks something.
 func (s *SinkSummary) failed() bool {
-	return s.Left > 0 && (s.State == SinkDown || s.State == SinkGivenUp)
+	return (s.Left > 0 || s.Unchecked > 0) && s.State != SinkUp && s.State != SinkOpening
 }
 
 // PartitionSummary is one partition's part of the Summary.
@@ -115,7 +116,7 @@ func (r *run) finish(err error) {
 		})
 	}
 	for i := range r.sinks {
-		one := SinkSummary{SinkStatus: r.sinkStatus(i)}
+		one := SinkSummary{SinkStatus: r.sinkStatus(i), Unchecked: r.unchecked(i)}
 		if one.State != SinkUp {
 			one.Hint = fault.HintOf(r.sinks[i].err)
 		}

@@ -1,12 +1,14 @@
 package object
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,6 +16,7 @@ import (
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/parts"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
@@ -355,4 +358,66 @@ func TestTwoProcesses(t *testing.T) {
 	restarts(t, b)
 	wantVisible(t, b, want)
 	wantClean(t, b)
+}
+
+// TestFailedPiecesAreKept: a client may be sending a piece still whose request has failed, so its memory isn't another's then.
+func TestFailedPiecesAreKept(t *testing.T) {
+	b := sinktest.NewBucket()
+	s := &failing{Store: b}
+	k, err := open(context.Background(), config(t, map[string]any{"bucket": "lake"}), seam{
+		connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) { return s, nil }, piece: 4 << 10,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for h := range 20 {
+		one, two := sinktest.Hours("one", h, h+1), sinktest.Hours("two", h, h+1)
+		s.fails.Store(true)
+		if _, err := sinktest.Write(context.Background(), k, one, sinktest.Bodies(one, 60)); err == nil {
+			t.Fatal("committed")
+		}
+		s.fails.Store(false)
+		if _, err := sinktest.Write(context.Background(), k, two, sinktest.Bodies(two, 60)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range s.pieces {
+		if !bytes.Equal(p.b, p.was) {
+			t.Fatalf("failed piece %d of %d has other bytes now", i, len(s.pieces))
+		}
+	}
+	if len(s.pieces) < 20 {
+		t.Errorf("%d pieces failed", len(s.pieces))
+	}
+}
+
+// failing is a store whose pieces fail while it is told so; it remembers them.
+type failing struct {
+	commitlog.Store
+	fails  atomic.Bool
+	mu     sync.Mutex
+	pieces []struct{ b, was []byte }
+}
+
+func (s *failing) NewUpload(ctx context.Context, key string) (commitlog.Upload, error) {
+	u, err := s.Store.NewUpload(ctx, key)
+	return failingUpload{u, s}, err
+}
+
+type failingUpload struct {
+	commitlog.Upload
+	store *failing
+}
+
+func (u failingUpload) Put(ctx context.Context, n int, b []byte) error {
+	if !u.store.fails.Load() {
+		return u.Upload.Put(ctx, n, b)
+	}
+	u.store.mu.Lock()
+	defer u.store.mu.Unlock()
+	u.store.pieces = append(u.store.pieces, struct{ b, was []byte }{b, bytes.Clone(b)})
+	return errors.New("the connection broke")
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,13 +95,16 @@ func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error
 		return nil, err
 	}
 	defer t.copier.release()
+	rows := &lent{from: &t.copier}
+	defer rows.takeBack()
 	var tag pgconn.CommandTag
 	err = t.sink.step("copy", func() error {
 		var err error
-		tag, err = c.PgConn().CopyFrom(ctx, &t.copier, copySQL(t.table, t.copier.columns))
+		tag, err = c.PgConn().CopyFrom(ctx, rows, copySQL(t.table, t.copier.columns))
 		return err
 	})
 	if err != nil {
+		err = cmp.Or(t.copier.failure(), err) // the server only says that the copying was ended
 		return nil, fmt.Errorf("slice %s: table %s: %w", t.slice, t.table.Sanitize(), classify(op, err))
 	}
 	if want := b.Records.NumRows() - int64(len(t.copier.out)); tag.RowsAffected() != want {
