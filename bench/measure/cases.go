@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -109,7 +110,8 @@ func runSluice(ctx context.Context, b *bench, folder, format, flow string) (r ru
 		return r, err
 	}
 	var output bytes.Buffer
-	cmd := command(ctx, b.sluice, "-f", file, "run")
+	args := append(slices.Clone(b.under), b.sluice, "-f", file, "run")
+	cmd := command(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "BENCH_API_KEY="+v.key)
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := r.execute(cmd, "host"); err != nil {

@@ -22,6 +22,7 @@ type bench struct {
 	sluice string
 	folder string
 	vendor *vendor
+	under  []string // a program that sluice is run below, with its arguments; nil: none
 
 	reference    string // what curl got first
 	bytes, lines int64  // of it
@@ -89,6 +90,11 @@ func (o options) measure(ctx context.Context) (err error) {
 		}
 		t.title = where.title
 		r.tables = append(r.tables, t)
+	}
+	if !o.brief {
+		if r.fixed, err = measureFixed(ctx, o.sluice, o.memory); err != nil {
+			return fmt.Errorf("fixed costs: %w", err)
+		}
 	}
 	if err := r.write(o.out); err != nil {
 		return err

@@ -129,6 +129,7 @@ func (t table) write(w *bytes.Buffer) {
 type report struct {
 	notes  string
 	tables []table
+	fixed  fixedCosts
 }
 
 // write writes the report to a file, or to stdout if name is empty.
@@ -142,6 +143,10 @@ func (r report) write(name string) error {
 			w.WriteByte('\n')
 		}
 		t.write(&w)
+	}
+	if len(r.fixed.whole) > 0 {
+		w.WriteByte('\n')
+		r.fixed.write(&w)
 	}
 	if name == "" {
 		_, err := os.Stdout.Write(w.Bytes())

@@ -33,27 +33,60 @@ type settingsSchema struct {
 	compiled *jsonschema.Schema
 }
 
+// schemaSet compiles the registry's schemas as they are asked for: a file uses two or three of them, and all of them would take a
+// good part of the time until the first byte.
 type schemaSet struct {
+	reg            Registry
 	sources, sinks map[string]*settingsSchema
+	err            error // the first schema that is broken
 }
 
-func compileRegistry(reg Registry) (schemaSet, error) {
-	set := schemaSet{sources: map[string]*settingsSchema{}, sinks: map[string]*settingsSchema{}}
-	for name, t := range reg.Sources {
-		s, err := compileSchema(t.Schema)
-		if err != nil {
-			return set, fmt.Errorf("config schema of source %s: %w", name, err)
-		}
-		set.sources[name] = s
+func newSchemaSet(reg Registry) *schemaSet {
+	return &schemaSet{reg: reg, sources: map[string]*settingsSchema{}, sinks: map[string]*settingsSchema{}}
+}
+
+// source returns the schema of a type of source; ok is false without one that can be used.
+func (s *schemaSet) source(name string) (_ *settingsSchema, ok bool) {
+	t, ok := s.reg.Sources[name]
+	if !ok {
+		return nil, false
 	}
-	for name, t := range reg.Sinks {
-		s, err := compileSchema(t.Schema)
-		if err != nil {
-			return set, fmt.Errorf("config schema of sink %s: %w", name, err)
-		}
-		set.sinks[name] = s
+	return s.compiled(s.sources, "source", name, t.Schema)
+}
+
+// sink is source for sinks.
+func (s *schemaSet) sink(name string) (_ *settingsSchema, ok bool) {
+	t, ok := s.reg.Sinks[name]
+	if !ok {
+		return nil, false
 	}
-	return set, nil
+	return s.compiled(s.sinks, "sink", name, t.Schema)
+}
+
+func (s *schemaSet) compiled(known map[string]*settingsSchema, kind, name string, raw []byte) (*settingsSchema, bool) {
+	if c, ok := known[name]; ok {
+		return c, true
+	}
+	c, err := compileSchema(raw)
+	if err != nil {
+		if s.err == nil {
+			s.err = fmt.Errorf("config schema of %s %s: %w", kind, name, err)
+		}
+		return nil, false
+	}
+	known[name] = c
+	return c, true
+}
+
+// all compiles every schema and returns the first error.
+func (s *schemaSet) all() error {
+	for name := range s.reg.Sources {
+		s.source(name)
+	}
+	for name := range s.reg.Sinks {
+		s.sink(name)
+	}
+	return s.err
 }
 
 // noLoader keeps schemas from reading files or the network: every $ref must stay inside.
