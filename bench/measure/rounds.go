@@ -16,7 +16,8 @@ type bench struct {
 	folder string
 	vendor *vendor
 	peers  peers
-	broker *broker // nil: no case needs one
+	broker *broker  // nil: no case needs one
+	under  []string // a program that sluice is run below, with its arguments; nil: none
 
 	reference    string // what curl got first
 	bytes, lines int64  // of it
