@@ -17,7 +17,8 @@ type share struct {
 	is   *regexp.Regexp
 }
 
-// shares are looked for in each frame of a stack from its leaf on; the first frame that one of them knows decides.
+// shares are looked for in each frame of a stack from its leaf on; the first frame that one of them knows decides. Only where none is known
+// count lastShares, which everybody calls or is called by.
 var shares = []share{
 	{"SHA-256 of the parts", regexp.MustCompile(`crypto/.*sha256`)},
 	{"compression and its inverse", regexp.MustCompile(`klauspost/(compress|pgzip)|compress/(flate|gzip)|pierrec/lz4|parquetfile\..*[cC]ompress`)},
@@ -34,8 +35,11 @@ var shares = []share{
 	{"the rest of the plugin's side", regexp.MustCompile(`sluice/plugins\b`)},
 	{"the ledger (SQLite)", regexp.MustCompile(`modernc\.org/|host/ledger`)},
 	{"the rest of the host", regexp.MustCompile(`sluice/host/`)},
+}
+
+var lastShares = []share{
 	{"starting", regexp.MustCompile(`^runtime\.(doInit|schedinit|main$)|cmd/sluice|^main\.`)},
-	{"the scheduler", regexp.MustCompile(`^runtime\.`)},
+	{"the scheduler, waiting and waking", regexp.MustCompile(`^runtime\.`)},
 }
 
 // elsewhere is what no share knows.
@@ -43,10 +47,12 @@ const elsewhere = "elsewhere"
 
 // shareOf returns the share of a stack, leaf first.
 func shareOf(stack []string) string {
-	for _, frame := range stack {
-		for _, s := range shares {
-			if s.is.MatchString(frame) {
-				return s.name
+	for _, known := range [][]share{shares, lastShares} {
+		for _, frame := range stack {
+			for _, s := range known {
+				if s.is.MatchString(frame) {
+					return s.name
+				}
 			}
 		}
 	}

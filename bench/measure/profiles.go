@@ -137,7 +137,7 @@ func profileTables(w *bytes.Buffer, all []profiled) {
 		}
 		w.WriteByte('\n')
 	}
-	for _, s := range append(slices.Clone(shares), share{name: elsewhere}) {
+	for _, s := range slices.Concat(shares, lastShares, []share{{name: elsewhere}}) {
 		row(s.name, func(p profiled) string {
 			return fmt.Sprintf("%.0f", 100*float64(p.shares[s.name])/float64(max(1, p.total)))
 		})
