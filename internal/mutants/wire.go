@@ -4,7 +4,7 @@ package main
 var wireMutants = []mutant{
 	{
 		name: "postgres: the driver may read a batch that Append has let go of",
-		file: "sinks/postgres/txn.go", old: "defer rows.takeBack()", new: "_ = rows.takeBack",
+		file: "sinks/postgres/copy.go", old: "c.mu.Lock()\n\tdefer c.mu.Unlock()\n\tdefer func() {", new: "defer func() {",
 		test: "^TestServer$/^connection_lost$",
 	},
 	{

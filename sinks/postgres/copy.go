@@ -46,30 +46,6 @@ type copier struct {
 	limit int
 }
 
-// lent is what the driver reads until it is taken back. When the connection breaks, CopyFrom returns while a goroutine that it has started may
-// still be reading.
-type lent struct {
-	mu   sync.Mutex
-	from io.Reader // nil: taken back
-}
-
-// Read implements io.Reader.
-func (l *lent) Read(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.from == nil {
-		return 0, io.ErrClosedPipe
-	}
-	return l.from.Read(p)
-}
-
-// takeBack waits for a read that has begun. There is none after it.
-func (l *lent) takeBack() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.from = nil
-}
-
 type boundColumn struct {
 	null  func(row int) bool // nil: all are
 	value appender

@@ -95,12 +95,10 @@ func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error
 		return nil, err
 	}
 	defer t.copier.release()
-	rows := &lent{from: &t.copier}
-	defer rows.takeBack()
 	var tag pgconn.CommandTag
 	err = t.sink.step("copy", func() error {
 		var err error
-		tag, err = c.PgConn().CopyFrom(ctx, rows, copySQL(t.table, t.copier.columns))
+		tag, err = c.PgConn().CopyFrom(ctx, &t.copier, copySQL(t.table, t.copier.columns))
 		return err
 	})
 	if err != nil {
