@@ -112,7 +112,7 @@ func (f *fixedCosts) countSyncs(ctx context.Context, b *bench) error {
 		}
 		list := filepath.Join(at, "calls")
 		traced := *b
-		traced.under = []string{strace, "-f", "-c", "-e", "trace=fsync,fdatasync", "-o", list}
+		traced.wrap = []string{strace, "-f", "-c", "-e", "trace=fsync,fdatasync", "-o", list}
 		_, runErr := runSluice(ctx, &traced, at, fixedJob(b.vendor, slice))
 		text, err := os.ReadFile(list)
 		if err := errors.Join(runErr, err, os.RemoveAll(at)); err != nil {

@@ -44,10 +44,11 @@ func runSluice(ctx context.Context, b *bench, folder string, j job) (r run, err 
 		return r, err
 	}
 	var output bytes.Buffer
-	args := append(slices.Clone(b.under), b.sluice, "-f", file, "run")
+	args := []string{"-f", file, "run"}
 	if j.summary != "" {
 		args = append(args, "--summary", j.summary)
 	}
+	args = append(append(slices.Clone(b.wrap), b.sluice), args...)
 	cmd := command(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "BENCH_API_KEY="+b.vendor.APIKey, "BENCH_SECRET_KEY="+b.vendor.SecretKey)
 	cmd.Stdout, cmd.Stderr = &output, &output
