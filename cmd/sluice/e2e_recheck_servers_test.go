@@ -22,7 +22,7 @@ import (
 type lateTarget struct {
 	sink obj
 	// each calls back with every record that a reader of what is committed sees: the log's ID and the line.
-	each func(f func(id string, line []byte)) error
+	each    func(f func(id string, line []byte)) error
 	widen   func() // makes the target take what it rejected before; nil: it takes everything
 	forgets bool   // what it holds can be deleted
 }
