@@ -262,4 +262,5 @@ func BenchmarkDecode(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(maxPerPage, "events/op")
 }
