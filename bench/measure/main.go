@@ -125,6 +125,11 @@ func (o options) measure(ctx context.Context) (err error) {
 		t.title = where.title
 		r.tables = append(r.tables, t)
 	}
+	if !o.brief && o.memory != "" {
+		if r.fixed, err = measureFixed(ctx, o.sluice, o.memory); err != nil {
+			return fmt.Errorf("fixed costs: %w", err)
+		}
+	}
 	if err := r.write(o.out); err != nil {
 		return err
 	}

@@ -206,7 +206,8 @@ func (v *verification) pipeline(ctx context.Context, p *config.Pipeline) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil && codeOf(asUsage(err)) == exitUsage {
+		var unread *unreadError
+		if err != nil && !errors.As(err, &unread) && codeOf(asUsage(err)) == exitUsage {
 			return asUsage(err)
 		}
 		if err != nil {

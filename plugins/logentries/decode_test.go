@@ -3,7 +3,6 @@ package logentries
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -236,6 +235,7 @@ func FuzzSnapshot(f *testing.F) {
 		}
 	})
 }
+<<<<<<< HEAD
 
 func BenchmarkDecode(b *testing.B) {
 	message, err := json.Marshal(`{"timestamp":"2026-11-01T00:00:00.123Z","level":"info","service":"checkout","trace":"4bf92f3577b34da6a3ce929d0e0e4736","message":"order 1234 of customer 5678 was shipped","took_ms":17}`)
@@ -264,3 +264,5 @@ func BenchmarkDecode(b *testing.B) {
 	}
 	b.ReportMetric(maxPerPage, "events/op")
 }
+=======
+>>>>>>> main
