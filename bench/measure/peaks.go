@@ -160,8 +160,11 @@ func reap(folder string, done <-chan struct{}) error {
 	defer tick.Stop()
 	for {
 		err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return nil // not there yet, or not any more
+			switch {
+			case errors.Is(err, fs.ErrNotExist): // not yet, or not any more
+				return nil
+			case err != nil || d.IsDir():
+				return err
 			}
 			switch filepath.Ext(path) {
 			case rawExtension, ndjsonExtension, parquetExtension:
