@@ -101,8 +101,11 @@ func fixedJob(v *vendor, slice string) job {
 func (f *fixedCosts) countSyncs(ctx context.Context, b *bench) error {
 	f.syncs = -1
 	strace, err := exec.LookPath("strace")
-	if err != nil {
+	if errors.Is(err, exec.ErrNotFound) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	var counts [2]float64
 	for i, slice := range []string{"24h", fixedSlice} {

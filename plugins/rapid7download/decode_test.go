@@ -358,6 +358,7 @@ func BenchmarkDecode(b *testing.B) {
 				}
 				d.release()
 			}
+			b.ReportMetric(float64(bytes.Count(block, []byte{'\n'})*(total/blockSize)), "events/op")
 		})
 	}
 }
