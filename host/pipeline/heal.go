@@ -127,7 +127,10 @@ func (r *run) giveUpCuts(ctx context.Context, p *partition) error {
 	for i, dropped := range p.dropCuts(r.clock.Now()) {
 		for _, s := range dropped {
 			why := "part of it is covered"
-			if !p.covered[i].Meets(s.Range()) {
+			switch {
+			case s.Rev > 0:
+				why = "what is read again is planned anew"
+			case !p.covered[i].Meets(s.Range()):
 				why = "it ends after the vendor's now"
 			}
 			if err := r.cfg.Ledger.GiveUp(ctx, r.identities([]int{i}), s, why); err != nil {

@@ -209,3 +209,46 @@ func TestRecheckHourly(t *testing.T) {
 		}
 	}
 }
+
+// TestRecheckFailedLongAgo: a recheck that failed doesn't stand as such for ever when its range is no longer asked for.
+func TestRecheckFailedLongAgo(t *testing.T) {
+	asked := span(0, 60)
+	b, v := newBench(t, 26, 1), newVendor(26, asked)
+	v.use(b)
+	b.rechecks(func(c *Config) { c.Attempts = 1 }, time.Hour)
+	v.now = asked.To.Add(2 * time.Minute)
+	if _, err := b.run(asked); err != nil {
+		t.Fatal(err)
+	}
+	v.now = asked.To.Add(25 * time.Hour)
+	b.sinks[0].fail = func(op string, s flow.Slice) error {
+		if op == "commit" && s.Rev > 0 {
+			return errDown
+		}
+		return nil
+	}
+	cuts := func() int {
+		t.Helper()
+		l, err := ledger.OpenReadOnly(t.Context(), filepath.Join(b.dir, "state"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		all, err := l.Cuts(t.Context(), b.sinks[0].store.identity, logA.Partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	if s, err := b.run(asked); err != nil || !s.Failed() || cuts() != 1 {
+		t.Fatalf("%v, %+v, %d cuts", err, s, cuts())
+	}
+	if s, err := b.run(span(100, 120)); err != nil || s.Failed() || cuts() != 0 {
+		t.Errorf("%v, %+v, %d cuts", err, s, cuts())
+	}
+	b.sinks[0].fail = nil
+	if s, err := b.run(asked); err != nil || s.Failed() || s.Late.Rows == 0 {
+		t.Errorf("%v, %+v", err, s)
+	}
+	v.wants(t, b.sinks[0].store, asked)
+}

@@ -53,6 +53,8 @@ type work struct {
 	pauses   int  // times that it was parked
 	told     bool // to wait, by the vendor: it is no backoff
 	outage   bool // parked by what says nothing about this slice
+	company  bool // others were at work during its last try
+	suspect  bool // its process crashed during its last try: it is tried alone
 	next     time.Time
 	lastErr  error
 	src      Source // the process of the last try; nil: none was reached
@@ -177,17 +179,18 @@ func (p *partition) next(away, wanted sinkSet, avoid flow.Range) (candidate, boo
 }
 
 // dropCuts forgets cuts that don't meet the asked range, that meet a sink's coverage in part, where the sink would refuse
-// them, or that end after the vendor's now: those were made while its clock was wrong, and would be waited for. It returns,
-// by sink, what to give up in the ledger.
+// them, or that end after the vendor's now: those were made while its clock was wrong, and would be waited for. Rechecks are planned
+// anew from what is due, wherever they lie: one that failed would stand as such when its range is no longer asked for. It returns, by
+// sink, what to give up in the ledger.
 func (p *partition) dropCuts(now time.Time) map[int][]flow.Slice {
 	dropped := map[int][]flow.Slice{}
 	keep := p.cuts[:0]
 	for _, c := range p.cuts {
-		if !p.asked.Meets(c.Range()) {
+		if c.Rev == 0 && !p.asked.Meets(c.Range()) {
 			continue // durable still: another range may ask for it
 		}
 		for _, i := range c.sinks.each() {
-			if p.covered[i].Meets(c.Range()) || c.To.After(now) {
+			if c.Rev > 0 || p.covered[i].Meets(c.Range()) || c.To.After(now) {
 				c.sinks &^= setOf(i)
 				dropped[i] = append(dropped[i], c.Slice)
 			}

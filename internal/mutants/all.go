@@ -9,6 +9,7 @@ func all() []mutant {
 		accountMutants,
 		followMutants,
 		figureMutants,
+		hostMutants,
 		lateMutants,
 		verifyMutants,
 		sinkMutants,

@@ -106,6 +106,16 @@ func (l *levels) appendLevels(dst []byte, rep, def int) []byte {
 	return dst
 }
 
+// appendNone appends the levels of a leaf of which nothing is there in so many rows.
+func appendNone(dst []byte, rows, rep, def int) []byte {
+	for _, most := range []int{rep, def} {
+		if most > 0 {
+			dst = sized(dst, func(dst []byte) []byte { return appendRun(dst, rows, 0, widthOf(most)) })
+		}
+	}
+	return dst
+}
+
 // appendFlat appends the levels of the rows [lo,hi) of a leaf that is a column. Arrow's bitmap is their packed form.
 func (v *validity) appendFlat(dst []byte, lo, hi int) []byte {
 	return sized(dst, func(dst []byte) []byte {

@@ -94,6 +94,11 @@ func (j *job) fill(p *press) []byte {
 	j.encoding = encPlain
 	if len(j.leaf.steps) > 1 {
 		rep, def := j.leaf.most()
+		if top := j.leaf.steps[0].nulls; top.n == j.rows && top.nulls == j.rows { // as attributes of logs often are
+			j.values = j.rows
+			p.raw = appendNone(p.raw[:0], j.rows, rep, def)
+			return j.fillValues(p)
+		}
 		l := j.leaf.entries(j.rows, &p.paths[0], &p.paths[1])
 		j.values = len(l.def)
 		p.raw = l.appendLevels(p.raw[:0], rep, def)
