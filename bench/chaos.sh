@@ -44,8 +44,8 @@ play wires -test.run '^TestWires$'
 	printf 'What `make chaos` (bench/chaos.sh) said on %s: commit %s, %s, %s cores, %s.\n\n' \
 		"$(date -u +%F)" "$commit" "$(go version | cut -d' ' -f3)" "$(getconf _NPROCESSORS_ONLN)" \
 		"$(awk -F ': ' '/model name/ { print $2; exit }' /proc/cpuinfo 2>/dev/null)"
-	printf 'In each round the real host, its plugin and the real server are hit by all that is named below, in an order, at moments and of a kind drawn\n'
-	printf "from the round's seed; then the runs go on to their end, and what readers find is compared with what was served, record by record.\n"
+	printf 'In each round the real host, its plugin and the real server are killed and hit by some more of what is named below, in an order, at moments and\n'
+	printf "of a kind drawn from the round's seed; then the runs go on to their end, and what readers find is compared with what was served, record by record.\n"
 	printf '`SLUICE_CHAOS_SEED=N go test ./cmd/sluice -run '"'"'TestChaos/SINK/seed=N$'"'"'` plays a round again.\n\n'
 	cat "$WORK/table"
 	printf '\nDrawn ranges, caps and faults of vendors (`TestAnythingHoldsWhatWasServed`), %s rounds of each source from seed %s: %s.\n' \

@@ -1,119 +1,144 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
-	"time"
 )
 
-// benchCase is one way to bring the log to files.
+// benchCase is one way to do one piece of work.
 type benchCase struct {
+	Key     string // by which other cases and goals name it
 	Title   string
-	Repeats int // index of the case that this one repeats, for the A/A pair; -1 if it repeats none
-	run     func(ctx context.Context, b *bench, folder string) (run, error)
-	check   func(b *bench, folder string) error
+	Group   group
+	Base    string // key of the case that the throughput is a ratio of; "" for none
+	Repeats string // key of the case that this one repeats, for the A/A pair; "" if it repeats none
+	Peak    bool   // of Sluice: its memory is judged
+	Warm    bool   // runs once before the rounds, because the simulator makes its answer then
+	// Optional: that it fails, or takes longer than optionalTime, is said in the output and ends nothing. Other releases of a peer may want other words.
+	Optional bool
+	run      func(ctx context.Context, b *bench, folder string) (run, error)
+	check    func(ctx context.Context, b *bench, folder string) error
 }
 
-// cases returns the cases on a memory file system, or on disk, where what counts is that data is durable.
-func cases(disk bool) []benchCase {
-	curl := benchCase{Title: "`curl > file`", Repeats: -1, run: runCurl, check: checkCurl}
+// group is a heading of the table.
+type group string
+
+// Groups, in their order in the table.
+const (
+	groupLines group = "Lines of a download"
+	groupGzip  group = "A compressed answer"
+	groupKafka group = "Kafka, acks=all, one transaction"
+	groupJSON  group = "JSON, unpacked"
+)
+
+// Keys of cases.
+const (
+	keyCurl         = "curl"
+	keyRaw          = "raw"
+	keyRawDefault   = "raw-default"
+	keyNDJSON       = "ndjson"
+	keyParquet      = "parquet"
+	keyPyarrow      = "pyarrow"
+	keyDuckJSON     = "duckdb-ndjson"
+	keyDuckParquet  = "duckdb-parquet"
+	keyConnect      = "redpanda-connect"
+	keyFluentBit    = "fluent-bit"
+	keyCurlGzip     = "curl-gzip"
+	keyRawGzip      = "raw-gzip"
+	keyKafkaTool    = "kafka-tool"
+	keyKafka        = "kafka"
+	keyKafkaDefault = "kafka-default"
+	keyELSA         = "elsa"
+	keyLogentries   = "logentries"
+)
+
+// What the second of an A/A pair has behind its key and its title.
+const (
+	againSuffix = "-again"
+	againTitle  = ", again"
+)
+
+// Names of files end in these.
+const (
+	parquetExtension = ".parquet"
+	ndjsonExtension  = ".ndjson"
+	rawExtension     = ".log"
+)
+
+// Parts of a config. A source is filled in by vendor.source.
+const (
+	wholeDay           = "slice: 24h" // one request a day, as curl's
+	quarterDay         = "slice: 6h"
+	sinkRaw            = "type: file, config: {path: ./out, format: raw}"
+	sinkNDJSON         = "type: file, config: {path: ./out, format: ndjson}"
+	sinkParquet        = "type: parquet, config: {path: ./out, compression: zstd}"
+	sourceDownload     = `type: rapid7-download, config: {base_url: "%[1]s", ` + settingsDownload + `}`
+	sourceDownloadGzip = `type: rapid7-download, config: {base_url: "%[2]s", ` + settingsDownload + `, gzip: true}`
+	sourceDownloadMade = `type: rapid7-download, config: {base_url: "%[1]s", ` + settingsDownload + `, gzip: true}` // compressed while it is sent
+	settingsDownload   = `api_key: "${env:BENCH_API_KEY}", logs: ["%[3]s"], budget: {requests: 1000000}`
+)
+
+// cases returns the cases on a memory file system, or on disk, where what counts is that data is durable. Peers that aren't installed are
+// left out.
+func (o options) cases(b *bench, disk bool) []benchCase {
+	curl := benchCase{Key: keyCurl, Title: "`curl > file`", Group: groupLines, run: runCurl, check: checkCurl}
 	if disk {
 		curl.Title, curl.run = "`curl > file && sync file`", runCurlSync
 	}
-	raw := sluiceCase("`sluice run`, raw", "raw", "slice: 24h", checkRaw)
-	ndjson := sluiceCase("`sluice run`, ndjson", "ndjson", "slice: 24h", checkNDJSON)
-	return []benchCase{
-		curl, raw, ndjson,
-		sluiceCase("`sluice run`, raw, default slices", "raw", "", checkRaw),
-		again(curl, caseCurl), again(raw, caseRaw), again(ndjson, caseNDJSON),
+	raw := sluiceCase(keyRaw, "raw", sourceDownload, wholeDay, sinkRaw, checkRaw)
+	ndjson := sluiceCase(keyNDJSON, "NDJSON", sourceDownload, wholeDay, sinkNDJSON, checkNDJSON)
+	parquet := sluiceCase(keyParquet, "Parquet zstd", sourceDownload, wholeDay, sinkParquet, checkParquet)
+	all := []benchCase{curl, raw, ndjson, parquet}
+	if o.brief {
+		return based(all)
 	}
+	all = append(all, sluiceCase(keyRawDefault, "raw, default slices", sourceDownload, "", sinkRaw, checkRaw))
+	if !disk {
+		all = append(all, b.peers.lines()...)
+	}
+	all = append(all, again(curl), again(raw), again(ndjson), again(parquet))
+	if disk {
+		return based(all)
+	}
+	gzipped := sluiceCase(keyRawGzip, "raw, from a gzip'd answer", sourceDownloadGzip, wholeDay, sinkRaw, checkRaw)
+	gzipped.Group = groupGzip
+	all = append(all,
+		benchCase{Key: keyCurlGzip, Title: "`curl --compressed > file`", Group: groupGzip, Warm: true, run: runCurlCompressed, check: checkCurl},
+		gzipped, again(gzipped))
+	if b.broker != nil {
+		all = append(all, b.broker.cases()...)
+	}
+	all = append(all, jsonCases()...)
+	return based(all)
 }
 
-// againSuffix marks the second of an A/A pair.
-const againSuffix = ", again"
+// based names the case that each group's ratios are of: its first.
+func based(all []benchCase) []benchCase {
+	first := map[group]string{}
+	for i := range all {
+		c := &all[i]
+		if c.Group == groupJSON {
+			continue // each has another answer before it
+		}
+		if first[c.Group] == "" {
+			first[c.Group] = c.Key
+		}
+		c.Base = first[c.Group]
+	}
+	return all
+}
 
-func again(c benchCase, index int) benchCase {
-	c.Title += againSuffix
-	c.Repeats = index
+func again(c benchCase) benchCase {
+	c.Repeats = c.Key
+	c.Key += againSuffix
+	c.Title += againTitle
 	return c
 }
 
-func sluiceCase(title, format, slice string, check func(*bench, string) error) benchCase {
+func sluiceCase(key, title, source, flow, sink string, check func(context.Context, *bench, string) error) benchCase {
 	return benchCase{
-		Title: title, Repeats: -1, check: check,
+		Key: key, Title: "`sluice run`, " + title, Group: groupLines, Peak: true, check: check,
 		run: func(ctx context.Context, b *bench, folder string) (run, error) {
-			return runSluice(ctx, b, folder, format, slice)
+			return runSluice(ctx, b, folder, job{source: b.vendor.source(source), flow: flow, sink: sink})
 		},
 	}
-}
-
-// command returns a command that ends when ctx does: politely first.
-func command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	return cmd
-}
-
-const curlOutput = "curl.log"
-
-// runCurl is what a shell's `curl > file` does.
-func runCurl(ctx context.Context, b *bench, folder string) (r run, err error) {
-	out, err := os.Create(filepath.Join(folder, curlOutput))
-	if err != nil {
-		return r, err
-	}
-	defer out.Close()
-	var stderr bytes.Buffer
-	cmd := command(ctx, "curl", append([]string{"--silent", "--show-error", "--fail", "--header", "x-api-key: " + b.vendor.key}, b.vendor.urls()...)...)
-	cmd.Stdout, cmd.Stderr = out, &stderr
-	if err := r.execute(cmd, "curl"); err != nil {
-		return r, fmt.Errorf("curl: %w\n%s", err, &stderr)
-	}
-	return r, nil
-}
-
-func runCurlSync(ctx context.Context, b *bench, folder string) (run, error) {
-	r, err := runCurl(ctx, b, folder)
-	if err != nil {
-		return r, err
-	}
-	if err := r.execute(command(ctx, "sync", filepath.Join(folder, curlOutput)), "sync"); err != nil {
-		return r, fmt.Errorf("sync: %w", err)
-	}
-	return r, nil
-}
-
-const configText = `state: ./state
-pipelines:
-  - name: bench
-    source:
-      type: rapid7-download
-      config: {base_url: "%s", api_key: "${env:BENCH_API_KEY}", logs: ["%s"]}
-    range: {from: %s, to: %s}
-    flow: {%s}
-    sinks:
-      - {name: files, type: file, config: {path: ./out, format: %s}}
-`
-
-func runSluice(ctx context.Context, b *bench, folder, format, flow string) (r run, err error) {
-	file := filepath.Join(folder, "sluice.yaml")
-	v := b.vendor
-	text := fmt.Sprintf(configText, v.base, v.log, v.start.Format(time.DateOnly), v.end.Format(time.DateOnly), flow, format)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return r, err
-	}
-	var output bytes.Buffer
-	cmd := command(ctx, b.sluice, "-f", file, "run")
-	cmd.Env = append(os.Environ(), "BENCH_API_KEY="+v.key)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := r.execute(cmd, "host"); err != nil {
-		return r, fmt.Errorf("sluice run: %w\n%s", err, &output)
-	}
-	return r, nil
 }

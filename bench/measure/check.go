@@ -2,23 +2,26 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/apache/arrow-go/v18/parquet/file"
 )
 
 // The contents are compared after each run, outside what is timed.
 
-func checkCurl(b *bench, folder string) error {
+func checkCurl(_ context.Context, b *bench, folder string) error {
 	return compare(b.reference, []string{filepath.Join(folder, curlOutput)})
 }
 
 // checkRaw compares the parts, one behind the other, with what curl got.
-func checkRaw(b *bench, folder string) error {
-	parts, err := committedParts(folder, ".log")
+func checkRaw(_ context.Context, b *bench, folder string) error {
+	parts, err := committedParts(folder, rawExtension)
 	if err != nil {
 		return err
 	}
@@ -26,21 +29,31 @@ func checkRaw(b *bench, folder string) error {
 }
 
 // checkNDJSON counts the objects.
-func checkNDJSON(b *bench, folder string) error {
-	parts, err := committedParts(folder, ".ndjson")
+func checkNDJSON(_ context.Context, b *bench, folder string) error {
+	return checkCount(folder, ndjsonExtension, countLines, b.lines)
+}
+
+// checkParquet counts the rows.
+func checkParquet(_ context.Context, b *bench, folder string) error {
+	return checkCount(folder, parquetExtension, countRows, b.lines)
+}
+
+// checkCount counts the records of all parts.
+func checkCount(folder, extension string, count func(name string) (int64, error), want int64) error {
+	parts, err := committedParts(folder, extension)
 	if err != nil {
 		return err
 	}
-	var lines int64
+	var records int64
 	for _, p := range parts {
-		n, err := countLines(p)
+		n, err := count(p)
 		if err != nil {
 			return err
 		}
-		lines += n
+		records += n
 	}
-	if lines != b.lines {
-		return fmt.Errorf("%d objects, curl got %d lines", lines, b.lines)
+	if records != want {
+		return fmt.Errorf("%d records came, %d were served", records, want)
 	}
 	return nil
 }
@@ -117,4 +130,13 @@ func countLines(name string) (lines int64, err error) {
 			return 0, err
 		}
 	}
+}
+
+// countRows reads the number of rows from a Parquet file's footer.
+func countRows(name string) (rows int64, err error) {
+	f, err := file.OpenParquetFile(name, false)
+	if err != nil {
+		return 0, err
+	}
+	return f.NumRows(), f.Close()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,57 +110,5 @@ func TestCompare(t *testing.T) {
 	}
 	if n, err := countLines(want); n != 3 || err != nil {
 		t.Errorf("%d lines, %v", n, err)
-	}
-}
-
-// testTable has two rounds of 1 GB: curl takes 1 s and 2 s, all else 4 s.
-func testTable() table {
-	t := table{cases: cases(false), bytes: 1e9, lines: 5e6}
-	t.samples = make([][]sample, len(t.cases))
-	for i := range t.cases {
-		for round := range 2 {
-			s := sample{Vendor: 250 * time.Millisecond}
-			s.Wall = 4 * time.Second
-			if i == caseCurl {
-				s.Wall = time.Duration(round+1) * time.Second
-			}
-			s.add(usage{Name: "host", User: 2 * time.Second, System: time.Second, PeakRSS: 100 << 20})
-			s.add(usage{Name: "plugin", User: time.Second, PeakRSS: 50 << 20})
-			t.samples[i] = append(t.samples[i], s)
-		}
-	}
-	return t
-}
-
-func TestTable(t *testing.T) {
-	var w bytes.Buffer
-	testTable().write(&w)
-	for _, want := range []string{
-		"| `curl > file` | 750 (500-1000) | 1.00 (1.00-1.00) |",
-		"| `sluice run`, raw | 250 (250-250) | 0.38 (0.25-0.50) | 4.0 (4.0-4.0) | host 2.0 + 1.0, plugin 1.0 + 0.0 | host 100, plugin 50 | 0.25 |",
-		"`sluice run`, raw of its first run 1.00 (1.00-1.00)",
-	} {
-		if !strings.Contains(w.String(), want) {
-			t.Errorf("no %q in\n%s", want, &w)
-		}
-	}
-}
-
-func TestJudge(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		o    options
-		err  string
-	}{
-		{"good", options{floor: 0.5, peak: 150 << 20}, ""},
-		{"slow", options{floor: 0.51, peak: 150 << 20}, "reached 0.50"},
-		{"large", options{peak: 149 << 20}, "150 MiB of memory"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			err := tt.o.judge(testTable())
-			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
-				t.Errorf("got %v, want %q", err, tt.err)
-			}
-		})
 	}
 }

@@ -35,7 +35,9 @@ func (u usage) cpu() time.Duration { return u.User + u.System }
 // run is one or several commands that were run after each other as one case, with all their descendants.
 type run struct {
 	Wall      time.Duration
-	Processes []usage // by name; processes of one name are one entry: the sum of their CPU, the highest of their peaks
+	Own       time.Duration // what a tool says of itself that it took, without its start; 0: nothing
+	Bytes     int64         // what the throughput is of; 0: the log's lines
+	Processes []usage       // by name; processes of one name are one entry: the sum of their CPU, the highest of their peaks
 }
 
 func (r run) cpu() (sum time.Duration) {

@@ -2,13 +2,17 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -16,21 +20,23 @@ import (
 // bytesPerDay keeps a day's download below the vendor's limit of 20 million lines: 3 GB of lines of about 200 bytes.
 const bytesPerDay = 3_000_000_000
 
-// vendor is the simulator, a process of its own that serves one log of lines without times.
+// vendor is the simulator, a process of its own.
 type vendor struct {
+	offer
 	cmd        *exec.Cmd
-	base, key  string
-	log        string
 	start, end time.Time // whole days, closed ones
 }
 
-// startVendor starts `sluice sim` with size bytes of lines.
-func startVendor(sluice string, size int64, now time.Time) (*vendor, error) {
-	days := int((size + bytesPerDay - 1) / bytesPerDay)
+// startVendor starts this program as a vendor. The days of g are chosen by its size.
+func startVendor(g goods, now time.Time) (*vendor, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	g.days = int((g.size + bytesPerDay - 1) / bytesPerDay)
 	end := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, -1)
-	v := &vendor{start: end.AddDate(0, 0, -days), end: end}
-	v.cmd = exec.Command(sluice, "sim", "--json", "--bulk", strconv.FormatInt(size, 10)+"B", "--days", strconv.Itoa(days),
-		"--start", v.start.Format(time.DateOnly), "--requests", "1000000000", "--bytes", "1000000GB")
+	g.start = end.AddDate(0, 0, -g.days)
+	v := &vendor{start: g.start, end: end, cmd: exec.Command(self, g.args()...)}
 	v.cmd.Stderr = os.Stderr
 	out, err := v.cmd.StdoutPipe()
 	if err != nil {
@@ -39,24 +45,13 @@ func startVendor(sluice string, size int64, now time.Time) (*vendor, error) {
 	if err := v.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the simulator: %w", err)
 	}
-	var started struct {
-		BaseURL string `json:"base_url"`
-		APIKey  string `json:"api_key"`
-		Logs    []struct {
-			ID string `json:"id"`
-		} `json:"logs"`
-	}
 	line, err := bufio.NewReader(out).ReadBytes('\n')
 	if err == nil {
-		err = json.Unmarshal(line, &started)
-	}
-	if err == nil && len(started.Logs) != 1 {
-		err = fmt.Errorf("it serves %d logs", len(started.Logs))
+		err = json.Unmarshal(line, &v.offer)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the simulator: %w", err), v.stop())
 	}
-	v.base, v.key, v.log = started.BaseURL, started.APIKey, started.Logs[0].ID
 	return v, nil
 }
 
@@ -74,8 +69,26 @@ func (v *vendor) cpu() (time.Duration, error) {
 	return u.cpu(), err
 }
 
+// json returns how many bytes of JSON the replayed answers held so far.
+func (v *vendor) json(ctx context.Context) (int64, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, v.ReplayURL+servedPath, nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+}
+
 // urls returns the downloads that a script would ask for, one a day.
-func (v *vendor) urls() []string {
+func (v *vendor) urls(base string) []string {
 	var out []string
 	for day := v.start; day.Before(v.end); day = day.AddDate(0, 0, 1) {
 		q := url.Values{
@@ -84,7 +97,7 @@ func (v *vendor) urls() []string {
 			"query": {"where(/.*/)"},
 			"limit": {"20000000"},
 		}
-		out = append(out, v.base+"/download/logs/"+v.log+"?"+q.Encode())
+		out = append(out, base+"/download/logs/"+v.Log+"?"+q.Encode())
 	}
 	return out
 }

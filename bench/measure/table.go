@@ -3,26 +3,18 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 )
 
-// table is what one interleaved run measured: samples[i][n] is case i in the n-th round in which it ran.
+// table is what one interleaved run measured: samples[i][n] is case i in the n-th round.
 type table struct {
 	title        string
 	cases        []benchCase
 	samples      [][]sample
-	bytes, lines int64 // of the log
+	bytes, lines int64    // of the log
+	missing      []string // peers that were left out, and why
 }
-
-// Indexes of the cases that others are compared with: see cases.
-const (
-	caseCurl = iota
-	caseRaw
-	caseNDJSON
-	briefCases // those before it stand without their repetitions
-)
 
 // spread is the distribution of one figure over the rounds.
 type spread struct{ min, median, max float64 }
@@ -39,6 +31,11 @@ func (s spread) format(verb string) string {
 	return fmt.Sprintf(verb+" ("+verb+"-"+verb+")", s.median, s.min, s.max)
 }
 
+// find returns the index of a case, -1 if it didn't run.
+func (t table) find(key string) int {
+	return slices.IndexFunc(t.cases, func(c benchCase) bool { return c.Key == key })
+}
+
 func (t table) spread(i int, of func(sample) float64) spread {
 	values := make([]float64, len(t.samples[i]))
 	for n, s := range t.samples[i] {
@@ -48,19 +45,30 @@ func (t table) spread(i int, of func(sample) float64) spread {
 }
 
 // throughput returns MB/s.
-func (t table) throughput(s sample) float64 { return float64(t.bytes) / 1e6 / s.Wall.Seconds() }
+func (s sample) throughput() float64 { return float64(s.Bytes) / 1e6 / s.Wall.Seconds() }
 
-// ratios returns the throughput of case i as a share of case of's in the same round.
-func (t table) ratios(i, of int) spread {
-	values := make([]float64, len(t.samples[i]))
-	for n, s := range t.samples[i] {
-		values[n] = t.samples[of][n].Wall.Seconds() / s.Wall.Seconds()
+// own returns MB/s as the tool says that it had, or those of the whole.
+func (s sample) own() float64 {
+	if s.Own == 0 {
+		return s.throughput()
 	}
-	return newSpread(values)
+	return float64(s.Bytes) / 1e6 / s.Own.Seconds()
 }
 
 // perGB returns CPU seconds per GB.
-func (t table) perGB(seconds float64) float64 { return seconds / (float64(t.bytes) / 1e9) }
+func (s sample) perGB(seconds float64) float64 { return seconds / (float64(s.Bytes) / 1e9) }
+
+// cpuPerGB returns the CPU seconds per GB of all the case's processes.
+func (s sample) cpuPerGB() float64 { return s.perGB(s.cpu().Seconds()) }
+
+// ratios returns a figure of case i as a share of case of's in the same round.
+func (t table) ratios(i, of int, figure func(sample) float64) spread {
+	values := make([]float64, len(t.samples[i]))
+	for n, s := range t.samples[i] {
+		values[n] = figure(s) / figure(t.samples[of][n])
+	}
+	return newSpread(values)
+}
 
 // peak returns the sum of the peaks of all processes.
 func (s sample) peak() (sum int64) {
@@ -69,6 +77,8 @@ func (s sample) peak() (sum int64) {
 	}
 	return sum
 }
+
+func (s sample) peakMiB() float64 { return float64(s.peak()) / (1 << 20) }
 
 // processes returns the names of a case's processes.
 func (t table) processes(i int) []string {
@@ -94,58 +104,63 @@ func (s sample) of(name string, figure func(usage) float64) float64 {
 }
 
 func (t table) write(w *bytes.Buffer) {
-	rounds := len(t.samples[0])
 	fmt.Fprintf(w, "## %s\n\n", t.title)
-	fmt.Fprintf(w, "%d lines of %.0f bytes on average, %.2f GB in all; %d interleaved rounds: median (least-most). \"of curl\" is the throughput "+
-		"as a share of the first row's in the same round.\n\n", t.lines, float64(t.bytes)/float64(t.lines), float64(t.bytes)/1e9, rounds)
-	w.WriteString("| work | MB/s | of curl | CPU-s/GB | of it, by process: user + system | peak RSS, MiB | simulator, CPU-s/GB |\n|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(w, "%d lines of %.0f bytes on average, %.2f GB in all; %d interleaved rounds: median (least-most). \"of the first\" is the throughput "+
+		"as a share of the first row's in the same round.\n", t.lines, float64(t.bytes)/float64(t.lines), float64(t.bytes)/1e9, len(t.samples[0]))
+	for _, g := range []group{groupLines, groupGzip, groupKafka, groupJSON} {
+		if slices.ContainsFunc(t.cases, func(c benchCase) bool { return c.Group == g }) {
+			t.writeGroup(w, g)
+		}
+	}
+	t.writePairs(w)
+	if len(t.missing) > 0 {
+		fmt.Fprintf(w, "\nLeft out, because this machine hasn't got them or they failed: %s.\n", strings.Join(t.missing, "; "))
+	}
+}
+
+func (t table) writeGroup(w *bytes.Buffer, g group) {
+	fmt.Fprintf(w, "\n### %s\n\n", g)
+	w.WriteString("| work | MB/s | of the first | CPU-s/GB | of it, by process: user + system | peak RSS, MiB | simulator, CPU-s/GB |\n|---|---|---|---|---|---|---|\n")
 	for i, c := range t.cases {
+		if c.Group != g {
+			continue
+		}
 		var cpu, peaks []string
 		for _, name := range t.processes(i) {
-			user := t.spread(i, func(s sample) float64 { return s.of(name, func(u usage) float64 { return u.User.Seconds() }) })
-			system := t.spread(i, func(s sample) float64 { return s.of(name, func(u usage) float64 { return u.System.Seconds() }) })
+			user := t.spread(i, func(s sample) float64 { return s.perGB(s.of(name, func(u usage) float64 { return u.User.Seconds() })) })
+			system := t.spread(i, func(s sample) float64 {
+				return s.perGB(s.of(name, func(u usage) float64 { return u.System.Seconds() }))
+			})
 			peak := t.spread(i, func(s sample) float64 { return s.of(name, func(u usage) float64 { return float64(u.PeakRSS >> 20) }) })
-			cpu = append(cpu, fmt.Sprintf("%s %.1f + %.1f", name, t.perGB(user.median), t.perGB(system.median)))
+			cpu = append(cpu, fmt.Sprintf("%s %.1f + %.1f", name, user.median, system.median))
 			peaks = append(peaks, fmt.Sprintf("%s %.0f", name, peak.max))
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %.2f |\n", c.Title,
-			t.spread(i, t.throughput).format("%.0f"), t.ratios(i, caseCurl).format("%.2f"),
-			t.spread(i, func(s sample) float64 { return t.perGB(s.cpu().Seconds()) }).format("%.1f"),
-			strings.Join(cpu, ", "), strings.Join(peaks, ", "),
-			t.perGB(t.spread(i, func(s sample) float64 { return s.Vendor.Seconds() }).median))
+		others := fmt.Sprintf("%.2f", t.spread(i, func(s sample) float64 { return s.perGB(s.Vendor.Seconds()) }).median)
+		if g == groupKafka {
+			others += fmt.Sprintf(", broker %.1f", t.spread(i, func(s sample) float64 { return s.perGB(s.Broker.Seconds()) }).median)
+		}
+		share, base := "–", t.find(c.Base)
+		if base >= 0 {
+			share = t.ratios(i, base, sample.throughput).format("%.2f")
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", c.Title, t.spread(i, sample.throughput).format("%.0f"), share,
+			t.spread(i, sample.cpuPerGB).format("%.1f"), strings.Join(cpu, ", "), strings.Join(peaks, ", "), others)
+		if t.samples[i][0].Own > 0 {
+			fmt.Fprintf(w, "| the same by its own account, without its start | %s | | | | | |\n", t.spread(i, sample.own).format("%.0f"))
+		}
 	}
+}
+
+// writePairs says how far the runs of one thing lie apart.
+func (t table) writePairs(w *bytes.Buffer) {
 	var pairs []string
 	for i, c := range t.cases {
-		if c.Repeats >= 0 {
-			pairs = append(pairs, fmt.Sprintf("%s of its first run %s", strings.TrimSuffix(c.Title, againSuffix), t.ratios(i, c.Repeats).format("%.2f")))
+		if first := t.find(c.Repeats); first >= 0 {
+			pairs = append(pairs, fmt.Sprintf("%s %s in throughput, %s in CPU", strings.TrimSuffix(c.Title, againTitle),
+				t.ratios(i, first, sample.throughput).format("%.2f"), t.ratios(i, first, sample.cpuPerGB).format("%.2f")))
 		}
 	}
 	if len(pairs) > 0 {
-		fmt.Fprintf(w, "\nNoise, A/A: %s.\n", strings.Join(pairs, "; "))
+		fmt.Fprintf(w, "\nNoise, A/A, the second run as a share of the first in the same round: %s.\n", strings.Join(pairs, "; "))
 	}
-}
-
-// report is the whole output.
-type report struct {
-	notes  string
-	tables []table
-}
-
-// write writes the report to a file, or to stdout if name is empty.
-func (r report) write(name string) error {
-	var w bytes.Buffer
-	if r.notes != "" {
-		w.WriteString(strings.TrimRight(r.notes, "\n") + "\n\n")
-	}
-	for i, t := range r.tables {
-		if i > 0 {
-			w.WriteByte('\n')
-		}
-		t.write(&w)
-	}
-	if name == "" {
-		_, err := os.Stdout.Write(w.Bytes())
-		return err
-	}
-	return os.WriteFile(name, w.Bytes(), 0o666)
 }

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,13 +35,14 @@ const (
 type row struct {
 	title string
 	sink  string
+	pipe  bool // it prints records, which are read and thrown away
 }
 
 // sample is what one run took.
 type sample struct {
-	wall time.Duration
-	cpu  time.Duration // of the host and the plugins
-	peak int64         // bytes, of the host
+	wall         time.Duration
+	cpu          time.Duration // of the host and the plugins
+	host, plugin int64         // bytes, the peak of each
 }
 
 func fromEnv(b *testing.B, name string, otherwise int64) int64 {
@@ -107,7 +109,7 @@ pipelines:
 `
 
 // run carries the log into one sink, from a fresh state.
-func (v vendor) run(b *testing.B, sluice, sink string) sample {
+func (v vendor) run(b *testing.B, sluice, sink string, pipe bool) sample {
 	b.Helper()
 	folder, err := os.MkdirTemp(memory(b), "sluice-sinks-")
 	if err != nil {
@@ -123,13 +125,16 @@ func (v vendor) run(b *testing.B, sluice, sink string) sample {
 	cmd := exec.Command(sluice, "-f", file, "run", "--first-run")
 	cmd.Env = append(os.Environ(), "BENCH_API_KEY="+v.key)
 	cmd.Stdout, cmd.Stderr = &output, &output
+	if pipe {
+		cmd.Stdout = io.Discard // no file: there is a pipe, and it is read
+	}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	var peak int64
+	var host, plugin int64
 	for running := true; running; {
 		select {
 		case err := <-ended:
@@ -138,14 +143,17 @@ func (v vendor) run(b *testing.B, sluice, sink string) sample {
 			}
 			running = false
 		case <-time.After(20 * time.Millisecond):
-			peak = max(peak, peakOf(cmd.Process.Pid))
+			host = max(host, peakOf(cmd.Process.Pid))
+			for _, pid := range children(cmd.Process.Pid) {
+				plugin = max(plugin, peakOf(pid))
+			}
 		}
 	}
 	state := cmd.ProcessState
 	return sample{
 		wall: time.Since(began),
 		cpu:  state.UserTime() + state.SystemTime(), // with those of the children that were waited for
-		peak: peak,
+		host: host, plugin: plugin,
 	}
 }
 
@@ -159,6 +167,21 @@ func peakOf(pid int) int64 {
 		}
 	}
 	return 0
+}
+
+// children returns the processes that any thread of a process has started.
+func children(pid int) []int {
+	var out []int
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is well formed
+	for _, f := range files {
+		text, _ := os.ReadFile(f) // none: the thread has ended
+		for word := range strings.FieldsSeq(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				out = append(out, child)
+			}
+		}
+	}
+	return out
 }
 
 // memory returns a folder on a memory file system where there is one.
@@ -192,20 +215,21 @@ func BenchmarkSinks(b *testing.B) {
 		for i := range all {
 			i = (i + round) % len(all) // no case profits from its neighbour
 			sink := strings.ReplaceAll(all[i].sink, "%d", strconv.Itoa(round))
-			samples[i] = append(samples[i], v.run(b, sluice, sink))
+			samples[i] = append(samples[i], v.run(b, sluice, sink, all[i].pipe))
 			b.Logf("round %d, %s: %.0f MB/s", round+1, all[i].title, float64(size)/1e6/samples[i][round].wall.Seconds())
 		}
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "%d MB of lines, %d interleaved rounds, %d cores: median (least-most). CPU is of the host and the plugin, not of the server.\n\n",
 		size/1e6, rounds, runtime.NumCPU())
-	out.WriteString("| sink | MB/s | CPU-s/GB | peak RSS of the host, MiB |\n|---|---|---|---|\n")
+	out.WriteString("| sink | MB/s | CPU-s/GB | peak RSS, MiB: host | plugin |\n|---|---|---|---|---|\n")
 	gb := float64(size) / 1e9
 	for i, r := range all {
-		fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", r.title,
+		fmt.Fprintf(&out, "| %s | %s | %s | %s | %s |\n", r.title,
 			spread(samples[i], func(s sample) float64 { return gb * 1000 / s.wall.Seconds() }),
 			spread(samples[i], func(s sample) float64 { return s.cpu.Seconds() / gb }),
-			spread(samples[i], func(s sample) float64 { return float64(s.peak) / (1 << 20) }))
+			spread(samples[i], func(s sample) float64 { return float64(s.host) / (1 << 20) }),
+			spread(samples[i], func(s sample) float64 { return float64(s.plugin) / (1 << 20) }))
 	}
 	if name := os.Getenv(outEnv); name != "" {
 		if err := os.WriteFile(name, []byte(out.String()), 0o666); err != nil {

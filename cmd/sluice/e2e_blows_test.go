@@ -16,8 +16,8 @@ import (
 // everyBlow returns what hits any run, whatever its sinks are.
 func everyBlow() []blow {
 	return []blow{
-		{name: "host killed", strike: killHost},
-		{name: "plugin killed", strike: killPlugin, begun: true},
+		{name: "host killed", strike: killHost, kills: true},
+		{name: "plugin killed", strike: killPlugin, kills: true, begun: true},
 		{name: "plugin stopped for longer than it may be silent", strike: stopPlugin, env: silenceEnv + "=1500ms", begun: true},
 		{name: "host stopped, another begins", strike: stopHost, begun: true},
 		{name: "host stopped, one elsewhere writes", strike: stopHostElsewhere, ends: []int{exitFailed, exitStopped}},
@@ -31,7 +31,7 @@ func everyBlow() []blow {
 // serverBlows are those of a sink with a server that is reached through a proxy.
 func serverBlows(proxy *toxiproxy.Proxy, kill func(), restart func() error) []blow {
 	return []blow{
-		{name: "server killed", strike: func(g *game) func() {
+		{name: "server killed", kills: true, strike: func(g *game) func() {
 			kill()
 			return func() {
 				if err := restart(); err != nil {

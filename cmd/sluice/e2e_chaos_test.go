@@ -22,9 +22,10 @@ import (
 )
 
 // TestChaos runs the real program from a simulated vendor into each exactly-once sink on its real server while everything that a blow can
-// hit is hit: host, plugin, server, disk, network, the vendor's clock. Each round has a place of its own in the server and deals every
-// blow that its sink can take once, in an order, at moments and of a kind drawn from the round's seed. In the end what is committed is
-// what was served, each record once, nothing half-written is left, and `status` says the same.
+// hit is hit: host, plugin, server, disk, network, the vendor's clock. Each round has a place of its own in the server. It kills host,
+// plugin and server, and deals some of the other blows, in an order, at moments and of a kind drawn from the round's seed; five seeds in a
+// row deal all that the sink can take. In the end what is committed is what was served, each record once, nothing half-written is left,
+// and `status` and `verify` say the same.
 //
 // SLUICE_CHAOS_ROUNDS plays more rounds, SLUICE_CHAOS_SEED is the first one's seed. A round is played again by its name:
 //
@@ -32,7 +33,7 @@ import (
 //
 // SLUICE_CHAOS_REPORT names a file that takes a Markdown table of what happened.
 func TestChaos(t *testing.T) {
-	rounds, first := number(t, "SLUICE_CHAOS_ROUNDS", 1), number(t, "SLUICE_CHAOS_SEED", 1)
+	rounds, first := number(t, "SLUICE_CHAOS_ROUNDS", testsize.Of[uint64](5, 1)), number(t, "SLUICE_CHAOS_SEED", 1)
 	proxies := toxiproxy.Start(t)
 	report := &chaosReport{first: first, lines: map[string]*chaosLine{}}
 	t.Cleanup(func() { report.write(t) }) // after the parallel ones
@@ -46,7 +47,7 @@ func TestChaos(t *testing.T) {
 			p := start(t, proxies)
 			for seed := first; seed < first+rounds; seed++ {
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-					g := &game{Rand: rand.New(rand.NewPCG(seed, xxh3.HashString(name))), t: t, prey: p, proxies: proxies, began: time.Now(), hit: map[string]int{}}
+					g := &game{seed: seed, Rand: rand.New(rand.NewPCG(seed, xxh3.HashString(name))), t: t, prey: p, proxies: proxies, began: time.Now(), hit: map[string]int{}}
 					t.Cleanup(func() {
 						report.add(name, g, t.Failed())
 						t.Logf("dealt:\n  %s\nagain: SLUICE_CHAOS_SEED=%d go test ./cmd/sluice -run '%s$'", strings.Join(g.dealt, "\n  "), seed, t.Name())
@@ -73,12 +74,14 @@ type blow struct {
 	strike func(g *game) (heal func())
 	ends   []int  // the exit codes that the run may end with beside 0
 	env    string // of the run, as NAME=VALUE
+	kills  bool   // each round deals it
 	begun  bool   // it comes behind a commit: before, a run has no lock yet, and a plugin that ends while it starts fails it
 }
 
 // game is a round.
 type game struct {
 	*rand.Rand
+	seed    uint64
 	t       *testing.T
 	prey    prey
 	proxies *toxiproxy.Server
@@ -115,7 +118,7 @@ func (g *game) play() {
 	g.r.pipeline["flow"] = obj{"slice": []string{"auto", "1h", "3h"}[cut], "parallel": 1 + g.IntN(4)}
 	g.say("flow %v", g.r.pipeline["flow"])
 	mustHold := g.prey.sinks(g, g.r)
-	blows := append(everyBlow(), g.prey.blows()...)
+	blows := dealt(append(everyBlow(), g.prey.blows()...), g.seed)
 	g.Shuffle(len(blows), func(i, j int) { blows[i], blows[j] = blows[j], blows[i] })
 	span := end.Sub(seedStart)
 	for i, b := range blows {
@@ -135,6 +138,26 @@ func (g *game) play() {
 	g.mustAgree()
 	g.r.mustProve()
 }
+
+// dealt returns the blows of a round: all that kill, and a part of the others so large that fullDeck seeds in a row deal each.
+func dealt(blows []blow, seed uint64) []blow {
+	var kills, others []blow
+	for _, b := range blows {
+		if b.kills {
+			kills = append(kills, b)
+		} else {
+			others = append(others, b)
+		}
+	}
+	n, each := uint64(len(others)), uint64(len(others)+fullDeck-1)/fullDeck
+	for i := range each {
+		kills = append(kills, others[(seed*each+i)%n])
+	}
+	return kills
+}
+
+// fullDeck is how many rounds deal each blow at least once.
+const fullDeck = 5
 
 // strike starts a run, lets a blow hit it in the middle of its work and waits for its end.
 func (g *game) strike(b blow) {

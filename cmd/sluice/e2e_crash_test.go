@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
 
@@ -82,7 +83,7 @@ func TestTenRestarts(t *testing.T) {
 			before := len(commits(t, raw))
 			c.await("a commit", func() bool { return len(commits(t, raw)) > before })
 		}
-		pause := time.Duration(rnd.IntN(900)) * time.Millisecond
+		pause := time.Duration(rnd.IntN(testsize.Of(900, 400))) * time.Millisecond
 		select {
 		case <-c.ended:
 			t.Fatalf("the run ended with %d before it could be killed: too little work", c.code)

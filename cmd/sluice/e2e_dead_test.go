@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
 
 // TestNoRaceRetryDeadLetters sends a line that is too long for a batch again, through a process that is killed at one step after the
 // other: at the end the line is there once, and is no dead letter any more.
 func TestNoRaceRetryDeadLetters(t *testing.T) {
+	t.Parallel()
 	long := bytes.Repeat([]byte("0123456789abcdef"), mib+1)
 	records := []vendorsim.Record{
 		{Time: seedStart, Line: []byte("first")},
@@ -30,10 +32,10 @@ func TestNoRaceRetryDeadLetters(t *testing.T) {
 		t.Fatalf("%d dead letters, want 1", n)
 	}
 	r.mustProve() // the dead letter too
-	for _, step := range []pipeline.Step{
+	for _, step := range testsize.Of([]pipeline.Step{
 		pipeline.StepRetryPlan, pipeline.StepRetrySend, pipeline.StepAppend, pipeline.StepCommit, pipeline.StepRecord,
 		pipeline.StepRetryMove, pipeline.StepRetryLeave, pipeline.StepRetryEnd,
-	} {
+	}, []pipeline.Step{pipeline.StepAppend, pipeline.StepCommit, pipeline.StepRetryMove, pipeline.StepRetryLeave}) {
 		c := r.prepare(killEnv+"="+fmt.Sprintf("%s:1", step), "retry", "--dead-letters").start().wait()
 		if c.signal != syscall.SIGKILL {
 			t.Fatalf("step %s was never reached: exit %d\n%s", step, c.code, tail(c.stderr.String()))

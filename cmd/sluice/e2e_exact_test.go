@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/plugins/vendorsim"
 )
 
@@ -15,13 +16,13 @@ func TestEveryLineOnce(t *testing.T) {
 		for _, bound := range []string{"exclusive", "inclusive"} {
 			t.Run(format+"/"+bound, func(t *testing.T) {
 				t.Parallel()
-				lines, cuts := 12_000, 50
+				lines, cuts, limit := testsize.Of(12_000, 6000), 50, testsize.Of(1000, 500)
 				if format == "raw" && !testing.Short() {
-					lines, cuts = 60_000, 200
+					lines, cuts = testsize.Of(60_000, 20_000), testsize.Of(200, 130)
 				}
 				r := seededRig(t, vendorsim.Options{ToInclusive: bound == "inclusive"}, lines)
 				root := r.fileSink("out", format, "none")
-				r.source["limit"], r.source["to_bound"] = 1000, bound
+				r.source["limit"], r.source["to_bound"] = limit, bound
 				r.write()
 				r.run(0, "run")
 				r.mustHold(root, format, seedStart, seedEnd)

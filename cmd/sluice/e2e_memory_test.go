@@ -138,14 +138,17 @@ func (r *rig) served(id string) (s lineSum) {
 	return s
 }
 
-// TestNoRaceSlowSink reads a run's standard output at 20 MB/s and stops for two seconds in the middle: the pressure reaches the
+// TestNoRaceSlowSink reads a run's standard output at 20 MB/s (40 of a sample) and stops for two seconds in the middle: the pressure reaches the
 // vendor's socket, memory stays flat and nothing is lost.
 func TestNoRaceSlowSink(t *testing.T) {
+	if !testsize.Full() {
+		t.Parallel() // it waits most of the time
+	}
 	size := testsize.Of[int64](256*mib, 128*mib)
 	if os.Getenv("SLUICE_SOAK") == "1" {
 		size = 2 << 30
 	}
-	const rate = 20_000_000
+	rate := testsize.Of(20_000_000.0, 40_000_000)
 	r := newRig(t, vendorsim.Options{Logs: []vendorsim.Log{bulk(size)}, SendBufferBytes: 256 << 10})
 	r.to = seedStart.AddDate(0, 0, 1)
 	r.sinks = []map[string]any{{"name": "out", "type": "stdout", "config": obj{"format": "raw"}}}

@@ -182,7 +182,10 @@ func (r *rig) prepare(args ...string) *command {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(strings.ToUpper(v), "HTTP") })
+	// Neither this machine's proxy nor its authorities, which each plugin would read anew, are of use here.
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(strings.ToUpper(v), "HTTP") || strings.HasPrefix(v, "SSL_CERT_")
+	})
 	env = append(env, asSluiceEnv+"=1", "E2E_KEY="+secretKey, "GOTRACEBACK=all")
 	env = append(env, r.env...)
 	for len(args) > 0 && strings.Contains(args[0], "=") && !strings.HasPrefix(args[0], "-") {

@@ -131,7 +131,7 @@ func testWire(t *testing.T, w wiredSink) {
 		names = append(names, "receiver")
 	}
 	rounds, seed := int(number(t, "SLUICE_CHAOS_ROUNDS", uint64(len(names)))), number(t, "SLUICE_CHAOS_SEED", 20261102)
-	lines := max(12_000, 2000*(rounds+1))
+	lines := max(testsize.Of(12_000, 4000), testsize.Of(2000, 1000)*(rounds+1))
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, uint64(len(t.Name()))))
 	r := seededRig(t, vendorsim.Options{}, lines)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/host/pipeline"
+	"github.com/sluice-io/sluice/internal/realpart/s3"
 	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/proto/wire"
@@ -25,13 +27,14 @@ import (
 	"github.com/sluice-io/sluice/sinks/partfile/filetest"
 )
 
-// TestSinksSideBySide gives batches of every stream of every source, as they come over the wire, to all sinks that need no server at
-// once, each in two of its formats: with the race detector it says whether they share anything but memory that is only read. What is
-// constant in a slice is shared by its batches, too, while the next is decoded.
+// TestSinksSideBySide gives batches of every stream of every source, as they come over the wire, to all sinks of files and objects and to
+// standard output at once, most in two of their formats: with the race detector it says whether they share anything but memory that is only
+// read. What is constant in a slice is shared by its batches, too, while the next is decoded.
 func TestSinksSideBySide(t *testing.T) {
+	server := s3.Start(t, "lake")
 	for _, source := range builtinSources() {
 		for _, stream := range source.Streams {
-			t.Run(source.Name+"/"+stream.Name, func(t *testing.T) { besides(t, stream) })
+			t.Run(source.Name+"/"+stream.Name, func(t *testing.T) { besides(t, server, source.Name, stream) })
 		}
 	}
 	t.Run("every type", func(t *testing.T) {
@@ -44,12 +47,12 @@ func TestSinksSideBySide(t *testing.T) {
 			again.Name = fmt.Sprint("constant", i) // both ways
 			fields = append(fields, f, again)
 		}
-		besides(t, plugins.Stream{Name: "types", Kind: plugins.Time, Schema: arrow.NewSchema(fields, nil)})
+		besides(t, server, "types", plugins.Stream{Name: "types", Kind: plugins.Time, Schema: arrow.NewSchema(fields, nil)})
 	})
 }
 
-// besides carries some slices of a stream into all sinks.
-func besides(t *testing.T, stream plugins.Stream) {
+// besides carries some slices of a stream into all sinks. Objects lie below the source's name.
+func besides(t *testing.T, server *s3.Server, source string, stream plugins.Stream) {
 	t.Helper()
 	dir := fastDir(t)
 	l, err := ledger.Open(t.Context(), filepath.Join(dir, "state"), ledger.Options{Version: "test"})
@@ -70,32 +73,49 @@ func besides(t *testing.T, stream plugins.Stream) {
 			return &wireSource{stream: stream, alloc: alloc, done: make(chan struct{})}, nil
 		},
 	}
-	for i, s := range []struct{ kind, settings string }{
-		{"file", `"format": "ndjson"`},
-		{"file", `"format": "csv", "compression": "zstd"`},
-		{"parquet", `"timestamps": "ns"`},
-		{"parquet", `"compression": "snappy"`},
-		{"arrow", `"format": "file"`},
-		{"arrow", `"format": "stream", "compression": "zstd"`},
+	var printed bytes.Buffer
+	folder := func(i int) string { return fmt.Sprintf(`"path": %q, `, filepath.Join(dir, fmt.Sprint(i))) }
+	bucket := func(i int) string {
+		return fmt.Sprintf(`"url": "s3://lake/%s/%s/%d", "endpoint": %q, "region": %q, "credentials": {"access_key": %q, "secret_key": %q}, `,
+			source, stream.Name, i, server.Endpoint, s3.Region, s3.AccessKey, s3.SecretKey)
+	}
+	for i, s := range []struct {
+		kind, settings string
+		target         func(i int) string
+	}{
+		{"file", `"format": "ndjson"`, folder},
+		{"file", `"format": "csv", "compression": "zstd"`, folder},
+		{"parquet", `"timestamps": "ns"`, folder},
+		{"parquet", `"compression": "snappy"`, folder},
+		{"arrow", `"format": "file"`, folder},
+		{"arrow", `"format": "stream", "compression": "zstd"`, folder},
+		{"object", `"format": "ndjson", "compression": "zstd"`, bucket},
+		{"object", `"format": "parquet"`, bucket},
+		{"stdout", `"format": "ndjson"`, func(int) string { return "" }},
 	} {
 		at := slices.IndexFunc(builtinSinks(), func(d sinks.Definition) bool { return d.Type == s.kind })
+		definition := builtinSinks()[at]
 		name := fmt.Sprint(s.kind, i)
-		k, err := builtinSinks()[at].Open(t.Context(), sinks.Config{
-			Settings: fmt.Appendf(nil, `{"path": %q, %s}`, filepath.Join(dir, name), s.settings), Pipeline: "beside", Source: "test", Name: name,
-			Streams: []sinks.Stream{{Name: stream.Name, Selection: part.Selection, Schema: stream.Schema}}, Sluice: "0.0.0-test",
+		k, err := definition.Open(t.Context(), sinks.Config{
+			Settings: []byte("{" + s.target(i) + s.settings + "}"), Pipeline: "beside", Source: "test", Name: name, Stdout: &printed,
+			Streams: []sinks.Stream{{Name: stream.Name, Selection: part.Selection, Schema: stream.Schema}}, Sluice: "0.0.0-test", Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer k.Close()
-		if err := l.RegisterSink(t.Context(), ledger.SinkInfo{Identity: k.Identity(), Name: name, Type: s.kind, Memory: true}, nil); err != nil {
+		_, remembers := k.(sinks.Memory)
+		if err := l.RegisterSink(t.Context(), ledger.SinkInfo{Identity: k.Identity(), Name: name, Type: s.kind, Memory: remembers}, nil); err != nil {
 			t.Fatal(err)
 		}
-		cfg.Sinks = append(cfg.Sinks, pipeline.Sink{Name: name, Type: s.kind, Sink: k})
+		cfg.Sinks = append(cfg.Sinks, pipeline.Sink{Name: name, Type: s.kind, Sink: k, OneRun: definition.OneRun})
 	}
 	summary, err := pipeline.New(cfg).Run(t.Context(), nil, time.Second)
 	if err != nil || !summary.Complete() || summary.Failed() {
 		t.Fatalf("%v: %+v", err, summary)
+	}
+	if lines := uint64(bytes.Count(printed.Bytes(), []byte{'\n'})); lines != uint64(summary.Rows) {
+		t.Errorf("%d lines were printed, %d records read", lines, summary.Rows)
 	}
 }
 

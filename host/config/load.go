@@ -35,10 +35,6 @@ func Load(path string, reg Registry) (*Config, error) {
 // Parse is Load for a file's content. path is shown in messages as it is; relative paths in the file are relative to its
 // folder.
 func Parse(path string, data []byte, reg Registry) (*Config, error) {
-	schemas, err := compileRegistry(reg)
-	if err != nil {
-		return nil, err
-	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("config %s: %w", path, err)
@@ -47,10 +43,13 @@ func Parse(path string, data []byte, reg Registry) (*Config, error) {
 	if tree == nil {
 		return nil, problems.sorted()
 	}
-	l := &loader{decoder: decoder{file: path, problems: problems}, reg: reg, schemas: schemas, dir: filepath.Dir(abs)}
+	l := &loader{decoder: decoder{file: path, problems: problems}, reg: reg, schemas: newSchemaSet(reg), dir: filepath.Dir(abs)}
 	root := l.section(tree, fileKeys(), "", tree.pos)
 	c := l.config(root)
 	c.Path = abs
+	if l.schemas.broken != nil {
+		return nil, l.schemas.broken
+	}
 	if len(l.problems) > 0 {
 		return nil, l.problems.sorted()
 	}
@@ -62,7 +61,7 @@ func Parse(path string, data []byte, reg Registry) (*Config, error) {
 type loader struct {
 	decoder
 	reg     Registry
-	schemas schemaSet
+	schemas *schemaSet
 	dir     string
 	targets []target // folders that only one may have, the state's first
 }
@@ -193,7 +192,7 @@ func (l *loader) source(s *section) Source {
 	if src.Type == "" {
 		return src
 	}
-	schema, ok := l.schemas.sources[src.Type]
+	schema, ok := l.schemas.source(src.Type)
 	if !ok {
 		l.unknownType(s, "source", src.Type, mapKeys(l.reg.Sources), "a third party's plugin in a config comes with a later version")
 		return src
@@ -215,7 +214,7 @@ func (l *loader) sink(s *section, p *Pipeline) Sink {
 	if sink.Type == "" {
 		return sink
 	}
-	schema, ok := l.schemas.sinks[sink.Type]
+	schema, ok := l.schemas.sink(sink.Type)
 	if !ok {
 		l.unknownType(s, "sink", sink.Type, mapKeys(l.reg.Sinks), "")
 		return sink

@@ -185,10 +185,17 @@ func TestLoadErrors(t *testing.T) {
 		"refers to a file":    `{"$ref": "file:///etc/passwd"}`,
 		"secret in selection": `{"properties": {"a": {"x-sluice-secret": true, "x-sluice-selection": true}}}`,
 	} {
-		_, err := Parse("x.yaml", []byte("a: b"), Registry{Sources: map[string]SourceType{"x": {Schema: []byte(schema)}}})
-		var problems Problems
-		if err == nil || errors.As(err, &problems) {
-			t.Errorf("%s: got %v, want an error that isn't the file's", name, err)
+		reg := Registry{
+			Sources: map[string]SourceType{"x": {Schema: []byte(schema)}}, Sinks: map[string]SinkType{"y": {Schema: []byte(schema)}},
+		}
+		_, bySource := Parse("x.yaml", []byte("pipelines: [{source: {type: x}}]"), reg)
+		_, bySink := Parse("x.yaml", []byte("pipelines: [{sinks: [{type: y}]}]"), reg)
+		_, bySchema := Schema(reg)
+		for _, err := range []error{bySource, bySink, bySchema} {
+			var problems Problems
+			if err == nil || errors.As(err, &problems) {
+				t.Errorf("%s: got %v, want an error that isn't the file's", name, err)
+			}
 		}
 	}
 }

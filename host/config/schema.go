@@ -24,7 +24,7 @@ const (
 // Schema returns the JSON Schema (2020-12) of the whole file, for editors: the file's keys, and for each type of source
 // and sink in the registry its settings. What only Load can check (names that are unique, ranges in order) isn't in it.
 func Schema(reg Registry) ([]byte, error) {
-	if _, err := compileRegistry(reg); err != nil {
+	if err := newSchemaSet(reg).all(); err != nil {
 		return nil, err
 	}
 	defs := map[string]any{}

@@ -33,27 +33,53 @@ type settingsSchema struct {
 	compiled *jsonschema.Schema
 }
 
+// schemaSet compiles the schemas of a registry when they are asked for: a file names few of the types there are.
 type schemaSet struct {
-	sources, sinks map[string]*settingsSchema
+	reg            Registry
+	sources, sinks map[string]*settingsSchema // compiled so far
+	broken         error                      // of the first that doesn't compile
 }
 
-func compileRegistry(reg Registry) (schemaSet, error) {
-	set := schemaSet{sources: map[string]*settingsSchema{}, sinks: map[string]*settingsSchema{}}
-	for name, t := range reg.Sources {
-		s, err := compileSchema(t.Schema)
-		if err != nil {
-			return set, fmt.Errorf("config schema of source %s: %w", name, err)
-		}
-		set.sources[name] = s
+func newSchemaSet(reg Registry) *schemaSet {
+	return &schemaSet{reg: reg, sources: map[string]*settingsSchema{}, sinks: map[string]*settingsSchema{}}
+}
+
+// source returns the schema of a type of source, false if there is no such type or its schema is broken.
+func (s *schemaSet) source(name string) (*settingsSchema, bool) {
+	t, known := s.reg.Sources[name]
+	return s.compiled(s.sources, known, "source", name, t.Schema)
+}
+
+// sink returns the schema of a type of sink, as source does.
+func (s *schemaSet) sink(name string) (*settingsSchema, bool) {
+	t, known := s.reg.Sinks[name]
+	return s.compiled(s.sinks, known, "sink", name, t.Schema)
+}
+
+func (s *schemaSet) compiled(all map[string]*settingsSchema, known bool, what, name string, raw []byte) (*settingsSchema, bool) {
+	if c, ok := all[name]; ok || !known {
+		return c, ok
 	}
-	for name, t := range reg.Sinks {
-		s, err := compileSchema(t.Schema)
-		if err != nil {
-			return set, fmt.Errorf("config schema of sink %s: %w", name, err)
+	c, err := compileSchema(raw)
+	if err != nil {
+		if s.broken == nil {
+			s.broken = fmt.Errorf("config schema of %s %s: %w", what, name, err)
 		}
-		set.sinks[name] = s
+		return nil, false
 	}
-	return set, nil
+	all[name] = c
+	return c, true
+}
+
+// all compiles every schema and returns the first error.
+func (s *schemaSet) all() error {
+	for name := range s.reg.Sources {
+		s.source(name)
+	}
+	for name := range s.reg.Sinks {
+		s.sink(name)
+	}
+	return s.broken
 }
 
 // noLoader keeps schemas from reading files or the network: every $ref must stay inside.

@@ -79,6 +79,6 @@ func (l *Ledger) SplitRanges(ctx context.Context, sink string, p flow.Partition)
 		err := rows.Scan(&from, &to)
 		all = append(all, flow.Range{From: timeOf(from), To: timeOf(to)})
 		return err
-	}, `SELECT from_ms, to_ms FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'split'`, sinkID, partitionID)
+	}, `SELECT from_ms, to_ms FROM slices WHERE sink_id = ? AND partition_id = ? AND state = 'split' AND `+isWeighed, sinkID, partitionID)
 	return flow.NewRanges(all...), err
 }

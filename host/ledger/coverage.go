@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -99,73 +98,6 @@ func (l *Ledger) loadCoverage(ctx context.Context, sink string, p flow.Partition
 	return out, err
 }
 
-// LastEntry returns the highest number of a commit log's entries that is recorded for a day, with the slice that stands in that
-// entry, so that a log that lost entries can be told. Number 0: none is recorded.
-func (l *Ledger) LastEntry(ctx context.Context, sink string, p flow.Partition, day time.Time) (number uint64, slice flow.SliceID, err error) {
-	sinkID, partitionID, ok, err := l.both(ctx, sink, p)
-	if err != nil || !ok {
-		return 0, flow.SliceID{}, err
-	}
-	var id string
-	var n int64
-	dayMS := flow.Day(day).UnixMilli()
-	err = l.reader.QueryRowContext(ctx, `SELECT entry, slice FROM (
-		SELECT * FROM (SELECT entry, slice FROM slices WHERE sink_id = ?1 AND partition_id = ?2 AND `+entryDay+` = ?3
-			AND state = 'committed' AND entry > 0 ORDER BY entry DESC LIMIT 1)
-		UNION ALL
-		SELECT * FROM (SELECT entry, slice FROM forgets WHERE sink_id = ?1 AND partition_id = ?2 AND day_ms = ?4 ORDER BY entry DESC LIMIT 1)
-		) ORDER BY entry DESC LIMIT 1`, sinkID, partitionID, dayMS/86400000, dayMS).Scan(&n, &id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, flow.SliceID{}, nil
-	}
-	if err != nil {
-		return 0, flow.SliceID{}, fmt.Errorf("last entry: %w", explain(l.path, err))
-	}
-	if err := slice.UnmarshalText([]byte(id)); err != nil {
-		return 0, slice, fault.New(fault.Config, "ledger", hintRebuild, fmt.Errorf("%w: %w", ErrCorrupt, err))
-	}
-	return uint64(n), slice, nil
-}
-
-// Dense reports whether every entry of a day up to number is recorded, as a commit, a forget, or what a forget withdrew. Two
-// commits that end side by side, or someone else's between two of our own, may leave one out below the last.
-func (l *Ledger) Dense(ctx context.Context, sink string, p flow.Partition, day time.Time, number uint64) (bool, error) {
-	sinkID, partitionID, ok, err := l.both(ctx, sink, p)
-	if err != nil || !ok {
-		return number == 0, err
-	}
-	var known uint64
-	dayMS := flow.Day(day).UnixMilli()
-	err = l.reader.QueryRowContext(ctx, `SELECT count(*) FROM (
-		SELECT entry FROM slices WHERE sink_id = ?1 AND partition_id = ?2 AND `+entryDay+` = ?3 AND state = 'committed'
-			AND entry BETWEEN 1 AND ?5
-		UNION SELECT entry FROM forgets WHERE sink_id = ?1 AND partition_id = ?2 AND day_ms = ?4 AND entry BETWEEN 1 AND ?5
-		UNION SELECT e.value FROM forgets f, json_each(f.entries) e WHERE f.sink_id = ?1 AND f.partition_id = ?2 AND f.day_ms = ?4
-			AND e.value BETWEEN 1 AND ?5)`,
-		sinkID, partitionID, dayMS/86400000, dayMS, int64(number)).Scan(&known)
-	if err != nil {
-		return false, fmt.Errorf("count entries: %w", explain(l.path, err))
-	}
-	return known == number, nil
-}
-
-// Days returns the UTC days of a partition with entries of a sink, commits and forgets, in their order.
-func (l *Ledger) Days(ctx context.Context, sink string, p flow.Partition) ([]time.Time, error) {
-	sinkID, partitionID, ok, err := l.both(ctx, sink, p)
-	if err != nil || !ok {
-		return nil, err
-	}
-	var all []time.Time
-	err = l.query(ctx, "list days", func(rows *sql.Rows) error {
-		var day int64
-		err := rows.Scan(&day)
-		all = append(all, timeOf(day*86400000))
-		return err
-	}, `SELECT `+entryDay+` AS day FROM slices WHERE sink_id = ?1 AND partition_id = ?2 AND state = 'committed'
-		UNION SELECT day_ms / 86400000 FROM forgets WHERE sink_id = ?1 AND partition_id = ?2 ORDER BY day`, sinkID, partitionID)
-	return all, err
-}
-
 // Hints returns what the last n slices of a partition weighed that were committed (delivered and dead letters) or split (seen until
 // the cap), whatever the sink, each slice once, the most recent last.
 func (l *Ledger) Hints(ctx context.Context, p flow.Partition, n int) ([]flow.Hint, error) {
@@ -196,7 +128,7 @@ func (l *Ledger) Hints(ctx context.Context, p flow.Partition, n int) ([]flow.Hin
 		h.Rows, h.Bytes, h.Truncated = max(h.Rows, uint64(seen)), max(h.Bytes, uint64(bytes)), h.Truncated || truncated
 		return nil
 	}, `SELECT slice, from_ms, to_ms, rows + dead_rows, bytes + dead_bytes, state = 'split' FROM slices
-		WHERE partition_id = ? AND state IN ('committed', 'split') ORDER BY at_ms DESC, from_ms DESC, rowid DESC`, partitionID)
+		WHERE partition_id = ? AND `+isWeighed+` ORDER BY at_ms DESC, from_ms DESC, rowid DESC`, partitionID)
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}

@@ -12,13 +12,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
-	"github.com/sluice-io/sluice/sinks"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -157,59 +155,6 @@ func TestConcurrentUse(t *testing.T) {
 	if cuts, err := l.Cuts(t.Context(), "B", testPartition); err != nil || len(cuts) != writers*each {
 		t.Errorf("%d cuts, %v", len(cuts), err)
 	}
-}
-
-// TestManyRows holds that coverage of many slices is read by an index in one pass.
-func TestManyRows(t *testing.T) {
-	l := open(t, t.TempDir())
-	const days, perDay = 10, 100
-	var all []sinks.Receipt
-	for d := range days {
-		for i := range perDay {
-			from := day0.AddDate(0, 0, d).Add(time.Duration(i) * time.Second)
-			all = append(all, receipt(flow.NewSlice(testPartition, from, from.Add(time.Second), 0), uint64(i+1)))
-		}
-	}
-	must(t, l.RecordAll(t.Context(), "A", all))
-	l.coverage.dropSink("A")
-	start := time.Now()
-	got, err := l.Coverage(t.Context(), "A", testPartition)
-	must(t, err)
-	if len(got) != days {
-		t.Errorf("%d ranges, want %d", len(got), days)
-	}
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("coverage of %d slices took %v", len(all), d)
-	}
-	for query, index := range map[string]string{
-		`SELECT from_ms, to_ms FROM slices WHERE sink_id = 1 AND partition_id = 1 AND state = 'committed' AND rev = 0
-			ORDER BY from_ms, to_ms`: "slices_coverage",
-		`SELECT entry FROM slices WHERE sink_id = 1 AND partition_id = 1 AND ` + entryDay + ` = 3 AND state = 'committed' AND entry > 0
-			ORDER BY entry DESC LIMIT 1`: "slices_entry",
-		`SELECT slice FROM slices WHERE sink_id = 1 AND partition_id = 1 AND ` + isCut + ` ORDER BY from_ms, to_ms`: "slices_cuts",
-		`SELECT slice FROM slices WHERE partition_id = 1 AND state IN ('committed', 'split') ORDER BY at_ms DESC`:   "slices_weight",
-	} {
-		plan := explainPlan(t, l.reader, query)
-		if !strings.Contains(plan, index) || strings.Contains(plan, "TEMP B-TREE") {
-			t.Errorf("%s\nis planned as %s, want index %s", query, plan, index)
-		}
-	}
-}
-
-func explainPlan(t *testing.T, db *sql.DB, query string) string {
-	t.Helper()
-	rows, err := db.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+query)
-	must(t, err)
-	defer func() { must(t, rows.Close()) }()
-	var all []string
-	for rows.Next() {
-		var a, b, c int
-		var detail string
-		must(t, rows.Scan(&a, &b, &c, &detail))
-		all = append(all, detail)
-	}
-	must(t, rows.Err())
-	return strings.Join(all, "; ")
 }
 
 func TestRegisterSink(t *testing.T) {

@@ -280,13 +280,13 @@ func coveredWithin(ctx context.Context, tx *sql.Tx, sinkID, partitionID int64, r
 
 // Committed returns the receipts of what a sink holds of a partition, by day and entry number, those without a number by time.
 func (l *Ledger) Committed(ctx context.Context, sink string, p flow.Partition) ([]sinks.Receipt, error) {
-	return l.receipts(ctx, sink, p, "")
+	return l.receipts(ctx, sink, p, `AND `+isWeighed)
 }
 
-// CommittedIn is Committed for the receipts whose ranges meet r, of all revisions.
+// CommittedIn is Committed for the receipts with entry numbers whose ranges meet r, of all revisions.
 func (l *Ledger) CommittedIn(ctx context.Context, sink string, p flow.Partition, r flow.Range) ([]sinks.Receipt, error) {
 	// A slice lies within one UTC day: none that meets r begins more than a day before it, which bounds the scan of the index.
-	return l.receipts(ctx, sink, p, `AND `+entryDay+` >= ? AND `+entryDay+` <= ? AND from_ms < ? AND to_ms > ?`,
+	return l.receipts(ctx, sink, p, `AND entry > 0 AND `+entryDay+` >= ? AND `+entryDay+` <= ? AND from_ms < ? AND to_ms > ?`,
 		flow.Day(r.From).UnixMilli()/86400000, flow.Day(r.To).UnixMilli()/86400000, r.To.UnixMilli(), r.From.UnixMilli())
 }
 

@@ -172,8 +172,12 @@ func TestCoverageAgainstModel(t *testing.T) {
 			if diff := cmp.Diff(m.sortedCuts(), append([]flow.Slice{}, cuts...)); diff != "" {
 				t.Fatalf("seed %d: cuts (-want +got):\n%s", seed, diff)
 			}
-			number, _, err := l.LastEntry(t.Context(), "A", testPartition, day0.Add(time.Hour))
+			days, err := l.KnownDays(t.Context(), "A", testPartition)
 			must(t, err)
+			number := uint64(0)
+			for _, k := range days {
+				number = max(number, k.Last)
+			}
 			if number != m.entry {
 				t.Fatalf("seed %d: last entry %d, want %d", seed, number, m.entry)
 			}
@@ -204,7 +208,7 @@ func TestReceiptRoundTrip(t *testing.T) {
 	}
 	totals, err := l.Totals(t.Context(), "A", testPartition)
 	must(t, err)
-	want := Totals{Slices: 2, Rows: 20, Bytes: 2000, Dead: 2, Resent: 10, Last: r.At}
+	want := Totals{Slices: 2, Rows: 20, Bytes: 2000, Dead: 2, Last: r.At}
 	if diff := cmp.Diff(want, totals); diff != "" {
 		t.Errorf("totals (-want +got):\n%s", diff)
 	}
@@ -213,9 +217,9 @@ func TestReceiptRoundTrip(t *testing.T) {
 	if diff := cmp.Diff([]flow.Partition{testPartition}, partitions); diff != "" {
 		t.Errorf("partitions (-want +got):\n%s", diff)
 	}
-	days, err := l.Days(t.Context(), "A", testPartition)
+	days, err := l.KnownDays(t.Context(), "A", testPartition)
 	must(t, err)
-	if diff := cmp.Diff([]time.Time{day0}, days); diff != "" {
+	if diff := cmp.Diff([]KnownDay{{Day: day0, Last: 8, Slice: late.Slice.ID}}, days); diff != "" {
 		t.Errorf("days (-want +got):\n%s", diff)
 	}
 	must(t, l.Reset(t.Context(), "A"))
@@ -288,32 +292,39 @@ func TestLaterRevisionsCoverNothing(t *testing.T) {
 	}
 }
 
-func TestDense(t *testing.T) {
+func TestKnownDays(t *testing.T) {
 	l := open(t, t.TempDir())
 	commit := func(minute int, entry uint64) sinks.Receipt { return receipt(minutes(minute, minute+1), entry) }
-	forget := sinks.Receipt{
-		Slice: flow.NewSlice(testPartition, day0, day0.AddDate(0, 0, 1), 0), Entry: 4, Forgets: []uint64{2}, At: day0,
+	forget := func(day int, entry uint64, entries ...uint64) sinks.Receipt {
+		at := day0.AddDate(0, 0, day)
+		return sinks.Receipt{Slice: flow.NewSlice(testPartition, at, at.AddDate(0, 0, 1), 0), Entry: entry, Forgets: entries, At: day0}
 	}
-	steps := []struct {
+	const nextDay = 24 * 60
+	know := func(day int, r sinks.Receipt, dense bool) KnownDay {
+		return KnownDay{Day: day0.AddDate(0, 0, day), Last: r.Entry, Slice: r.Slice.ID, Dense: dense}
+	}
+	for n, step := range []struct {
 		record sinks.Receipt
-		number uint64
-		want   bool
+		want   []KnownDay
 	}{
-		{commit(0, 1), 1, true},
-		{commit(2, 3), 3, false}, // 2 isn't recorded
-		{commit(2, 3), 1, true},
-		{commit(1, 2), 3, true},
-		{forget, 4, true}, // 2 is withdrawn, and known
-		{commit(5, 6), 6, false},
-		{commit(4, 5), 6, true},
-	}
-	for n, step := range steps {
+		{commit(0, 1), []KnownDay{know(0, commit(0, 1), true)}},
+		{commit(2, 3), []KnownDay{know(0, commit(2, 3), false)}}, // 2 isn't recorded
+		{commit(nextDay, 1), []KnownDay{know(0, commit(2, 3), false), know(1, commit(nextDay, 1), true)}},
+		{commit(1, 2), []KnownDay{know(0, commit(2, 3), true), know(1, commit(nextDay, 1), true)}},
+		{forget(0, 4, 2), []KnownDay{know(0, forget(0, 4), true), know(1, commit(nextDay, 1), true)}}, // 2 is withdrawn, and known
+		{commit(5, 6), []KnownDay{know(0, commit(5, 6), false), know(1, commit(nextDay, 1), true)}},
+		{commit(4, 5), []KnownDay{know(0, commit(5, 6), true), know(1, commit(nextDay, 1), true)}},
+		{forget(1, 2, 1), []KnownDay{know(0, commit(5, 6), true), know(1, forget(1, 2), true)}}, // nothing but what is withdrawn
+		{forget(-1, 2, 1), []KnownDay{know(-1, forget(-1, 2), true), know(0, commit(5, 6), true), know(1, forget(1, 2), true)}},
+	} {
 		must(t, l.Record(t.Context(), "A", step.record))
-		if got, err := l.Dense(t.Context(), "A", testPartition, day0.Add(time.Hour), step.number); err != nil || got != step.want {
-			t.Errorf("step %d: dense up to %d: %v, %v, want %v", n, step.number, got, err, step.want)
+		got, err := l.KnownDays(t.Context(), "A", testPartition)
+		must(t, err)
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Errorf("step %d (-want +got):\n%s", n, diff)
 		}
 	}
-	if got, err := l.Dense(t.Context(), "B", testPartition, day0, 0); err != nil || !got {
-		t.Errorf("nothing is dense up to 0: %v, %v", got, err)
+	if got, err := l.KnownDays(t.Context(), "B", testPartition); err != nil || got != nil {
+		t.Errorf("of another sink: %v, %v", got, err)
 	}
 }

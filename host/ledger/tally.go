@@ -45,7 +45,7 @@ func (l *Ledger) Tallies(ctx context.Context, sink string) (map[flow.Partition]T
 		return nil
 	}, `SELECT p.selection, p.stream, p.partition, t.state, t.n, t.r, t.b, t.dead, t.resent, t.last FROM (
 		SELECT partition_id, state, count(*) AS n, sum(rows) AS r, sum(bytes) AS b, sum(dead_rows) AS dead,
-			sum(CASE WHEN rev > 0 THEN rows + dead_rows ELSE 0 END) AS resent, max(at_ms) AS last
-		FROM slices WHERE sink_id = ? GROUP BY partition_id, state) t JOIN partitions p ON p.id = t.partition_id`, sinkID)
+			sum(`+resent+`) AS resent, max(at_ms) AS last
+		FROM slices l WHERE sink_id = ? GROUP BY partition_id, state) t JOIN partitions p ON p.id = t.partition_id`, sinkID)
 	return all, err
 }

@@ -143,7 +143,7 @@ func (r *run) adopt(ctx context.Context, i int) error {
 			return err
 		}
 	}
-	return r.sweepDead(ctx)
+	return r.sweepDead(ctx, setOf(i))
 }
 
 // openAll opens and heals the sinks before anything is planned. Those that the pipeline waits for are tried again like the vendor's

@@ -148,6 +148,7 @@ func (r *run) lookup(ctx context.Context, w *work, out *outcome) []int {
 			out.sinkFailed(i, fmt.Errorf("look up: %w", err))
 		default:
 			r.record(ctx, i, found, out, out.found)
+			r.publishFound(found)
 		}
 	}
 	return lacking
@@ -456,6 +457,10 @@ func (r *run) resolve(ctx context.Context, w *work, l *leg, doubt error) (sinks.
 	case err != nil:
 		l.keepDead() // the commit may name it: the next start decides
 		return sinks.Receipt{}, fault.New(fault.InDoubt, "sink "+l.sink.Name, "", errors.Join(doubt, err))
+	}
+	if l.dead != nil && receipt.DeadLetters != l.dead.name { // someone else's commit, with dead letters of its own
+		l.dead.discard()
+		l.dead = nil
 	}
 	return receipt, nil
 }

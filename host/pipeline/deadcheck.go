@@ -3,7 +3,6 @@ package pipeline
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,19 +69,26 @@ func openDead(root string, r sinks.Receipt) (*os.File, error) {
 }
 
 func openStagedDead(root string, r sinks.Receipt) (*os.File, error) {
-	staged, err := os.ReadDir(filepath.Join(root, stagingFolder))
+	folder, err := stagedFolder(root, r)
 	if err != nil {
 		return nil, err
 	}
+	return os.Open(filepath.Join(folder, stagedRecords))
+}
+
+// stagedFolder finds where the dead letters that a receipt names are staged; fs.ErrNotExist if they aren't.
+func stagedFolder(root string, r sinks.Receipt) (string, error) {
+	staged, err := os.ReadDir(filepath.Join(root, stagingFolder))
+	if err != nil {
+		return "", err
+	}
 	for _, entry := range staged {
 		folder := filepath.Join(root, stagingFolder, entry.Name())
-		var owner stagedOwner
-		text, err := os.ReadFile(filepath.Join(folder, stagedSlice))
-		if err == nil && json.Unmarshal(text, &owner) == nil && owner.Name == r.DeadLetters && owner.Slice.ID == r.Slice.ID {
-			return os.Open(filepath.Join(folder, stagedRecords))
+		if owner, err := readOwner(folder); err == nil && owner.Name == r.DeadLetters && owner.Slice.ID == r.Slice.ID {
+			return folder, nil
 		}
 	}
-	return nil, fs.ErrNotExist
+	return "", fs.ErrNotExist
 }
 
 // sumDead adds up the records of a file of dead letters. A record may be as large as a disk: those in base64, as all large ones are,

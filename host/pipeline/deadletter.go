@@ -294,9 +294,9 @@ func publishDead(root, folder, name string) error {
 	return os.RemoveAll(folder)
 }
 
-// sweepDead settles what an earlier run left staged: published if the sink's commit names it, else removed. What belongs
-// to a sink that isn't open now is left alone.
-func (r *run) sweepDead(ctx context.Context) error {
+// sweepDead settles what was left staged for some sinks: published if the sink's commit names it, else removed. None of their slices may
+// be at work. What belongs to a sink that isn't open now is left alone.
+func (r *run) sweepDead(ctx context.Context, of sinkSet) error {
 	staged, err := os.ReadDir(filepath.Join(r.cfg.DeadPath, stagingFolder))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -306,24 +306,42 @@ func (r *run) sweepDead(ctx context.Context) error {
 	}
 	for _, entry := range staged {
 		folder := filepath.Join(r.cfg.DeadPath, stagingFolder, entry.Name())
-		var owner stagedOwner
-		text, err := os.ReadFile(filepath.Join(folder, stagedSlice))
-		if err != nil || json.Unmarshal(text, &owner) != nil || !strings.HasSuffix(owner.Name, ".ndjson") || !filepath.IsLocal(filepath.FromSlash(owner.Name)) {
-			// It never came as far as a commit: slice.json is durable before the first record.
+		owner, err := readOwner(folder)
+		if err != nil {
+			return fmt.Errorf("dead letters: %w", err)
+		}
+		if !strings.HasSuffix(owner.Name, ".ndjson") || !filepath.IsLocal(filepath.FromSlash(owner.Name)) {
+			// It never came as far as a commit: slice.json is durable before the first record. In the middle of a run it may be under way.
+			if of != all {
+				continue
+			}
 			if err := os.RemoveAll(folder); err != nil {
 				return fmt.Errorf("dead letters: %w", err)
 			}
 			continue
 		}
-		if err := r.settleDead(ctx, folder, owner); err != nil {
+		if err := r.settleDead(ctx, folder, owner, of); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *run) settleDead(ctx context.Context, folder string, owner stagedOwner) error {
-	for i, s := range r.cfg.Sinks {
+// readOwner reads whose a folder of staged dead letters is. One that doesn't say so has the zero owner.
+func readOwner(folder string) (owner stagedOwner, err error) {
+	text, err := os.ReadFile(filepath.Join(folder, stagedSlice))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && json.Unmarshal(text, &owner) != nil {
+		return stagedOwner{}, nil
+	}
+	return owner, err
+}
+
+func (r *run) settleDead(ctx context.Context, folder string, owner stagedOwner, of sinkSet) error {
+	for _, i := range of.each() {
+		if i >= len(r.cfg.Sinks) {
+			break
+		}
+		s := r.cfg.Sinks[i]
 		if s.Sink == nil || r.identity(i) != owner.Identity {
 			continue
 		}
@@ -342,6 +360,20 @@ func (r *run) settleDead(ctx context.Context, folder string, owner stagedOwner) 
 		return os.RemoveAll(folder)
 	}
 	return nil
+}
+
+// publishFound publishes the dead letters of a commit that was found: they stay staged when the sink doesn't answer its commit.
+func (r *run) publishFound(receipt sinks.Receipt) {
+	if receipt.Dead.Rows == 0 || receipt.DeadLetters == "" {
+		return
+	}
+	folder, err := stagedFolder(r.cfg.DeadPath, receipt)
+	if err == nil {
+		err = publishDead(r.cfg.DeadPath, folder, receipt.DeadLetters)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.cfg.Log.Warn("dead letters stay staged until the next start", "slice", receipt.Slice.String(), "error", err.Error())
+	}
 }
 
 // addDead stages a piece of a record that the source couldn't put into a batch.

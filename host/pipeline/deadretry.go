@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	slashpath "path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,6 +58,9 @@ type retryPlan struct {
 	Records uint64     `json:"records"`
 	Left    []int      `json:"left,omitempty"` // lines that can't be sent, from 0
 	Why     string     `json:"why,omitempty"`
+	// Kept is the name below _delivered/ that the file moves to, its own if empty: what was left of a file has that file's name, which is
+	// taken there.
+	Kept string `json:"kept,omitempty"`
 }
 
 // RetryDead sends the dead letters of cfg's sinks again, file by file, and calls done for each. It starts no source; of cfg it needs
@@ -85,7 +89,7 @@ func RetryDead(ctx context.Context, cfg Config, done func(RetriedFile)) error {
 			return err
 		}
 		r.sinks[i].ready, r.sinks[i].identity = true, s.Identity()
-		if err := r.sweepDead(ctx); err != nil {
+		if err := r.sweepDead(ctx, all); err != nil {
 			return err
 		}
 		if files, err = r.deadFiles(s); err != nil { // some may have been published just now
@@ -154,11 +158,15 @@ func (r *run) retry(ctx context.Context, i int, path string, out *RetriedFile) e
 			out.Slice = letters.origin
 			return nil // nothing to send
 		}
-		slice, err := r.nextRevision(ctx, i, letters.origin)
+		slice, err := r.nextRevision(ctx, i, letters.origin, filepath.Base(path))
 		if err != nil {
 			return err
 		}
-		plan = retryPlan{1, slice, letters.count, letters.left, letters.why}
+		kept, err := r.freeKept(i, path)
+		if err != nil {
+			return err
+		}
+		plan = retryPlan{1, slice, letters.count, letters.left, letters.why, kept}
 		out.Slice = slice
 		r.step(StepRetryPlan)
 		if err := writePlan(path, plan); err != nil {
@@ -195,30 +203,42 @@ func (r *run) holds(ctx context.Context, i int, s flow.Slice) (sinks.Receipt, bo
 	return all[at], true, nil
 }
 
-// nextRevision is the slice that adds to a covered range what was dead: its revision is one more than the highest that meets it.
-func (r *run) nextRevision(ctx context.Context, i int, of flow.Slice) (flow.Slice, error) {
+// nextRevision is the slice that adds to a covered range what was dead: its revision is one more than the highest that meets it. A file
+// that no commit names is refused: what is in it was read again since, or is in another file.
+func (r *run) nextRevision(ctx context.Context, i int, of flow.Slice, file string) (flow.Slice, error) {
 	if r.cfg.Sinks[i].OneRun { // the ledger knows it by another name in each run
 		return flow.NewSlice(of.Partition, of.From, of.To, of.Rev+1), nil
 	}
-	all, err := r.cfg.Ledger.Committed(ctx, r.identity(i), of.Partition)
+	all, err := r.receiptsIn(ctx, i, of.Partition, of.Range())
 	if err != nil {
 		return flow.Slice{}, err
 	}
-	highest, covered := uint32(0), flow.Ranges(nil)
+	highest, covered, named := uint32(0), flow.Ranges(nil), false
 	for _, x := range all {
-		if !x.Slice.Range().Meets(of.Range()) {
-			continue
-		}
 		highest = max(highest, x.Slice.Rev)
 		if x.Slice.Rev == 0 {
 			covered = covered.Add(x.Slice.Range())
 		}
+		named = named || slashpath.Base(x.DeadLetters) == file
 	}
 	if !covered.Covers(of.Range()) {
 		return flow.Slice{}, fault.New(fault.Config, "dead letters", "the next `sluice run` reads the range anew; remove the file then",
 			fmt.Errorf("sink %s doesn't hold %s, which they were read from", r.cfg.Sinks[i].Name, of))
 	}
+	if !named {
+		return flow.Slice{}, fault.New(fault.Config, "dead letters", "remove the file, or move it away: what is in it would be there twice",
+			fmt.Errorf("no commit of sink %s that stands names it: it is a copy, or its range was forgotten and read again", r.cfg.Sinks[i].Name))
+	}
 	return flow.NewSlice(of.Partition, of.From, of.To, highest+1), nil
+}
+
+// receiptsIn returns what the ledger holds of a range in a sink.
+func (r *run) receiptsIn(ctx context.Context, i int, p flow.Partition, of flow.Range) ([]sinks.Receipt, error) {
+	if _, ok := r.cfg.Sinks[i].Sink.(sinks.Memory); ok {
+		return r.cfg.Ledger.CommittedIn(ctx, r.identity(i), p, of)
+	}
+	all, err := r.cfg.Ledger.Committed(ctx, r.identity(i), p)
+	return meeting(all, of), err
 }
 
 // send carries the letters into the sink as a slice. sent is false if the sink took none of them.
@@ -259,7 +279,7 @@ func (r *run) delivered(ctx context.Context, i int, path string, plan retryPlan,
 	}
 	out.Delivered, out.Rejected = receipt.Delivered.Rows, receipt.Dead.Rows
 	r.step(StepRetryMove)
-	kept := filepath.Join(r.cfg.DeadPath, deliveredFolder, r.cfg.Sinks[i].Name, filepath.Base(path))
+	kept := r.keptPath(i, path, plan.Kept)
 	if _, err := os.Stat(kept); errors.Is(err, fs.ErrNotExist) {
 		if err := moveDelivered(path, kept, plan.Left); err != nil {
 			return fmt.Errorf("dead letters: %w", err)
@@ -278,6 +298,29 @@ func (r *run) delivered(ctx context.Context, i int, path string, plan retryPlan,
 	}
 	r.step(StepRetryEnd)
 	return removeDurably(path + plannedSuffix)
+}
+
+// keptPath is where a delivered file moves to.
+func (r *run) keptPath(i int, path, name string) string {
+	if name == "" {
+		name = filepath.Base(path)
+	}
+	return filepath.Join(r.cfg.DeadPath, deliveredFolder, r.cfg.Sinks[i].Name, name)
+}
+
+// freeKept returns a name for a file where delivered ones are, empty if its own is free there.
+func (r *run) freeKept(i int, path string) (string, error) {
+	name := ""
+	for n := 2; ; n++ {
+		_, err := os.Lstat(r.keptPath(i, path, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("dead letters: %w", err)
+		}
+		name = fmt.Sprintf("%s.%d.ndjson", strings.TrimSuffix(filepath.Base(path), ".ndjson"), n)
+	}
 }
 
 // moveDelivered puts what is left of a file beside it and then the file where delivered ones are.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -38,72 +39,72 @@ func (r *run) healSink(ctx context.Context, s *Sink, asked flow.Range) error {
 func (r *run) healPartition(ctx context.Context, s *Sink, p flow.Partition, asked flow.Range) (int, error) {
 	l := r.cfg.Ledger
 	memory := s.Sink.(sinks.Memory)
-	days, err := l.Days(ctx, s.Identity(), p)
+	days, err := l.KnownDays(ctx, s.Identity(), p)
 	if err != nil {
 		return 0, err
 	}
-	type known struct {
-		number uint64
-		slice  flow.SliceID
-		seen   bool
-		dense  bool // every entry below it is known too
-	}
-	last := map[int64]*known{}
+	seen := make(map[int64]bool, len(days))
+	last := make(map[int64]ledger.KnownDay, len(days))
 	span := flow.Range{From: flow.Day(asked.From), To: flow.Day(asked.To).Add(24 * time.Hour)}
-	for _, day := range days {
-		number, id, err := l.LastEntry(ctx, s.Identity(), p, day)
-		if err != nil {
-			return 0, err
-		}
-		dense, err := l.Dense(ctx, s.Identity(), p, day, number)
-		if err != nil {
-			return 0, err
-		}
-		last[day.UnixMilli()] = &known{number: number, slice: id, dense: dense}
-		if day.Before(span.From) {
-			span.From = day
-		}
-		if end := day.Add(24 * time.Hour); end.After(span.To) {
-			span.To = end
-		}
+	for _, k := range days {
+		last[k.Day.UnixMilli()] = k
+		span.From, span.To = earlier(span.From, k.Day), later(span.To, k.Day.Add(24*time.Hour))
 	}
 	// The last known entry is asked for again: entries are numbered without gaps, so that it is still there proves that
 	// nothing before it was lost. A day of which an earlier entry isn't known is read from its start.
 	after := func(day time.Time) uint64 {
-		if k := last[day.UnixMilli()]; k != nil && k.number > 0 && k.dense {
-			return k.number - 1
+		if k := last[day.UnixMilli()]; k.Dense {
+			return k.Last - 1
 		}
 		return 0
 	}
 	healed := 0
+	var batch []sinks.Receipt
+	record := func() error {
+		err := l.RecordAll(ctx, s.Identity(), batch)
+		if err == nil {
+			healed += len(batch)
+		}
+		batch = batch[:0]
+		return err
+	}
 	for receipt, err := range memory.Committed(ctx, flow.Gap{Partition: p, From: span.From, To: span.To}, after) {
 		if err != nil {
 			return healed, fmt.Errorf("sink %s: read its commit log: %w", s.Name, err)
 		}
-		if k := last[receipt.Slice.Day().UnixMilli()]; k != nil && receipt.Entry == k.number {
-			if receipt.Slice.ID != k.slice {
-				return healed, lostEntry(s, p, receipt.Slice.Day(), k.number)
+		day := receipt.Slice.Day().UnixMilli()
+		if k, ok := last[day]; ok && receipt.Entry == k.Last {
+			if receipt.Slice.ID != k.Slice {
+				return healed, lostEntry(s, p, k)
 			}
-			k.seen = true
+			seen[day] = true
 			continue
 		}
-		if err := l.Record(ctx, s.Identity(), receipt); err != nil {
+		if batch = append(batch, receipt); len(batch) < healBatch {
+			continue
+		}
+		if err := record(); err != nil {
 			return healed, err
 		}
-		healed++
+	}
+	if err := record(); err != nil {
+		return healed, err
 	}
 	for day, k := range last {
-		if k.number > 0 && !k.seen {
-			return healed, lostEntry(s, p, time.UnixMilli(day).UTC(), k.number)
+		if !seen[day] {
+			return healed, lostEntry(s, p, k)
 		}
 	}
 	return healed, nil
 }
 
-func lostEntry(s *Sink, p flow.Partition, day time.Time, number uint64) error {
+// healBatch is how many receipts are recorded in one transaction: each is a sync of the disk.
+const healBatch = 500
+
+func lostEntry(s *Sink, p flow.Partition, k ledger.KnownDay) error {
 	return fault.New(fault.Config, "sink "+s.Name,
 		"was the folder restored from a backup, or is another one mounted? `sluice ledger rebuild` takes the sink's word over the ledger's",
-		fmt.Errorf("the ledger holds commit %d of %s on %s and the sink's commit log lacks it", number, p, day.Format(time.DateOnly)))
+		fmt.Errorf("the ledger holds commit %d of %s on %s and the sink's commit log lacks it", k.Last, p, k.Day.Format(time.DateOnly)))
 }
 
 // load reads what the ledger knows of each partition, and gives up cuts that a sink's coverage is in the way of.

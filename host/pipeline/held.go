@@ -101,7 +101,11 @@ func (r *run) heldDead(ctx context.Context, x sinks.Receipt, receipts []sinks.Re
 			only[n] = true
 		}
 	}
-	if _, err := os.Stat(filepath.Join(r.cfg.DeadPath, deliveredFolder, filepath.FromSlash(x.DeadLetters))); err == nil {
+	kept := filepath.Base(path)
+	if plan.Kept != "" {
+		kept = plan.Kept
+	}
+	if _, err := os.Stat(filepath.Join(r.cfg.DeadPath, deliveredFolder, filepath.Dir(filepath.FromSlash(x.DeadLetters)), kept)); err == nil {
 		only = nil // it was moved, and what couldn't be sent is a file of its own, in its place or about to be
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("dead letters: %w", err)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -223,7 +222,7 @@ func readLine(r *bufio.Reader, most int) (line []byte, tooLong bool, err error) 
 	}
 }
 
-// copyLines writes some lines of a file into a new one, durably.
+// copyLines writes some lines of a file into a new one, durably. keep ascends.
 func copyLines(from, to string, keep []int) (err error) {
 	in, err := os.Open(from)
 	if err != nil {
@@ -241,7 +240,7 @@ func copyLines(from, to string, keep []int) (err error) {
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && !errors.Is(err, io.EOF) {
 			return err
 		}
-		if slices.Contains(keep, n) {
+		if len(keep) > 0 && keep[0] == n {
 			if _, err := w.Write(part); err != nil {
 				return err
 			}
@@ -250,6 +249,9 @@ func copyLines(from, to string, keep []int) (err error) {
 			break
 		}
 		if err == nil {
+			if len(keep) > 0 && keep[0] == n {
+				keep = keep[1:]
+			}
 			n++
 		}
 	}

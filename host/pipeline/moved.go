@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sluice-io/sluice/host/ledger"
@@ -69,6 +70,7 @@ func (r *run) measure(ctx context.Context, src Source, p *partition, of flow.Ran
 	m := &p.meter
 	m.none = len(measures) == 0
 	m.exact = !m.none && counts(measures, of)
+	m.asked = slices.DeleteFunc(m.asked, func(a asked) bool { return at.Sub(a.at) >= measureAge }) // or a run that follows would keep all
 	for _, x := range measures {
 		m.asked = append(m.asked, asked{x.Range, at})
 	}

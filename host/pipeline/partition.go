@@ -53,6 +53,8 @@ type work struct {
 	pauses   int  // times that it was parked
 	told     bool // to wait, by the vendor: it is no backoff
 	outage   bool // parked by what says nothing about this slice
+	company  bool // others were at work during its last try
+	suspect  bool // its process crashed during its last try: it is tried alone
 	next     time.Time
 	lastErr  error
 	src      Source // the process of the last try; nil: none was reached

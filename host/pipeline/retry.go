@@ -32,6 +32,7 @@ type verdict struct {
 	wait    time.Duration
 	fresh   bool // start a fresh plugin process first
 	charged bool // counts against the attempts
+	alone   bool // the next try runs alone: who crashed the process isn't known, or is
 }
 
 // Waits that don't come from the vendor.
@@ -118,6 +119,19 @@ func orElse(said, own time.Duration) time.Duration {
 		return said
 	}
 	return own
+}
+
+// afterCrash is the verdict of a slice whose process crashed, or was replaced for another slice's sake. All that were in it are tried one at
+// a time, and only one that crashes alone is charged: the others did nothing.
+func (c *Config) afterCrash(err error, company bool, failures int) verdict {
+	if company {
+		v := c.decide(unasked(context.Background(), err), failures-1)
+		v.charged, v.alone = false, true
+		return v
+	}
+	v := c.decide(unasked(context.Background(), err), failures)
+	v.alone = fault.KindOf(err) == fault.Crash
+	return v
 }
 
 // freshAfter reports whether the process can't be trusted after an error of this kind.

@@ -134,7 +134,7 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 			return err
 		}
 	}
-	if err := r.sweepDead(ctx); err != nil {
+	if err := r.sweepDead(ctx, all); err != nil {
 		return err
 	}
 	r.workMu.Lock()
@@ -315,7 +315,14 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		return -1
 	}
 	r.revive(now, sooner)
-	for r.running < r.cfg.Parallel && r.fatal == nil {
+	for r.running < r.cfg.Parallel && r.fatal == nil && !r.isAlone() {
+		if w := r.due(now, sooner, true); w != nil {
+			if r.running > 0 {
+				break // what is at work ends first
+			}
+			r.launch(ctx, w)
+			break
+		}
 		var w *work
 		var err error
 		try := false
@@ -324,7 +331,7 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 			try = w != nil
 		}
 		if w == nil && err == nil {
-			w = r.due(now, sooner)
+			w = r.due(now, sooner, false)
 		}
 		if w == nil && err == nil {
 			w, err = r.fresh(ctx, sooner)
@@ -361,13 +368,23 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 	return wake
 }
 
-// due returns the slice that has waited longest past its next try.
-func (r *run) due(now time.Time, sooner func(time.Duration)) *work {
+// isAlone reports whether a slice is at work that nothing may start beside.
+func (r *run) isAlone() bool {
+	for w := range r.cancel {
+		if w.suspect {
+			return true
+		}
+	}
+	return false
+}
+
+// due returns the slice that has waited longest past its next try, of those that run alone or of the others.
+func (r *run) due(now time.Time, sooner func(time.Duration), alone bool) *work {
 	var first *work
 	away := r.away()
 	for _, p := range r.parts {
 		for w := range p.work {
-			if w.running || w.parked || p.stopped != nil || !r.isReady(w, away) {
+			if w.running || w.parked || w.suspect != alone || p.stopped != nil || !r.isReady(w, away) {
 				continue
 			}
 			if w.recheck != nil && (r.isRechecking(w) || r.meetsSerial(p, w.sinks, w)) {
@@ -521,6 +538,10 @@ func (r *run) launch(ctx context.Context, w *work) {
 	}
 	w.since = time.Now()
 	w.state.reset()
+	w.company = len(r.cancel) > 0
+	for other := range r.cancel {
+		other.company = true
+	}
 	r.cancel[w] = cancel
 	r.workMu.Unlock()
 	r.running++

@@ -45,7 +45,7 @@ func (r *run) settle(ctx context.Context, out outcome) {
 			target = &work{slice: w.slice, part: w.part, attempt: w.attempt, failures: charged - 1, refused: w.refused, src: w.src, recheck: w.recheck.clone()}
 			w.part.work[target] = struct{}{}
 		}
-		target.sinks, target.lastErr = g.sinks, g.err
+		target.sinks, target.lastErr, target.suspect = g.sinks, g.err, g.verdict.alone
 		if g.verdict.charged {
 			target.failures = charged
 		}
@@ -137,9 +137,10 @@ func (r *run) judge(w *work, out outcome) []group {
 			failures, refused = w.refused+1, true
 		}
 		v := r.cfg.decide(out.failed[i], failures)
-		if v.action == actDrop && !r.ending && out.bySink&setOf(i) == 0 {
-			// Nobody told this read to end, or only because its process was replaced: without a charge it could come back for ever.
-			v = r.cfg.decide(unasked(context.Background(), out.failed[i]), failures)
+		// A Canceled that nobody asked for: its process was replaced. Without a charge it could come back for ever.
+		canceled := v.action == actDrop && !r.ending
+		if out.bySink&setOf(i) == 0 && (canceled || fault.KindOf(out.failed[i]) == fault.Crash) {
+			v = r.cfg.afterCrash(out.failed[i], w.company, failures)
 		}
 		if out.bySink&setOf(i) != 0 {
 			v.fresh = false // another process of the source wouldn't help
@@ -152,6 +153,8 @@ func (r *run) judge(w *work, out outcome) []group {
 		groups[at].sinks |= setOf(i)
 		groups[at].bySink |= out.bySink & setOf(i)
 		groups[at].verdict.fresh = groups[at].verdict.fresh || v.fresh
+		groups[at].verdict.charged = groups[at].verdict.charged || v.charged
+		groups[at].verdict.alone = groups[at].verdict.alone || v.alone
 		groups[at].verdict.wait = max(groups[at].verdict.wait, v.wait)
 	}
 	if refused {

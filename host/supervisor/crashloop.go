@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
 )
 
 // crashLoops counts, for each plugin, the starts that failed and the processes that ended soon after their start. Safe for
@@ -20,8 +21,9 @@ type crashLoops struct {
 }
 
 type failedStart struct {
-	at  time.Time
-	err error
+	at    time.Time
+	err   error
+	slice flow.SliceID // the only one that was being read when the process ended; zero: none, or several
 }
 
 func newCrashLoops(limit CrashLoop) *crashLoops {
@@ -46,11 +48,12 @@ func (c *crashLoops) allow(s Spec) error {
 	return c.verdict(s, c.recent(s))
 }
 
-// failed counts a failed start and returns the error to tell: err, or that the plugin is given up.
-func (c *crashLoops) failed(s Spec, err error) error {
+// failed counts a failed start and returns the error to tell: err, or that the plugin is given up. slice is the only one that was being
+// read, zero if there is none.
+func (c *crashLoops) failed(s Spec, err error, slice flow.SliceID) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := append(c.recent(s), failedStart{c.now(), err})
+	all := append(c.recent(s), failedStart{c.now(), err, slice})
 	c.failures[c.key(s)] = all
 	if verdict := c.verdict(s, all); verdict != nil {
 		return verdict
@@ -58,8 +61,17 @@ func (c *crashLoops) failed(s Spec, err error) error {
 	return err
 }
 
+// verdict gives a plugin up that fails whatever it is asked for. One slice that ends it each time is counted once: it is given up by
+// itself, and the others go on.
 func (c *crashLoops) verdict(s Spec, recent []failedStart) error {
-	if len(recent) < c.limit.Starts {
+	most, by := 1, map[flow.SliceID]int{}
+	for _, f := range recent {
+		if f.slice != (flow.SliceID{}) {
+			by[f.slice]++
+			most = max(most, by[f.slice])
+		}
+	}
+	if len(recent)-(most-1) < c.limit.Starts {
 		return nil
 	}
 	last := recent[len(recent)-1]

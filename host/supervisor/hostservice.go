@@ -154,5 +154,10 @@ func (h *hostService) SettleBudget(ctx context.Context, m *v1.SettleBudgetReques
 	if err := h.budget.Settle(ctx, s); err != nil {
 		return nil, wire.ToStatus(err)
 	}
+	if s.Done { // or a process that lives for months would hold all that it ever made
+		h.mu.Lock()
+		delete(h.made, s.Reservation)
+		h.mu.Unlock()
+	}
 	return &v1.SettleBudgetResponse{}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/proto/wire"
 )
 
@@ -49,6 +51,7 @@ type Plugin struct {
 	configured bool
 	cause      error // why it ended, or must end: the first wins
 	reads      map[*Read]struct{}
+	ended      map[flow.SliceID]struct{} // of reads that ended with the process
 
 	done chan struct{}
 }
@@ -181,10 +184,28 @@ func (p *Plugin) watch() {
 	}
 	if cause != nil && !p.worked.Load() && time.Since(p.started) < p.sup.opts.CrashLoop.Within {
 		// Counted here, told at the next start.
-		_ = p.sup.loops.failed(p.spec, cause)
+		_ = p.sup.loops.failed(p.spec, cause, p.onlySlice())
 	}
 	p.sup.forget(p)
 	close(p.done)
+}
+
+// onlySlice is the one slice that was being read when the process ended, zero if there was none, or several.
+func (p *Plugin) onlySlice() (one flow.SliceID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of := maps.Clone(p.ended)
+	if of == nil {
+		of = map[flow.SliceID]struct{}{}
+	}
+	for r := range p.reads {
+		of[r.slice.ID] = struct{}{}
+	}
+	if len(of) == 1 {
+		for one = range of {
+		}
+	}
+	return one
 }
 
 // tidy has go-plugin end the process by its own words and close the connection.

@@ -318,6 +318,12 @@ func (r *Read) finish(err error) {
 	}
 	p.mu.Lock()
 	delete(p.reads, r)
+	if fault.KindOf(err) == fault.Crash {
+		if p.ended == nil {
+			p.ended = map[flow.SliceID]struct{}{}
+		}
+		p.ended[r.slice.ID] = struct{}{}
+	}
 	p.mu.Unlock()
 	r.mu.Lock()
 	r.err = err

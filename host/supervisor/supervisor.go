@@ -40,6 +40,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/proto/wire"
 )
 
@@ -67,7 +68,8 @@ type Timeouts struct {
 	Call    time.Duration // for Describe, Configure and Plan, which ask nobody: 30 s
 }
 
-// CrashLoop says when a plugin is given up: after Starts failed starts (or ends soon after a start) within Within.
+// CrashLoop says when a plugin is given up: after Starts failed starts (or ends soon after a start) within Within. Those in the read of one
+// and the same slice count as one.
 type CrashLoop struct {
 	Starts int           // 5
 	Within time.Duration // 1 minute
@@ -196,7 +198,7 @@ func (s *Supervisor) Start(ctx context.Context, spec Spec) (*Plugin, error) {
 		if ctx.Err() != nil {
 			return nil, fault.New(fault.Canceled, "plugin "+spec.String(), "", fmt.Errorf("start: %w", context.Cause(ctx)))
 		}
-		return nil, s.loops.failed(spec, err)
+		return nil, s.loops.failed(spec, err, flow.SliceID{})
 	}
 	return p, nil
 }

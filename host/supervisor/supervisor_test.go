@@ -237,15 +237,23 @@ func TestCrashLoop(t *testing.T) {
 	}
 }
 
+// TestCrashesSoonAfterTheStartCount: a plugin that ends in whatever it reads is given up. One that ends in a single slice isn't: it is the
+// slice that is given up, and the others go on.
 func TestCrashesSoonAfterTheStartCount(t *testing.T) {
 	s, _ := newSupervisor(t, Options{CrashLoop: CrashLoop{Starts: 2, Within: time.Hour}})
-	for range 2 {
+	crash := func(slice flow.Slice) {
+		t.Helper()
 		p := start(t, s, "serve")
-		if _, err := p.Read(t.Context(), fakeSlice("panic"), ReadOptions{Share: 1 << 20}); err == nil {
-			<-p.Done()
+		if _, err := p.Read(t.Context(), slice, ReadOptions{Share: 1 << 20}); fault.KindOf(err) != fault.Crash {
+			t.Errorf("error = %v, want Crash", err)
 		}
 		<-p.Done()
 	}
+	one := fakeSlice("panic")
+	for range 4 {
+		crash(one)
+	}
+	crash(flow.NewSlice(one.Partition, one.From, one.From.Add(time.Minute), 0))
 	if _, err := s.Start(t.Context(), fakeSpec(t, "serve")); err == nil || !strings.Contains(err.Error(), "given up") || !strings.Contains(err.Error(), "panic: deep in a decoder") {
 		t.Errorf("error = %v, want that it is given up", err)
 	}

@@ -125,12 +125,12 @@ var mutants = []mutant{
 	},
 	{
 		name: "heals the ledger downwards from a log that lost entries",
-		file: "host/pipeline/heal.go", old: "if k.number > 0 && !k.seen {", new: "if k.number > 0 && !k.seen && r == nil {",
+		file: "host/pipeline/heal.go", old: "if !seen[day] {", new: "if !seen[day] && r == nil {",
 		test: "^TestALogThatLostEntriesStopsThePipeline$",
 	},
 	{
 		name: "heals the ledger downwards, seen from outside",
-		file: "host/pipeline/heal.go", old: "if k.number > 0 && !k.seen {", new: "if k.number > 0 && !k.seen && r == nil {",
+		file: "host/pipeline/heal.go", old: "if !seen[day] {", new: "if !seen[day] && r == nil {",
 		pkg: "./cmd/sluice", test: "^TestDataFolder$/^lost_entries$",
 	},
 	{

@@ -3,6 +3,11 @@ package main
 // wireMutants are the mistakes of sinks that send records to receivers, by what they promise.
 var wireMutants = []mutant{
 	{
+		name: "postgres: the driver may read a batch that Append has let go of",
+		file: "sinks/postgres/copy.go", old: "c.mu.Lock()\n\tdefer c.mu.Unlock()\n\tdefer func() {", new: "defer func() {",
+		test: "^TestServer$/^connection_lost$",
+	},
+	{
 		name: "splunk_hec: a slice is committed before it is acknowledged",
 		file: "sinks/splunkhec/sink.go", old: "if err := t.settle(ctx); err != nil {", new: "if err := ctx.Err(); err != nil {",
 		test: "^TestKilled$",

@@ -22,7 +22,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-io/sluice/plugins"
-	"github.com/sluice-io/sluice/plugins/vendorsim"
 	"github.com/sluice-io/sluice/proto/fault"
 )
 
@@ -408,52 +407,4 @@ func FuzzEntry(f *testing.F) {
 			t.Fatalf("nobody classified %v", err)
 		}
 	})
-}
-
-func BenchmarkDecode(b *testing.B) {
-	for _, size := range []int{100, 4096} {
-		b.Run(fmt.Sprint("body ", size), func(b *testing.B) {
-			var text bytes.Buffer
-			p := vendorsim.SeededProjects(vendorsim.SeedOptions{Start: firstDay, Days: 1, Lines: 2000})[0]
-			text.WriteByte('[')
-			for i := 0; text.Len() < 32<<20; i++ {
-				if i > 0 {
-					text.WriteString(",\n")
-				}
-				r := p.Records[i%len(p.Records)]
-				fmt.Fprintf(&text, `{"logTime":%d`, r.Time.UnixMilli())
-				for _, f := range r.Fields {
-					fmt.Fprintf(&text, `,%q:%s`, f.Name, f.JSON)
-				}
-				fmt.Fprintf(&text, `,"more":"%s"}`, strings.Repeat("m", size))
-			}
-			text.WriteByte(']')
-			archive := pack(b, "a", text.String())
-			o := plainOptions()
-			o.memory = sortMemory
-			b.SetBytes(int64(text.Len()))
-			for b.Loop() {
-				a, err := openArchive(bytes.NewReader(archive), int64(len(archive)), o.limits, time.Now)
-				if err != nil {
-					b.Fatal(err)
-				}
-				out := newCollector(b)
-				out.opened, out.quiet = 1, true
-				sorted := newSorter(o.memory, spool{b.TempDir()}.create)
-				d := newDecoder(out, sliceOf("p", firstDay, firstDay.AddDate(0, 0, 1)), a, sorted, &o.settings, o.emit)
-				if err := d.run(context.Background()); err != nil {
-					b.Fatal(err)
-				}
-				batches := newBatcher(plugins.NewAllocator(), frameSchema(eventSchema()), o.emit, out)
-				if err := sorted.each(context.Background(), func(p []byte) error { return batches.add(context.Background(), p) }); err != nil {
-					b.Fatal(err)
-				}
-				if err := batches.flush(context.Background()); err != nil {
-					b.Fatal(err)
-				}
-				batches.release()
-				sorted.close()
-			}
-		})
-	}
 }

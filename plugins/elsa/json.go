@@ -2,8 +2,10 @@ package elsa
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -126,37 +128,72 @@ func (j *jsonScanner) value(p []byte, i int) (value, int, error) {
 // text reads the string at p[i], which is its quote.
 func (j *jsonScanner) text(p []byte, i int) ([]byte, int, error) {
 	i++
-	end := bytes.IndexByte(p[i:], '"')
-	if end < 0 {
+	end := stop(p, i)
+	if end == len(p) {
 		return nil, 0, errShort
 	}
-	end += i
-	if bytes.IndexByte(p[i:end], '\\') < 0 {
+	if p[end] == '"' {
 		return p[i:end:end], end + 1, nil
 	}
 	from := len(j.scratch)
 	for {
-		if end < i { // that quote was escaped
-			n := bytes.IndexByte(p[i:], '"')
-			if n < 0 {
-				return nil, 0, errShort
+		j.scratch = append(j.scratch, p[i:end]...)
+		i = end
+		for i < len(p) && p[i] == '\\' { // escapes often come together
+			n, err := j.unescape(p, i)
+			if err != nil {
+				return nil, 0, err
 			}
-			end = i + n
+			i += n
 		}
-		plain := bytes.IndexByte(p[i:end], '\\')
-		if plain < 0 {
+		if end = stop(p, i); end == len(p) {
+			return nil, 0, errShort
+		}
+		if p[end] == '"' {
 			j.scratch = append(j.scratch, p[i:end]...)
 			return j.scratch[from:len(j.scratch):len(j.scratch)], end + 1, nil
 		}
-		j.scratch = append(j.scratch, p[i:i+plain]...)
-		i += plain
-		n, err := j.unescape(p, i)
-		if err != nil {
-			return nil, 0, err
-		}
-		i += n
 	}
 }
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+	near  = 64 // bytes in which most strings end or have an escape
+)
+
+// stop returns where the first quote or backslash is from p[i] on, len(p) if there is none.
+func stop(p []byte, i int) int {
+	for close := min(len(p)-8, i+near); i <= close; i += 8 {
+		w := binary.LittleEndian.Uint64(p[i:])
+		quote, slash := w^(ones*'"'), w^(ones*'\\')
+		// The lowest high bit that is set is of the first such byte.
+		if hit := ((quote-ones) & ^quote | (slash-ones) & ^slash) & highs; hit != 0 {
+			return i + bits.TrailingZeros64(hit)/8
+		}
+	}
+	if i >= len(p) {
+		return len(p)
+	}
+	end := len(p)
+	for from := i; from < len(p); { // a long text is looked through in pieces, so that what is behind it is looked at once
+		piece := p[from:min(len(p), from+farPiece)]
+		n := bytes.IndexByte(piece, '"')
+		if n >= 0 {
+			piece, end = piece[:n], from+n
+		}
+		if slash := bytes.IndexByte(piece, '\\'); slash >= 0 {
+			return from + slash
+		}
+		if n >= 0 {
+			return end
+		}
+		from += len(piece)
+	}
+	return end
+}
+
+const farPiece = 1 << 10
 
 // unescape reads the escape at p[i], which is its backslash, and returns its length.
 func (j *jsonScanner) unescape(p []byte, i int) (int, error) {
@@ -313,28 +350,28 @@ func skipNested(p []byte, i, depth int) (int, error) {
 
 // skipText checks the string at p[i].
 func skipText(p []byte, i int) (int, error) {
-	for i++; i < len(p); i++ {
-		switch p[i] {
-		case '"':
+	for i++; ; {
+		if i = stop(p, i); i == len(p) {
+			return 0, errShort
+		}
+		if p[i] == '"' {
 			return i + 1, nil
-		case '\\':
-			if i+1 == len(p) {
-				return 0, errShort
+		}
+		if i+1 == len(p) {
+			return 0, errShort
+		}
+		switch p[i+1] {
+		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			i += 2
+		case 'u':
+			if _, err := unit(p, i); err != nil {
+				return 0, err
 			}
-			if p[i+1] == 'u' {
-				if _, err := unit(p, i); err != nil {
-					return 0, err
-				}
-				i += 5
-				continue
-			}
-			if !bytes.ContainsRune([]byte(`"\/bfnrt`), rune(p[i+1])) {
-				return 0, &syntaxError{i, "an unknown escape in a string"}
-			}
-			i++
+			i += 6
+		default:
+			return 0, &syntaxError{i, "an unknown escape in a string"}
 		}
 	}
-	return 0, errShort
 }
 
 func skipWord(p []byte, i int, word string) (int, error) {

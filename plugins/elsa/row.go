@@ -35,7 +35,7 @@ type row struct {
 	texts        [textColumns][]byte // nil: null
 	attributes   []attribute
 	seen         uint32 // documented fields that were met
-	names        map[string]struct{}
+	names        nameSet
 	numbers      map[string]int // of names that were taken: the last number that was given
 	replaced     uint64         // values with bytes that aren't UTF-8, beside the body
 	untimed      bool           // logTime is there and isn't understood
@@ -46,9 +46,7 @@ type row struct {
 
 func (r *row) reset() {
 	attributes, names, numbers := r.attributes[:0], r.names, r.numbers
-	if len(names) > 0 {
-		clear(names)
-	}
+	names.reset()
 	if len(numbers) > 0 {
 		clear(numbers)
 	}
@@ -139,9 +137,6 @@ func (r *row) attribute(name []byte, v value, taken bool) {
 		}
 	}
 	r.attributes = append(r.attributes, a)
-	if len(r.names) > 0 {
-		r.names[string(name)] = struct{}{}
-	}
 }
 
 // another returns NAME#2, or the next number that is free.
@@ -157,27 +152,19 @@ func (r *row) another(name []byte) []byte {
 	}
 }
 
-const fewNames = 32 // up to so many names are compared one by one
+const fewNames = 8 // up to so many names are compared one by one
 
 func (r *row) has(name []byte) bool {
-	if len(r.attributes) <= fewNames {
-		for _, a := range r.attributes {
-			if bytes.Equal(a.name, name) {
-				return true
-			}
-		}
-		return false
+	if len(r.attributes) > fewNames {
+		r.names.add(r.attributes)
+		return r.names.has(r.attributes, name)
 	}
-	if r.names == nil {
-		r.names = map[string]struct{}{}
-	}
-	if len(r.names) == 0 {
-		for _, a := range r.attributes {
-			r.names[string(a.name)] = struct{}{}
+	for _, a := range r.attributes {
+		if bytes.Equal(a.name, name) {
+			return true
 		}
 	}
-	_, ok := r.names[string(name)]
-	return ok
+	return false
 }
 
 // clean returns text with one U+FFFD for each byte that isn't UTF-8, and counts if there are any.

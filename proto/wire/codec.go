@@ -114,6 +114,9 @@ type InBatch struct {
 // FrameBytes returns the length of the frame in bytes.
 func (b *InBatch) FrameBytes() int { return b.to - b.at }
 
+// Frame returns the frame's bytes, valid until the message is released.
+func (b *InBatch) Frame() []byte { return b.root.Bytes()[b.at:b.to:b.to] }
+
 // InDead is a piece of a dead letter that was received. Data is valid until the message is released.
 type InDead struct {
 	Record, Offset uint64

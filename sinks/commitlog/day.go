@@ -123,24 +123,60 @@ func (l *Log) refresh(ctx context.Context, d *day) error {
 		} else if err != nil {
 			return err
 		}
-		if !synced && !l.look {
-			// Whoever linked it may have died before its own sync: unsynced, it could vanish from under the ledger.
-			if err := l.fs.SyncDir(d.dir); err != nil {
-				return err
-			}
-			synced = true
+		if err := l.settleEntry(d, e, synced); err != nil {
+			return err
 		}
-		if e.Commit != nil && !l.look {
-			if err := l.rollForward(e.Commit, false); err != nil {
-				return err
-			}
-		}
+		synced = true
 		if err := d.apply(d.last+1, e); err != nil {
 			return damaged(filepath.Join(d.dir, entryFile(d.last+1)), err)
 		}
 	}
 	d.loaded = true
 	return nil
+}
+
+// settleEntry makes a day's entries durable, unless that is done, and rolls one of them forward.
+func (l *Log) settleEntry(d *day, e Entry, synced bool) error {
+	if l.look {
+		return nil
+	}
+	if !synced {
+		// Whoever linked it may have died before its own sync: unsynced, it could vanish from under the ledger.
+		if err := l.fs.SyncDir(d.dir); err != nil {
+			return err
+		}
+	}
+	if e.Commit == nil {
+		return nil
+	}
+	return l.rollForward(e.Commit, false)
+}
+
+// refreshed makes a day's entries beyond after durable, rolls them forward and returns the number of the last. A day that nobody has
+// committed to isn't read whole for that: at the start of a run, which knows nearly all of it, that would be the whole log.
+func (l *Log) refreshed(ctx context.Context, d *day, after uint64) (last uint64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if after == 0 || d.loaded || l.look {
+		err := l.refresh(ctx, d)
+		return d.last, err
+	}
+	if last, err = l.countEntries(d.dir); err != nil {
+		return 0, err
+	}
+	for n := after + 1; n <= last; n++ {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		e, err := l.readEntry(d, n)
+		if err == nil {
+			err = l.settleEntry(d, e, n > after+1)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return last, nil
 }
 
 // countEntries returns how many entries a day's folder has, and refuses one with a hole or with files that aren't entries.

@@ -310,10 +310,7 @@ func (l *Log) Committed(ctx context.Context, g flow.Gap, after func(day time.Tim
 
 func (l *Log) yieldDay(ctx context.Context, p flow.Partition, at time.Time, after uint64, yield func(sinks.Receipt, error) bool) bool {
 	d := l.day(p, at)
-	d.mu.Lock()
-	err := l.refresh(ctx, d)
-	last := d.last
-	d.mu.Unlock()
+	last, err := l.refreshed(ctx, d, after)
 	for n := after + 1; err == nil && n <= last; n++ {
 		var e Entry
 		if err = ctx.Err(); err != nil {

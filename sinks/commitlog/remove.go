@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
+
+	"github.com/sluice-io/sluice/proto/flow"
 )
 
 // HasPart reports whether a part, named relative to the root, is there.
@@ -39,11 +42,14 @@ func (l *Log) removePart(path string) error {
 	return l.fs.SyncDir(filepath.Dir(final))
 }
 
-// clearForgotten deletes a part that is in the way of a slice and was of the same slice's commit before that was forgotten: whoever was to
-// delete it didn't come to it. d was read to its end and d.mu is held.
+// clearForgotten deletes the parts of forgotten commits that meet the slice of c, if whoever was to delete them didn't come to it: they
+// would be in the way of the same slice, and their records there twice beside any other. d was read to its end and d.mu is held.
 func (l *Log) clearForgotten(d *day, c *Commit) error {
+	stands := func(id flow.SliceID) bool { // a slice that was written again has the same names
+		return slices.ContainsFunc(d.commits, func(c committed) bool { return c.id == id && !c.forgotten })
+	}
 	for _, old := range d.commits {
-		if !old.forgotten || old.id != c.Slice.ID {
+		if !old.forgotten || !old.rng().Meets(c.Slice.Range()) || stands(old.id) {
 			continue
 		}
 		e, err := l.readEntry(d, old.number)

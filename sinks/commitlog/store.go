@@ -23,7 +23,7 @@ type Store interface {
 	// GetRange reads up to n bytes of an object, n at most 8 MiB, from the place off on, fewer at its end and none beyond it, and returns
 	// how large the whole object is; fs.ErrNotExist without one.
 	GetRange(ctx context.Context, key string, off, n int64) (b []byte, size int64, err error)
-	// PutAbsent makes an object; fs.ErrExist if the key is taken.
+	// PutAbsent makes an object; fs.ErrExist if the key is taken. b is the store's as in Upload.Put.
 	PutAbsent(ctx context.Context, key string, b []byte) error
 	// Delete deletes an object; it is no error if there is none.
 	Delete(ctx context.Context, key string) error
@@ -40,7 +40,8 @@ type Store interface {
 
 // Upload is an object on its way. Put may be called concurrently, Complete and Abort after all Puts have returned.
 type Upload interface {
-	// Put sends piece number n, counted from 1. b is the upload's until Put returns. All pieces but the last have one size.
+	// Put sends piece number n, counted from 1. b is the upload's until Put returns, and for good if it fails: a client may be sending
+	// it still. All pieces but the last have one size.
 	Put(ctx context.Context, n int, b []byte) error
 	// Complete makes the object visible if its key isn't taken: fs.ErrExist.
 	Complete(ctx context.Context) error

@@ -95,8 +95,9 @@ func (f *storeFile) send() error {
 	f.sends.Go(func() {
 		if err := f.upload.Put(f.staging.ctx, n, b); err != nil {
 			f.fail(f.explain(err))
+		} else {
+			f.pieces.put(b)
 		}
-		f.pieces.put(b)
 		<-f.places
 	})
 	f.buf = f.pieces.get()
@@ -133,7 +134,9 @@ func (f *storeFile) Sync() error {
 	s := f.staging
 	if f.upload == nil {
 		err := s.note(ours(s.log.store.PutAbsent(s.ctx, f.key, f.buf)))
-		f.ended = err == nil
+		if f.ended = err == nil; !f.ended {
+			f.fail(err)
+		}
 		return err
 	}
 	if len(f.buf) > 0 {
@@ -163,7 +166,9 @@ func ours(err error) error {
 
 // Close implements File. A part that isn't there whole by then is given up.
 func (f *storeFile) Close() error {
-	f.pieces.put(f.buf)
+	if f.failure() == nil {
+		f.pieces.put(f.buf)
+	}
 	f.buf = nil
 	if f.ended || f.upload == nil {
 		f.ended = true

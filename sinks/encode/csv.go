@@ -1,8 +1,6 @@
 package encode
 
 import (
-	"strings"
-
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 )
@@ -13,7 +11,8 @@ type csv struct {
 	header []byte
 	cols   []jsonValue // write a value as CSV
 	last   arrow.Record
-	bound  []bound
+	steps  steps
+	lines  []byte // what stands between their values
 }
 
 func newCSV(schema *arrow.Schema) (Encoder, error) {
@@ -38,7 +37,7 @@ func csvColumn(f arrow.Field) (jsonValue, error) {
 	}
 	switch f.Type.ID() {
 	case arrow.STRING:
-		return jsonFunc(func(a arrow.Array) appender { s := a.(*array.String); return csvString(s.Value) }), nil
+		return jsonFunc(func(a arrow.Array) appender { s := textsOf(a.(*array.String)); return csvString(s.at) }), nil
 	case arrow.LARGE_STRING:
 		return jsonFunc(func(a arrow.Array) appender { s := a.(*array.LargeString); return csvString(s.Value) }), nil
 	}
@@ -67,21 +66,6 @@ func csvString(value func(int) string) appender {
 	return func(dst []byte, row int) []byte { return appendCSVString(dst, value(row)) }
 }
 
-func appendCSVString(dst []byte, s string) []byte {
-	if s != "" && !strings.ContainsAny(s, ",\"\r\n") {
-		return append(dst, s...)
-	}
-	dst = append(dst, '"')
-	for {
-		i := strings.IndexByte(s, '"')
-		if i < 0 {
-			return append(append(dst, s...), '"')
-		}
-		dst = append(append(dst, s[:i]...), `""`...)
-		s = s[i+1:]
-	}
-}
-
 func (e *csv) Header() []byte { return e.header }
 
 func (e *csv) Append(dst []byte, rec arrow.Record, row, limit int) ([]byte, int, error) {
@@ -89,28 +73,40 @@ func (e *csv) Append(dst []byte, rec arrow.Record, row, limit int) ([]byte, int,
 		if err := checkSchema(e.schema, rec); err != nil {
 			return dst, row, err
 		}
-		e.bound = e.bound[:0]
-		for i, c := range e.cols {
-			e.bound = append(e.bound, bound{array: rec.Column(i), value: c.bind(rec.Column(i))})
-		}
+		e.plan(rec)
 		e.last = rec
 	}
 	rows := int(rec.NumRows())
-	for ; row < rows && len(dst) < limit; row++ {
-		for i := range e.bound {
-			b := &e.bound[i]
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			if !isNull(b.array, row) {
-				dst = b.value(dst, row)
-			}
-		}
-		dst = append(dst, "\r\n"...)
-	}
-	if row == rows {
-		clear(e.bound[:cap(e.bound)])
-		e.bound, e.last = e.bound[:0], nil
+	if dst, row = e.steps.append(dst, row, rows, limit, appendCSVString); row == rows {
+		e.steps.reset()
+		e.last = nil
 	}
 	return dst, row, nil
+}
+
+// plan makes steps of the columns. Those that have one value, or none, in the whole batch are text between the others.
+func (e *csv) plan(rec arrow.Record) {
+	e.steps.reset()
+	lines, start := e.lines[:0], 0
+	for i, c := range e.cols {
+		a := rec.Column(i)
+		if i > 0 {
+			lines = append(lines, ',')
+		}
+		switch nulls := a.NullN(); {
+		case a.Len() > 0 && nulls == a.Len() || a.DataType().ID() == arrow.NULL:
+		case nulls == 0 && uniform(a):
+			lines = c.bind(a)(lines, 0)
+		default:
+			b := bound{array: a, nulls: nulls > 0, value: c.bind(a)}
+			if b.nulls { // only the value is left out with it
+				e.steps.add(step{before: lines[start:len(lines):len(lines)]})
+				start = len(lines)
+			}
+			e.steps.add(newStep(lines[start:len(lines):len(lines)], &b))
+			start = len(lines)
+		}
+	}
+	lines = append(lines, "\r\n"...)
+	e.steps.behind, e.lines = lines[start:], lines
 }

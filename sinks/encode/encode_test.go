@@ -320,38 +320,3 @@ func TestFixedFields(t *testing.T) {
 		})
 	}
 }
-
-func BenchmarkNDJSON(b *testing.B) { benchmark(b, NDJSON) }
-func BenchmarkRaw(b *testing.B)    { benchmark(b, Raw) }
-
-func benchmark(b *testing.B, f Format) {
-	schema := arrow.NewSchema([]arrow.Field{
-		{Name: "timestamp", Type: ts(arrow.Nanosecond, "UTC")},
-		{Name: "body", Type: arrow.BinaryTypes.String},
-		{Name: "log_id", Type: arrow.BinaryTypes.String},
-		{Name: "source", Type: arrow.BinaryTypes.String},
-	}, nil)
-	r := array.NewRecordBuilder(memory.DefaultAllocator, schema)
-	line := `127.0.0.1 - - [01/Nov/2026:00:00:00 +0000] "GET /index.html?q=1 HTTP/1.1" 200 1234 "-" "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36" rt=0.003 upstream=10.0.0.1`
-	for i := range 5000 {
-		r.Field(0).(*array.TimestampBuilder).Append(arrow.Timestamp(i * 1000_000))
-		r.Field(1).(*array.StringBuilder).Append(line[:len(line)-i%50] + strings.Repeat("\"", i%3)) // no two alike
-		r.Field(2).(*array.StringBuilder).Append("aee00b66-a543-43dc-b093-53963c2e8f41")
-		r.Field(3).(*array.StringBuilder).Append("rapid7-download")
-	}
-	rec := r.NewRecord()
-	e, err := New(f, schema)
-	if err != nil {
-		b.Fatal(err)
-	}
-	buf := make([]byte, 0, 320<<10)
-	b.SetBytes(int64(len(rec.Column(1).(*array.String).ValueBytes())))
-	b.ReportAllocs()
-	for b.Loop() {
-		for row := 0; row < 5000; {
-			if buf, row, err = e.Append(buf[:0], rec, row, 256<<10); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-}

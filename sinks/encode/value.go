@@ -189,55 +189,6 @@ func clock(unit arrow.TimeUnit, of func(arrow.Array) func(int) int64) column {
 	})
 }
 
-// timestamps are RFC 3339 with nine decimals, in UTC; one whose type has no zone is a clock on some wall and gets no Z.
-// Neighbours often share their second, whose text is kept.
-type timestamps struct {
-	perSecond, multiplier int64
-	zoned                 bool
-	second                int64
-	prefix                []byte // "2026-11-01T00:00:00" of second
-}
-
-func newTimestamps(t *arrow.TimestampType) *timestamps {
-	c := &timestamps{perSecond: int64(time.Second / t.Unit.Multiplier()), multiplier: int64(t.Unit.Multiplier()), zoned: t.TimeZone != ""}
-	c.remember(0)
-	return c
-}
-
-func (*timestamps) quoted() bool                       { return true }
-func (*timestamps) nan(arrow.Array) func(row int) bool { return nil }
-
-func (c *timestamps) remember(second int64) {
-	c.second = second
-	c.prefix = time.Unix(second, 0).UTC().AppendFormat(c.prefix[:0], "2006-01-02T15:04:05")
-}
-
-func (c *timestamps) bind(a arrow.Array) appender {
-	v := a.(*array.Timestamp).TimestampValues()
-	return func(dst []byte, row int) []byte {
-		x := int64(v[row])
-		second := floorDiv(x, c.perSecond)
-		if second != c.second {
-			c.remember(second)
-		}
-		dst = appendNanos(append(dst, c.prefix...), (x-second*c.perSecond)*c.multiplier)
-		if c.zoned {
-			dst = append(dst, 'Z')
-		}
-		return dst
-	}
-}
-
-// appendNanos appends a point and nine digits.
-func appendNanos(dst []byte, n int64) []byte {
-	b := [10]byte{0: '.'}
-	for i := 9; i > 0; i-- {
-		b[i] = byte('0' + n%10)
-		n /= 10
-	}
-	return append(dst, b[:]...)
-}
-
 func floorDiv(a, b int64) int64 {
 	q := a / b
 	if a%b < 0 {

@@ -19,6 +19,7 @@ type withdrawable interface {
 	sinks.Lister
 	sinks.Withdrawer
 	sinks.Clearer
+	sinks.Auditor
 }
 
 func openWithdrawable(t *testing.T, root string) withdrawable {
@@ -101,6 +102,36 @@ func TestWithdraw(t *testing.T) {
 	gone, err := k.Clear(ctx, []sinks.Receipt{kept}, nil)
 	if err != nil || len(gone) != len(kept.Parts) || len(strays(t, k)) > 0 {
 		t.Errorf("cleared %v, %v", gone, err)
+	}
+	// The same time cut elsewhere: what was to be deleted goes before its records are there a second time, and nothing else does.
+	whole := write(sinktest.Hours("one", 0, 2))
+	if _, err := k.Withdraw(ctx, []sinks.Receipt{whole}, false); err != nil {
+		t.Fatal(err)
+	}
+	first := write(s)
+	if got := strays(t, k); len(got) > 0 {
+		t.Errorf("%d strays after a part of the time was written again", len(got))
+	}
+	late := flow.NewSlice(s.Partition, s.From, s.To, 1)
+	again = write(late)
+	if _, err := k.Withdraw(ctx, []sinks.Receipt{again}, false); err != nil {
+		t.Fatal(err)
+	}
+	second := write(other)
+	if got := strays(t, k); len(got) != len(again.Parts) {
+		t.Errorf("%d strays beside a revision of %d parts that was forgotten", len(got), len(again.Parts))
+	}
+	again = write(late)
+	for _, r := range []sinks.Receipt{first, second, again} {
+		if left, err := k.Left(ctx, r); err != nil || len(left) != len(r.Parts) {
+			t.Errorf("%s has %v, %v", r.Slice, left, err)
+		}
+		if _, err := k.Audit(ctx, r, func(flow.Sum) error { return nil }); err != nil {
+			t.Errorf("%s: %v", r.Slice, err)
+		}
+	}
+	if _, err := k.Withdraw(ctx, []sinks.Receipt{again, first, second}, true); err != nil {
+		t.Fatal(err)
 	}
 	if files, _ := filepath.Glob(filepath.Join(root, "stream=events", "*", "*", "*")); len(files) > 0 {
 		t.Errorf("files are left: %v", files)

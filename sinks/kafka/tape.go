@@ -52,6 +52,9 @@ func (t *tape) readOnce(ctx context.Context, partition int32, take func(r *kgo.R
 	switch {
 	case !known:
 		offset = start
+	case start > offset:
+		return fault.New(fault.Config, "read the marker topic", "the marker topic must keep every marker: which slices were committed there nobody knows now; give the sink another topic or marker_topic, or bring the markers back",
+			fmt.Errorf("%s/%d begins at %d, and was read up to %d", t.topic, partition, start, offset))
 	case end < offset:
 		return fault.New(fault.Config, "read the marker topic", "was the topic deleted and made again? the coverage went with it: give the sink another topic or marker_topic, or bring the markers back",
 			fmt.Errorf("%s/%d ends at %d, %d was read before", t.topic, partition, end, offset))

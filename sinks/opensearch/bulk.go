@@ -33,7 +33,6 @@ type bulk struct {
 
 	body []byte
 	zip  *gzip.Writer
-	out  bytes.Buffer
 }
 
 // Waits between two tries, unless the server names one.
@@ -138,10 +137,10 @@ func (b *bulk) try(ctx context.Context, items []item) (left []item, rejected []s
 	return results(a, items)
 }
 
-// request puts the items' lines together.
+// request puts the items' lines together, in memory of its own: a client may be sending a request still when its answer has come.
 func (b *bulk) request(items []item) (request, error) {
-	b.out.Reset()
-	var w io.Writer = &b.out
+	var out bytes.Buffer
+	var w io.Writer = &out
 	if b.gzipped {
 		if b.zip == nil {
 			var err error
@@ -149,8 +148,11 @@ func (b *bulk) request(items []item) (request, error) {
 				return request{}, err
 			}
 		}
-		b.zip.Reset(&b.out)
+		b.zip.Reset(&out)
 		w = b.zip
+	}
+	if n := len(items); !b.gzipped && n > 0 {
+		out.Grow(items[n-1].to - items[0].from)
 	}
 	for _, it := range items {
 		if _, err := w.Write(b.body[it.from:it.to]); err != nil {
@@ -162,7 +164,7 @@ func (b *bulk) request(items []item) (request, error) {
 			return request{}, err
 		}
 	}
-	return request{method: http.MethodPost, path: b.path, body: b.out.Bytes(), gzipped: b.gzipped, lines: true}, nil
+	return request{method: http.MethodPost, path: b.path, body: out.Bytes(), gzipped: b.gzipped, lines: true}, nil
 }
 
 // result is what the server says of one item.

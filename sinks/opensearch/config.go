@@ -101,6 +101,8 @@ func parse(c sinks.Config) (settings, error) {
 			bad("urls[%d]: username and password are keys of their own", i)
 		case u.Scheme == "http" && s.TLS.On(false):
 			bad("urls[%d]: it begins with http, and tls is set: write https", i)
+		case u.Scheme == "https" && !s.TLS.On(true):
+			bad("urls[%d]: it begins with https, and tls.enabled is false", i)
 		default:
 			s.URLs[i] = strings.TrimSuffix(text, "/")
 		}
@@ -195,8 +197,9 @@ func escapeIndex(value string) string {
 	}, value)
 }
 
-// buffer is what a transaction holds beyond the batch in Append: the records of a request, the request, and what counts IDs.
-func (s settings) buffer() int64 { return 2*int64(s.BatchBytes) + gzipMemory + attempt.Memory }
+// buffer is what a transaction holds beyond the batch in Append: the records of a request, with room to grow, the request and the one
+// before it, and what counts IDs.
+func (s settings) buffer() int64 { return 4*int64(s.BatchBytes) + gzipMemory + attempt.Memory }
 
 // gzipMemory is what a compressor holds.
 const gzipMemory = 1 << 20

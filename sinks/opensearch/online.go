@@ -102,7 +102,7 @@ func (c *client) tryIndex(ctx context.Context, name string) (string, error) {
 	if !there {
 		return "the index " + name + " isn't there, the first record makes it", nil
 	}
-	a, err := c.send(ctx, request{method: http.MethodPost, path: "/" + name + "/_update/sluice-check-online", body: []byte(`{"doc":{}}`)})
+	a, err := c.send(ctx, request{method: http.MethodPost, path: "/" + url.PathEscape(name) + "/_update/sluice-check-online", body: []byte(`{"doc":{}}`)})
 	if err != nil {
 		return "", err
 	}

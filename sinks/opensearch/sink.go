@@ -6,7 +6,6 @@
 package opensearch
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -163,7 +162,7 @@ func (k *Sink) ensure(ctx context.Context, index string) error {
 		return err
 	}
 	if !there {
-		a, err := k.client.send(ctx, request{method: http.MethodPut, path: "/_data_stream/" + index})
+		a, err := k.client.send(ctx, request{method: http.MethodPut, path: "/_data_stream/" + url.PathEscape(index)})
 		if err != nil {
 			return err
 		}
@@ -261,13 +260,10 @@ func (t *txn) append(ctx context.Context, b flow.Batch, ids []string) ([]sinks.R
 	return rejected, nil
 }
 
-// shrink lets go of what one large record has made of the buffers.
+// shrink lets go of what one large record has made of the buffer.
 func (b *bulk) shrink(limit int) {
 	if cap(b.body) > 2*limit {
 		b.body = nil
-	}
-	if b.out.Cap() > 2*limit {
-		b.out = bytes.Buffer{}
 	}
 }
 

@@ -1,11 +1,13 @@
 package opensearch
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -121,6 +123,7 @@ func TestSettings(t *testing.T) {
 		{"url", map[string]any{"urls": []string{"localhost:9200"}}, nil, "urls[0]"},
 		{"credentials in a url", map[string]any{"urls": []string{"https://u:hidden@h:1"}}, nil, "keys of their own"},
 		{"tls over http", map[string]any{"tls": map[string]any{"server_name": "x"}}, nil, "write https"},
+		{"no tls over https", map[string]any{"urls": []string{"https://h:1"}, "tls": map[string]any{"enabled": false}}, nil, "tls.enabled is false"},
 		{"half of the credentials", map[string]any{"username": "u"}, nil, "go together"},
 		{"two credentials", map[string]any{"username": "u", "password": "p", "api_key": "hidden"}, nil, "give either"},
 		{"upper case", map[string]any{"index": "Logs"}, nil, "upper case"},
@@ -185,6 +188,57 @@ func TestRefusals(t *testing.T) {
 		}
 		if saw != "ApiKey hidden" {
 			t.Errorf("%s: Authorization %q", tt.name, saw)
+		}
+	}
+}
+
+// TestNamesInPaths has names with a character that a path has another meaning for.
+func TestNamesInPaths(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, q.Method+" "+q.URL.Path)
+		if q.Method == http.MethodGet && strings.HasPrefix(q.URL.Path, "/_data_stream/") || strings.HasSuffix(q.URL.Path, "online") {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		fmt.Fprint(w, `{"cluster_uuid": "u", "version": {"number": "2.19.1"}}`)
+	}))
+	defer s.Close()
+	k, err := open(t.Context(), config(s.URL, map[string]any{"index": "a50%b", "data_stream": true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if err := k.ensure(t.Context(), "a50%b"); err != nil {
+		t.Error(err)
+	}
+	if said, err := k.client.tryIndex(t.Context(), "a50%b"); err != nil {
+		t.Errorf("%q, %v", said, err)
+	}
+	want := []string{"GET /", "GET /_data_stream/a50%b", "PUT /_data_stream/a50%b", "GET /a50%b/_mapping", "POST /a50%b/_update/sluice-check-online"}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestRequestsAreApart: a request may be on its way still when its answer has come, so the next one has other memory.
+func TestRequestsAreApart(t *testing.T) {
+	for _, compression := range []string{"none", "gzip"} {
+		b := newBulk(nil, settings{Compression: compression}, nil, "logs")
+		b.body = []byte("first line, not a short one\nsecond\n")
+		all, half := []item{{from: 0, to: 28}, {from: 28, to: len(b.body)}}, []item{{from: 28, to: len(b.body)}}
+		one, err := b.request(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := bytes.Clone(one.body)
+		if _, err := b.request(half); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(one.body, was) {
+			t.Errorf("%s: the first request is %q now", compression, one.body)
 		}
 	}
 }

@@ -41,6 +41,24 @@ func (b *numbers[T]) observe(v T) {
 	b.lo, b.hi = min(b.lo, v), max(b.hi, v)
 }
 
+// observeAll is observe of many, of which it keeps the bounds in registers.
+func (b *numbers[T]) observeAll(all []T) {
+	for len(all) > 0 && !b.any {
+		b.observe(all[0])
+		all = all[1:]
+	}
+	lo, hi := b.lo, b.hi
+	for _, v := range all {
+		if v < lo { // never for a NaN
+			lo = v
+		}
+		if v > hi {
+			hi = v
+		}
+	}
+	b.lo, b.hi = lo, hi
+}
+
 func (b *numbers[T]) merge(other bounds) {
 	if o := other.(*numbers[T]); o.any {
 		b.observe(o.lo)

@@ -1,8 +1,6 @@
 package parquetfile
 
 import (
-	arrow18 "github.com/apache/arrow-go/v18/arrow"
-	array18 "github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow"
 )
 
@@ -72,13 +70,12 @@ func (c *chunk) bytes(rec arrow.Record, lo, hi int) int {
 	return n
 }
 
-// record returns the rows for the writer; it is good until the chunk is reset.
-func (c *chunk) record() arrow18.RecordBatch {
-	columns := make([]arrow18.Array, len(c.columns))
+// paths appends the file's columns; they are good until the chunk is reset.
+func (c *chunk) paths(out []leafPath) []leafPath {
 	for i, col := range c.columns {
-		columns[i] = array18.MakeFromData(col.array())
+		out = col.flatten(nil, c.table.schema.Field(i).Nullable, out)
 	}
-	return array18.NewRecordBatch(c.table.schema, columns, int64(c.rows))
+	return out
 }
 
 // leaves returns what is known of the file's columns.

@@ -1,12 +1,9 @@
 package parquetfile
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
-	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/sluice-io/sluice/proto/fault"
@@ -16,6 +13,7 @@ import (
 
 // encoder writes the files of one slice.
 type encoder struct {
+	format  *Format
 	options Options
 	info    partfile.Info
 	table   *table
@@ -24,28 +22,18 @@ type encoder struct {
 	scratch []column         // never filled
 	bad     []sinks.Rejected // of the batch that Fill works on, from the row that it is at
 
-	sink   *tail
-	file   *pqarrow.FileWriter // nil before the first chunk
-	groups []group             // of the file, ended ones and the one that is written
-	ended  bool                // the last of groups has: the next chunk begins another
+	out   *output // nil: none has begun
+	pages []pages // of the row group that is written, by leaf; nil before the first chunk
+	jobs  []job   // memory of the last Write's
+	paths []leafPath
 }
 
-// group is what was counted of a row group.
-type group struct {
-	rows   int64
-	size   int64 // of the chunks
-	leaves []leaf
-}
-
-func newEncoder(o Options, i partfile.Info) (*encoder, error) {
-	if err := setCodec(); err != nil {
-		return nil, err
-	}
-	t, err := newTable(i.Schema, i.Omit, o.Timestamps)
+func newEncoder(f *Format, i partfile.Info) (*encoder, error) {
+	t, err := newTable(i.Schema, i.Omit, f.options.Timestamps)
 	if err != nil {
 		return nil, err
 	}
-	return &encoder{options: o, info: i, table: t, told: partfile.NewTold(i), scratch: t.columns()}, nil
+	return &encoder{format: f, options: f.options, info: i, table: t, told: partfile.NewTold(i), scratch: t.columns()}, nil
 }
 
 // Fill implements partfile.Encoder.
@@ -97,77 +85,103 @@ func (e *encoder) inspect(rec arrow.Record) error {
 	return nil
 }
 
-// Begin implements partfile.Encoder. The file is begun with its first chunk, by which columns get their encodings.
+// magic begins and ends a file.
+const magic = "PAR1"
+
+// Begin implements partfile.Encoder.
 func (e *encoder) Begin(w io.Writer) error {
-	e.sink, e.file, e.groups, e.ended = &tail{to: w}, nil, nil, true
-	return nil
+	meta, err := e.table.metadata(e.options.Compression, e.info)
+	if err != nil {
+		return err
+	}
+	e.out = &output{to: w, meta: meta}
+	for i := range e.pages { // those of a file that was given up, and what this file's columns are like isn't known yet
+		e.pages[i].repeats = false
+		e.pages[i].reset(e.mostPages())
+	}
+	_, err = e.out.Write([]byte(magic))
+	return err
 }
 
+// mostPages is how much memory for pages of one column is kept between row groups.
+func (e *encoder) mostPages() int64 { return 2*e.options.RowGroup + chunkSize }
+
 // Write implements partfile.Encoder.
-func (e *encoder) Write(c partfile.Chunk) (err error) {
+func (e *encoder) Write(c partfile.Chunk) error {
 	k := c.(*chunk)
 	if k.rows == 0 {
 		return nil
 	}
-	rec := k.record()
-	defer rec.Release()
-	if e.file == nil {
-		if e.file, err = e.open(e.properties(k)); err != nil {
-			return err
-		}
+	e.paths = k.paths(e.paths[:0])
+	if e.pages == nil {
+		e.pages = make([]pages, len(e.paths))
 	}
-	if e.ended {
-		if err := e.file.NewBufferedRowGroupChecked(); err != nil {
-			return err
-		}
-		e.groups, e.ended = append(e.groups, group{}), false
+	if len(e.pages) != len(e.paths) {
+		return fault.Errorf(fault.Bug, "write parquet", "a chunk has %d columns, the one before had %d", len(e.paths), len(e.pages))
 	}
-	if err := e.file.WriteBuffered(rec); err != nil {
+	if len(e.out.groups) == 0 {
+		e.observe()
+	}
+	e.plan(k.rows)
+	if err := e.format.runAll(e.jobs); err != nil {
 		return err
 	}
-	g := &e.groups[len(e.groups)-1]
+	for i := range e.jobs {
+		e.jobs[i].chunk.add(&e.jobs[i])
+	}
+	f := e.out
+	if !f.open {
+		f.groups, f.open = append(f.groups, group{}), true
+	}
+	g := &f.groups[len(f.groups)-1]
 	g.add(k.rows, k.leaves())
 	g.size += int64(k.size)
-	e.ended = e.file.RowGroupTotalCompressedBytes() >= e.options.RowGroup || g.rows >= maxRows || g.size >= maxRatio*e.options.RowGroup
+	if e.Pending() >= e.options.RowGroup || g.rows >= maxRows || g.size >= maxRatio*e.options.RowGroup {
+		return e.endGroup()
+	}
 	return nil
 }
 
-func (g *group) add(rows int, leaves []leaf) {
-	g.rows += int64(rows)
-	if g.leaves == nil {
-		g.leaves = make([]leaf, len(leaves))
-		for i, l := range leaves {
-			g.leaves[i].bounds = l.bounds.fresh()
-		}
-	}
-	for i, l := range leaves {
-		g.leaves[i].values += l.values
-		g.leaves[i].nulls += l.nulls
-		g.leaves[i].bounds.merge(l.bounds)
+// observe decides by the first chunk of a file which texts get a dictionary: without a compression that makes nothing of repeated
+// ones, those that repeat. With one it costs time and saves nothing, unless all are the same: see job.fillValues.
+func (e *encoder) observe() {
+	for i, p := range e.paths {
+		e.pages[i].repeats = e.options.Compression != Zstd && len(p.steps) == 1 && repeats(p.values)
 	}
 }
 
-func (e *encoder) open(p *parquet.WriterProperties) (*pqarrow.FileWriter, error) {
-	return pqarrow.NewFileWriter(e.table.schema, e.sink, p, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
-}
-
-// properties returns how a file is written whose first rows are k's. Without a compression that makes nothing of repeated texts, those
-// that repeat get a dictionary; with one it costs time and saves nothing. Statistics are ours: see Finish.
-func (e *encoder) properties(k *chunk) *parquet.WriterProperties {
-	p := []parquet.WriterProperty{
-		parquet.WithCompression(e.options.Compression.codec()), parquet.WithDictionaryDefault(false), parquet.WithStats(false),
-		parquet.WithDataPageSize(pageSize), parquet.WithBatchSize(writeBatch), parquet.WithMaxRowGroupLength(1 << 40),
-		parquet.WithCreatedBy("sluice version " + orUnknown(e.info.Sluice)), parquet.WithVersion(parquet.V2_LATEST),
+// plan lists the pages that a chunk becomes.
+func (e *encoder) plan(rows int) {
+	n := 0
+	add := func(leaf, cut, size int) {
+		if n == len(e.jobs) {
+			e.jobs = append(e.jobs, job{})
+		}
+		e.jobs[n] = job{leaf: &e.paths[leaf], chunk: &e.pages[leaf], rows: rows, cut: cut, size: size, out: e.jobs[n].out[:0]}
+		n++
 	}
-	if e.options.Compression == Zstd {
-		return parquet.NewWriterProperties(append(p, parquet.WithCompressionLevel(zstdLevel))...)
-	}
-	for i, c := range k.columns {
-		if repeats(c) {
-			p = append(p, parquet.WithDictionaryFor(e.table.schema.Field(i).Name, true))
+	e.jobs = e.jobs[:cap(e.jobs)]
+	for i, p := range e.paths {
+		c, ok := p.values.(cutter)
+		if !ok || len(p.steps) > 1 || p.same() != nil || p.count() == 0 || e.pages[i].repeats && !e.pages[i].plain {
+			add(i, -1, p.size())
+			continue
+		}
+		e.pages[i].plain = true
+		for cut := range c.pages() {
+			add(i, cut, len(c.page(cut)))
 		}
 	}
-	return parquet.NewWriterProperties(p...)
+	e.jobs = e.jobs[:n]
+}
+
+func (e *encoder) endGroup() error {
+	p, err := e.format.press()
+	if err != nil {
+		return err
+	}
+	defer e.format.giveBack(p)
+	return e.out.endGroup(e.pages, p, e.mostPages())
 }
 
 func orUnknown(s string) string {
@@ -177,114 +191,27 @@ func orUnknown(s string) string {
 	return s
 }
 
-// repeats reports whether a column of texts has few different ones, by a look at some hundred.
-func repeats(c column) bool {
-	var offsets []int32
-	var data []byte
-	switch c := c.(type) {
-	case *varlen[int32]:
-		offsets, data = c.offsets, c.data
-	case *varlen[int64]:
-		offsets, data = c.offsets, c.data
-	default:
-		return false
+// Pending implements partfile.Encoder.
+func (e *encoder) Pending() (n int64) {
+	for i := range e.pages {
+		n += int64(len(e.pages[i].bytes) + len(e.pages[i].dict))
 	}
-	const look = 512
-	n := len(offsets) - 1
-	if n < 1 || len(data) == 0 {
-		return false
-	}
-	seen := map[string]struct{}{}
-	step := max(1, n/look)
-	looked := 0
-	for i := 0; i < n; i += step {
-		seen[string(data[offsets[i]:offsets[i+1]])] = struct{}{}
-		looked++
-	}
-	return len(seen) <= max(1, looked/8)
+	return n
 }
 
-// Pending implements partfile.Encoder. What is in no page yet is taken to become an eighth, as logs do.
-func (e *encoder) Pending() int64 {
-	if e.file == nil || e.ended {
-		return 0
-	}
-	loose := min(e.groups[len(e.groups)-1].size, int64(len(e.table.source))*pageSize)
-	return e.file.RowGroupTotalCompressedBytes() + loose/8
-}
-
-// Finish implements partfile.Encoder. The writer's footer doesn't reach the file: it is read, compared with what was counted,
-// given the statistics, written, and read once more.
-func (e *encoder) Finish() (err error) {
-	if e.file == nil {
-		if e.file, err = e.open(e.properties(&chunk{})); err != nil {
+// Finish implements partfile.Encoder.
+func (e *encoder) Finish() error {
+	if e.out.open {
+		if err := e.endGroup(); err != nil {
 			return err
 		}
 	}
-	for _, kv := range e.info.Metadata() {
-		if err := e.file.AppendKeyValueMetadata(kv[0], kv[1]); err != nil {
-			return err
-		}
-	}
-	e.sink.held = [][]byte{}
-	if err := e.file.Close(); err != nil {
+	if err := e.out.end(); err != nil {
 		return err
 	}
-	held, err := e.sink.footer()
-	if err != nil {
-		return err
-	}
-	footer, err := complete(held, e.groups)
-	if err == nil {
-		err = checkFooter(footer, e.groups)
-	}
-	if err != nil {
-		return fault.New(fault.Bug, "write parquet", "nothing of this slice was committed; please report it", err)
-	}
-	e.file = nil
-	return e.sink.end(footer)
+	e.out = nil
+	return nil
 }
 
 // Release implements partfile.Encoder.
-func (e *encoder) Release(bool) { e.file, e.sink = nil, nil }
-
-// tail is the end of a file on its way: once held is there, the last three writes are held back. They are the footer, its
-// length and the magic number.
-type tail struct {
-	to   io.Writer
-	held [][]byte // nil: nothing is held back
-}
-
-// magic begins and ends a file.
-const magic = "PAR1"
-
-// Write implements io.Writer.
-func (t *tail) Write(p []byte) (int, error) {
-	if t.held == nil {
-		return t.to.Write(p)
-	}
-	t.held = append(t.held, append([]byte(nil), p...))
-	if len(t.held) > 3 {
-		if _, err := t.to.Write(t.held[0]); err != nil {
-			return 0, err
-		}
-		t.held = t.held[1:]
-	}
-	return len(p), nil
-}
-
-// footer returns the footer that is held back.
-func (t *tail) footer() ([]byte, error) {
-	if len(t.held) != 3 || string(t.held[2]) != magic || len(t.held[1]) != 4 {
-		return nil, errors.New("the Parquet writer ended a file otherwise than it should")
-	}
-	return t.held[0], nil
-}
-
-// end writes a footer and what belongs behind it.
-func (t *tail) end(footer []byte) error {
-	n := uint32(len(footer))
-	footer = append(footer, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
-	_, err := t.to.Write(append(footer, magic...))
-	return err
-}
+func (e *encoder) Release(bool) { e.out, e.pages, e.jobs, e.paths = nil, nil, nil, nil }

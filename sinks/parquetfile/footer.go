@@ -2,34 +2,36 @@ package parquetfile
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 
+	ipc18 "github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/metadata"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/sluice-io/sluice/sinks/partfile"
 )
 
-// complete gives a footer the statistics of its row groups.
-func complete(footer []byte, groups []group) ([]byte, error) {
-	meta, err := metadata.NewFileMetaData(footer, nil)
+// metadata returns what builds the footers of files.
+func (t *table) metadata(c Compression, i partfile.Info) (*metadata.FileMetaDataBuilder, error) {
+	p := parquet.NewWriterProperties(parquet.WithCompression(c.codec()), parquet.WithCreatedBy("sluice version "+orUnknown(i.Sluice)), parquet.WithVersion(parquet.V2_LATEST))
+	s, err := pqarrow.ToParquet(t.schema, p, pqarrow.DefaultWriterProps())
 	if err != nil {
-		return nil, fmt.Errorf("read the footer: %w", err)
+		return nil, fmt.Errorf("make the file's schema: %w", err)
 	}
-	if len(meta.RowGroups) != len(groups) {
-		return nil, fmt.Errorf("the footer has %d row groups, %d were written", len(meta.RowGroups), len(groups))
+	var own buffer
+	if err := ipc18.NewWriter(&own, ipc18.WithSchema(t.schema)).Close(); err != nil {
+		return nil, fmt.Errorf("make the file's schema: %w", err)
 	}
-	for i, g := range groups {
-		columns := meta.RowGroups[i].Columns
-		if len(columns) != len(g.leaves) {
-			return nil, fmt.Errorf("row group %d has %d columns, %d were written", i, len(columns), len(g.leaves))
+	meta := metadata.NewKeyValueMetadata()
+	all := append([][2]string{{"ARROW:schema", base64.StdEncoding.EncodeToString(own)}}, i.Metadata()...)
+	for _, kv := range all {
+		if err := meta.Append(kv[0], kv[1]); err != nil {
+			return nil, fmt.Errorf("make the file's metadata: %w", err)
 		}
-		for j, l := range g.leaves {
-			columns[j].MetaData.Statistics = l.statistics().ToThrift()
-		}
 	}
-	var out bytes.Buffer
-	if _, err := meta.WriteTo(&out, nil); err != nil {
-		return nil, fmt.Errorf("write the footer: %w", err)
-	}
-	return out.Bytes(), nil
+	return metadata.NewFileMetadataBuilder(s, p, meta), nil
 }
 
 func (l leaf) statistics() *metadata.EncodedStatistics {

@@ -1,13 +1,14 @@
 // Package parquetfile writes Parquet files and reads them back as lines of JSON.
 //
-// Batches are of one release of Arrow, arrow/go v15; files are written by a later one, whose writer is right and fast where the
-// first's isn't. Rows are copied once, into chunks in the layout of Arrow, from which the writer makes compressed pages; the
-// pages of a row group are held until it ends. What the footer says of columns is counted while rows are copied, put into the
-// footer as statistics, and compared with what can be read of the footer at last: see encoder.Finish.
+// Rows are copied once, into chunks whose columns lie as they do in pages; several goroutines make pages of a chunk, which are
+// compressed where they were filled. The pages of a row group are held until it ends. What the footer says of columns is counted
+// while rows are copied, and compared at last with what can be read of the footer: see output.end. Schema and footer are made by a
+// later release of Arrow than batches are of, which also reads files back.
 package parquetfile
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow/go/v15/arrow"
@@ -44,17 +45,13 @@ const (
 	chunkSize = 2 << 20
 	// chunks is how many a slice has: one is filled, one written, one levels out.
 	chunks = 3
-	// pageSize is about how large a page is before compression. A page is compressed as a whole: half of it loses a tenth of the
-	// speed, twice of it gains nothing.
+	// pageSize is about how large a page is before compression. A chunk should have some, for as many processors; a compressor's
+	// speed doesn't depend on it.
 	pageSize = 512 << 10
-	// writeBatch is how many values the writer looks at in one go. With its default of 1,024 a column with nulls costs a third more.
-	writeBatch = 16 << 10
 	// maxRows and maxRatio end a row group of rows that compress to nothing: the second as times its size.
 	maxRows  = 1 << 20
 	maxRatio = 16
-	// zstdLevel is the fastest. The next one costs half as much again and makes logs no smaller.
-	zstdLevel = 1
-	// codecMemory is what compressors and the writer's own buffers hold; TestNoRaceMemory measures all of it.
+	// codecMemory is what compressors and pages on their way hold; TestNoRaceMemory measures all of it.
 	codecMemory = 12 << 20
 )
 
@@ -88,7 +85,10 @@ func Defaults() Options {
 }
 
 // Format is Parquet.
-type Format struct{ options Options }
+type Format struct {
+	options Options
+	presses sync.Pool // of *press
+}
 
 var _ partfile.Format = (*Format)(nil)
 
@@ -124,5 +124,5 @@ func (f *Format) NewChunk() partfile.Chunk { return &chunk{} }
 
 // NewEncoder implements partfile.Format.
 func (f *Format) NewEncoder(i partfile.Info) (partfile.Encoder, error) {
-	return newEncoder(f.options, i)
+	return newEncoder(f, i)
 }

@@ -1,9 +1,6 @@
 package parquetfile
 
 import (
-	arrow18 "github.com/apache/arrow-go/v18/arrow"
-	array18 "github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 )
@@ -11,7 +8,6 @@ import (
 // lists is a column of lists or maps. What a null list has below it is left out.
 type lists struct {
 	validity
-	of      arrow18.DataType
 	offsets []int32
 	child   column
 	length  int // so far, of child
@@ -98,9 +94,10 @@ func (c *lists) misfit(a arrow.Array, lo, hi int) (why string) {
 	return why
 }
 
-func (c *lists) array() arrow18.ArrayData {
+func (c *lists) flatten(steps []step, maybe bool, out []leafPath) []leafPath {
 	c.begin()
-	return array18.NewData(c.of, c.n, []*memory.Buffer{c.buffer(), memory.NewBufferBytes(raw(c.offsets))}, []arrow18.ArrayData{c.child.array()}, c.nulls, 0)
+	entries, _ := c.child.(*groups)
+	return c.child.flatten(append(steps[:len(steps):len(steps)], step{nulls: &c.validity, maybe: maybe, offsets: c.offsets}), entries == nil || !entries.keys, out)
 }
 
 func (c *lists) leaves(empties int, out []leaf) []leaf { return c.child.leaves(empties+c.empties, out) }
@@ -116,7 +113,6 @@ func (c *lists) reset() {
 // groups is a column of structs. Under a null one everything is null.
 type groups struct {
 	validity
-	of     arrow18.DataType
 	fields []column
 	keys   bool // of a map: the first field may not be null
 }
@@ -186,12 +182,12 @@ func (c *groups) misfit(a arrow.Array, lo, hi int) (why string) {
 	return why
 }
 
-func (c *groups) array() arrow18.ArrayData {
-	children := make([]arrow18.ArrayData, len(c.fields))
+func (c *groups) flatten(steps []step, maybe bool, out []leafPath) []leafPath {
+	steps = append(steps[:len(steps):len(steps)], step{nulls: &c.validity, maybe: maybe})
 	for i, f := range c.fields {
-		children[i] = f.array()
+		out = f.flatten(steps, !c.keys || i > 0, out)
 	}
-	return array18.NewData(c.of, c.n, []*memory.Buffer{c.buffer()}, children, c.nulls, 0)
+	return out
 }
 
 func (c *groups) leaves(empties int, out []leaf) []leaf {

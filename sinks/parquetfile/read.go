@@ -31,9 +31,6 @@ func read(r parquet.ReaderAtSeeker, keep func(column string) bool, each func(rec
 			err = fmt.Errorf("damaged: %v", p)
 		}
 	}()
-	if err := setCodec(); err != nil { // before the library looks for one
-		return err
-	}
 	f, err := file.NewParquetReader(r)
 	if err != nil {
 		return err

@@ -65,14 +65,14 @@ func newColumn(t arrow.DataType, u Unit) (column, arrow18.DataType, error) {
 	case *arrow.Uint32Type:
 		return ofNumbers[uint32](arrow18.PrimitiveTypes.Uint32)
 	case *arrow.Uint64Type:
-		return &fixed[int64]{of: arrow18.PrimitiveTypes.Int64, bad: func(a arrow.Array, row int) string {
+		return &fixed[int64]{bad: func(a arrow.Array, row int) string {
 			if v := a.(*array.Uint64).Value(row); v > math.MaxInt64 {
 				return fmt.Sprintf("%d is beyond what a signed integer of 64 bits holds", v)
 			}
 			return ""
 		}}, arrow18.PrimitiveTypes.Int64, nil
 	case *arrow.Float16Type:
-		return &fixed[float32]{of: arrow18.PrimitiveTypes.Float32, from: func(dst []float32, a arrow.Array, lo, hi int) []float32 {
+		return &fixed[float32]{from: func(dst []float32, a arrow.Array, lo, hi int) []float32 {
 			for i := lo; i < hi; i++ {
 				dst = append(dst, a.(*array.Float16).Value(i).Float32())
 			}
@@ -83,16 +83,16 @@ func newColumn(t arrow.DataType, u Unit) (column, arrow18.DataType, error) {
 	case *arrow.Float64Type:
 		return ofNumbers[float64](arrow18.PrimitiveTypes.Float64)
 	case *arrow.StringType:
-		return &varlen[int32]{of: arrow18.BinaryTypes.String}, arrow18.BinaryTypes.String, nil
+		return &varlen[int32]{}, arrow18.BinaryTypes.String, nil
 	case *arrow.LargeStringType:
-		return &varlen[int64]{of: arrow18.BinaryTypes.String}, arrow18.BinaryTypes.String, nil
+		return &varlen[int64]{}, arrow18.BinaryTypes.String, nil
 	case *arrow.BinaryType:
-		return &varlen[int32]{of: arrow18.BinaryTypes.Binary}, arrow18.BinaryTypes.Binary, nil
+		return &varlen[int32]{}, arrow18.BinaryTypes.Binary, nil
 	case *arrow.LargeBinaryType:
-		return &varlen[int64]{of: arrow18.BinaryTypes.Binary}, arrow18.BinaryTypes.Binary, nil
+		return &varlen[int64]{}, arrow18.BinaryTypes.Binary, nil
 	case *arrow.FixedSizeBinaryType:
 		of := &arrow18.FixedSizeBinaryType{ByteWidth: t.ByteWidth}
-		return &blobs{of: of, width: t.ByteWidth}, of, nil
+		return &blobs{width: t.ByteWidth}, of, nil
 	case *arrow.Decimal128Type:
 		return ofDecimals(t, t.Precision, t.Scale, func(a arrow.Array, row int) decimal128.Num {
 			v := a.(*array.Decimal128).Value(row)
@@ -111,7 +111,7 @@ func newColumn(t arrow.DataType, u Unit) (column, arrow18.DataType, error) {
 }
 
 func ofNumbers[T numeric](of arrow18.DataType) (column, arrow18.DataType, error) {
-	return &fixed[T]{of: of}, of, nil
+	return &fixed[T]{}, of, nil
 }
 
 // maxPrecision is the most digits of a decimal that readers know.
@@ -122,17 +122,17 @@ func ofDecimals(t arrow.DataType, precision, scale int32, value func(arrow.Array
 		return nil, nil, fmt.Errorf("%s has more than %d digits", t, maxPrecision)
 	}
 	of := &arrow18.Decimal128Type{Precision: precision, Scale: scale}
-	return &amounts{of: of, value: value, bounds: decimals{size: int(pqarrow.DecimalSize(precision))}}, of, nil
+	return &amounts{value: value, bounds: decimals{size: int(pqarrow.DecimalSize(precision))}}, of, nil
 }
 
 // newMoment returns the column of a date or time; nil for all other types.
 func newMoment(t arrow.DataType, u Unit) (column, arrow18.DataType) {
 	switch t := t.(type) {
 	case *arrow.Date32Type:
-		return &fixed[int32]{of: arrow18.FixedWidthTypes.Date32}, arrow18.FixedWidthTypes.Date32
+		return &fixed[int32]{}, arrow18.FixedWidthTypes.Date32
 	case *arrow.Date64Type:
 		of := arrow18.FixedWidthTypes.Date32
-		return &fixed[int32]{of: of, from: func(dst []int32, a arrow.Array, lo, hi int) []int32 {
+		return &fixed[int32]{from: func(dst []int32, a arrow.Array, lo, hi int) []int32 {
 			for _, v := range span[int64](a, lo, hi) {
 				dst = append(dst, int32(floorDiv(v, 24*60*60*1000)))
 			}
@@ -140,7 +140,7 @@ func newMoment(t arrow.DataType, u Unit) (column, arrow18.DataType) {
 		}}, of
 	case *arrow.Time32Type:
 		of := arrow18.FixedWidthTypes.Time32ms
-		c := &fixed[int32]{of: of}
+		c := &fixed[int32]{}
 		if t.Unit == arrow.Second {
 			c.from = func(dst []int32, a arrow.Array, lo, hi int) []int32 {
 				for _, v := range span[int32](a, lo, hi) {
@@ -156,21 +156,27 @@ func newMoment(t arrow.DataType, u Unit) (column, arrow18.DataType) {
 			to = arrow18.Nanosecond
 		}
 		of := &arrow18.Time64Type{Unit: to}
-		return scaled(of, perSecond(t.Unit), perSecond(to)), of
+		return scaled(perSecond(t.Unit), perSecond(to)), of
 	case *arrow.TimestampType:
 		of := &arrow18.TimestampType{Unit: u.arrow(), TimeZone: t.TimeZone}
-		return scaled(of, perSecond(t.Unit), perSecond(of.Unit)), of
+		return scaled(perSecond(t.Unit), perSecond(of.Unit)), of
 	}
 	return nil, nil
 }
 
 // scaled is a column of times that are from a second in the batch and to a second in the file.
-func scaled(of arrow18.DataType, from, to int64) column {
-	c := &fixed[int64]{of: of}
+func scaled(from, to int64) column {
+	c := &fixed[int64]{}
 	switch {
 	case from > to:
 		by := from / to
 		c.from = func(dst []int64, a arrow.Array, lo, hi int) []int64 {
+			if by == 1000 { // a constant is multiplied with, which costs a tenth
+				for _, v := range span[int64](a, lo, hi) {
+					dst = append(dst, floorDiv(v, 1000))
+				}
+				return dst
+			}
 			for _, v := range span[int64](a, lo, hi) {
 				dst = append(dst, floorDiv(v, by))
 			}
@@ -217,14 +223,14 @@ func newNested(t arrow.DataType, u Unit) (column, arrow18.DataType, error) {
 			return nil, nil, err
 		}
 		m := arrow18.MapOfFields(of.Field(0), of.Field(1))
-		return &lists{of: m, child: entries, source: mapSource}, m, nil
+		return &lists{child: entries, source: mapSource}, m, nil
 	case arrow.ListLikeType:
 		child, of, err := newColumn(t.Elem(), u)
 		if err != nil {
 			return nil, nil, err
 		}
 		list := arrow18.ListOfField(arrow18.Field{Name: "element", Type: of, Nullable: true})
-		c := &lists{of: list, child: child}
+		c := &lists{child: child}
 		switch t := t.(type) {
 		case *arrow.ListType:
 			c.source = listSource
@@ -251,9 +257,7 @@ func newGroup(fields []arrow.Field, u Unit, keys bool) (*groups, *arrow18.Struct
 		c.fields = append(c.fields, child)
 		all[i] = arrow18.Field{Name: f.Name, Type: of, Nullable: !keys || i > 0}
 	}
-	of := arrow18.StructOf(all...)
-	c.of = of
-	return c, of, nil
+	return c, arrow18.StructOf(all...), nil
 }
 
 func listSource(a arrow.Array) (arrow.Array, func(int) (int, int)) {

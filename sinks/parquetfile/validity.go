@@ -2,7 +2,6 @@ package parquetfile
 
 import (
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow/go/v15/arrow"
 )
 
@@ -53,13 +52,14 @@ func (v *validity) grow(n int) {
 	}
 }
 
+// valid reports whether a value is there.
+func (v *validity) valid(i int) bool { return v.nulls == 0 || bitutil.BitIsSet(v.bits, i) }
+
+// count is how many are there.
+func (v *validity) count() int { return v.n - v.nulls }
+
+func (v *validity) present() *validity { return v }
+
 func (v *validity) reset() { v.bits, v.n, v.nulls = v.bits[:0], 0, 0 }
 
 func (v *validity) held() int { return cap(v.bits) }
-
-func (v *validity) buffer() *memory.Buffer {
-	if v.nulls == 0 {
-		return nil
-	}
-	return memory.NewBufferBytes(v.bits)
-}

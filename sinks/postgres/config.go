@@ -50,7 +50,7 @@ const schema = `{
   "properties": {
     "url": {
       "type": "string", "minLength": 1, "x-sluice-secret": true,
-      "description": "postgres://USER:PASSWORD@HOST:PORT/DATABASE; in place of the five keys below. Of its parameters only sslmode=disable and sslmode=verify-full are known: see tls."
+      "description": "postgres://USER:PASSWORD@HOST:PORT/DATABASE; in place of host, port, database, user and password. Of its parameters only sslmode=disable and sslmode=verify-full are known: see tls."
     },
     "host": {
       "type": "string", "minLength": 1,
@@ -157,9 +157,10 @@ func (s *settings) address() error {
 	}
 	for key, values := range u.Query() {
 		switch value := values[0]; {
-		case key == "sslmode" && value == "disable":
-		case key == "sslmode" && value == "verify-full":
-			s.tlsOn = true
+		case key == "sslmode" && (value == "disable" || value == "verify-full"):
+			if s.tlsOn = value == "verify-full"; s.TLS.On(s.tlsOn) != s.tlsOn {
+				return fmt.Errorf("url: sslmode=%s is the contrary of what tls says", value)
+			}
 		default:
 			return fmt.Errorf("url: the parameter %q with this value isn't known: use the keys timeout and tls", key)
 		}

@@ -42,6 +42,8 @@ func TestSettings(t *testing.T) {
 		{"timeout", `{` + base + `, "timeout": "10ms"}`, nil, "less than a second"},
 		{"tls", `{` + base + `, "tls": {"ca_file": "nowhere.pem"}}`, nil, "tls.ca_file"},
 		{"tls off", `{` + base + `, "tls": {"enabled": false, "server_name": "x"}}`, nil, "enabled is false"},
+		{"url's tls off", `{"url": "postgres://u:hidden@h/d?sslmode=verify-full", "tls": {"enabled": false}}`, nil, "sslmode=verify-full"},
+		{"url's tls on", `{"url": "postgres://u:hidden@h/d?sslmode=disable", "tls": {"server_name": "x"}}`, nil, "sslmode=disable"},
 		{"columns", `{` + base + `}`, []sinks.Stream{month}, "month_interval"},
 		{"column's name", `{` + base + `}`, []sinks.Stream{month}, "64 bytes"},
 		{"key", `{` + base + `, "tabel": "x"}`, nil, "tabel"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
@@ -28,18 +29,21 @@ const (
 // buffer is what a transaction holds beyond the batch in Append: a block here and one in the driver, each at most about doubled by growing.
 const buffer = 4 * blockSize
 
-// copier is the reader of a batch in the form of COPY ... (FORMAT binary). Rows that the table can't hold are left out.
+// copier is the reader of a batch in the form of COPY ... (FORMAT binary). Rows that the table can't hold are left out. The driver reads it
+// in a goroutine of its own, which outlives CopyFrom when the connection is lost.
 type copier struct {
 	columns []column
-	bound   []boundColumn
-	row     int
-	rows    int
-	block   []byte // encoded
-	sent    int    // of it
-	ended   bool
-	out     []sinks.Rejected
-	err     error
-	limit   int
+
+	mu    sync.Mutex // of what follows while the driver reads
+	bound []boundColumn
+	row   int
+	rows  int
+	block []byte // encoded
+	sent  int    // of it
+	ended bool
+	out   []sinks.Rejected
+	err   error
+	limit int
 }
 
 type boundColumn struct {
@@ -49,6 +53,8 @@ type boundColumn struct {
 
 // reset takes a batch. The copier keeps nothing of it after release.
 func (c *copier) reset(rec arrow.Record) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if int(rec.NumCols()) != len(c.columns) {
 		return fault.Errorf(fault.Bug, "copy a batch", "it has %d columns, its slice %d", rec.NumCols(), len(c.columns))
 	}
@@ -74,12 +80,25 @@ func (c *copier) reset(rec arrow.Record) error {
 	return nil
 }
 
-// release lets go of the batch.
+// errReleased is for a driver that reads on.
+var errReleased = errors.New("the batch was given back")
+
+// release lets go of the batch: nothing of it is read when it has returned.
 func (c *copier) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = errReleased
 	clear(c.bound)
 	if cap(c.block) > 2*blockSize {
 		c.block = nil // one large record must not be remembered by its buffer
 	}
+}
+
+// failure is why the batch couldn't be encoded; nil: it could, as far as it was read.
+func (c *copier) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 // keepBody treats a NUL in a line as the sources treat bytes that aren't UTF-8: body has U+FFFD in its place, and body_raw the
@@ -123,7 +142,15 @@ func (c *copier) keepBody(rec arrow.Record) {
 }
 
 // Read implements io.Reader.
-func (c *copier) Read(p []byte) (int, error) {
+func (c *copier) Read(p []byte) (n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer func() {
+		if p := recover(); p != nil { // in the driver's goroutine it would end the process
+			c.err = fault.Errorf(fault.Bug, "encode a batch", "panic: %v", p)
+			n, err = 0, c.err
+		}
+	}()
 	if c.err != nil {
 		return 0, c.err
 	}
@@ -137,7 +164,7 @@ func (c *copier) Read(p []byte) (int, error) {
 			return 0, c.err
 		}
 	}
-	n := copy(p, c.block[c.sent:])
+	n = copy(p, c.block[c.sent:])
 	c.sent += n
 	return n, nil
 }

@@ -221,41 +221,5 @@ func (k *Sink) Strays(context.Context) iter.Seq2[string, error] {
 	return func(func(string, error) bool) {}
 }
 
-// Forget withdraws commits of a day: what they covered is a gap again. Their rows must be gone, or they will be there twice: nothing
-// here deletes them.
-func (k *Sink) Forget(ctx context.Context, p flow.Partition, day time.Time, numbers []uint64) (sinks.Receipt, error) {
-	if err := k.checkOpen(); err != nil {
-		return sinks.Receipt{}, err
-	}
-	return k.forget(ctx, p, day, numbers, func(pgx.Tx) error { return nil })
-}
-
-// forget is Forget, with what else belongs to the transaction.
-func (k *Sink) forget(ctx context.Context, p flow.Partition, day time.Time, numbers []uint64, also func(pgx.Tx) error) (sinks.Receipt, error) {
-	const op = "forget commits"
-	if k.config.ReadOnly {
-		return sinks.Receipt{}, fault.Errorf(fault.Bug, op, "the sink was opened to be read")
-	}
-	e := entry{day: flow.Day(day), kind: kindForget, forget: forget{V: version, Entries: numbers, Sluice: k.config.Sluice, At: now()}}
-	err := pgx.BeginFunc(ctx, k.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, takeLock, k.markers.lock(p, e.day)); err != nil {
-			return err
-		}
-		all, err := k.markers.day(ctx, tx, p, e.day)
-		if err != nil {
-			return err
-		}
-		e.number = uint64(len(all)) + 1
-		if _, err := standing(append(all, e)); err != nil {
-			return fault.New(fault.Config, op, "", err)
-		}
-		if err := also(tx); err != nil {
-			return err
-		}
-		return k.markers.insert(ctx, tx.Conn(), p, e)
-	})
-	return e.receipt(p), classify(op, err)
-}
-
 // now is the time as receipts hold it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }

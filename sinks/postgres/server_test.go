@@ -84,8 +84,10 @@ func TestServer(t *testing.T) {
 	t.Run("forget", r.testForget)
 	t.Run("waits for a commit", r.testLookupWaits)
 	t.Run("damage", r.testDamage)
+	t.Run("panic", r.testPanic)
 	t.Run("two hosts", r.testTwoHosts)
 	t.Run("session", r.testSession)
+	t.Run("connection lost", r.testConnectionLost)
 	t.Run("tls", r.testTLS) // after rights, whose server takes none
 	t.Run("killed", r.testKilled)
 }
@@ -402,11 +404,30 @@ func (r rig) testForget(t *testing.T) {
 		}
 	}
 	r.Exec(t, database, "update events set body = 'changed' where ctid = (select min(ctid) from events)")
-	if _, err := k.Withdraw(t.Context(), receipts[1:], true); fault.KindOf(err) != fault.Config || !strings.Contains(err.Error(), "nothing was deleted") {
+	none := func(what string, rec sinks.Receipt) { // whoever gets a receipt believes that the entry is there
+		t.Helper()
+		if rec.Entry != 0 {
+			t.Errorf("%s: a receipt: %+v", what, rec)
+		}
+	}
+	rec, err := k.Withdraw(t.Context(), receipts[1:], true)
+	if none("rows that were changed", rec); fault.KindOf(err) != fault.Config || !strings.Contains(err.Error(), "nothing was deleted") {
 		t.Errorf("rows that were changed: %v", err)
 	}
 	if _, err := k.Lookup(t.Context(), other); err != nil {
 		t.Errorf("a slice whose rows couldn't be deleted: %v", err)
+	}
+	rec, err = k.Withdraw(t.Context(), receipts[:1], false)
+	if none("forgotten twice", rec); fault.KindOf(err) != fault.Config {
+		t.Errorf("forgotten twice: %v", err)
+	}
+	k.step = func(_ string, do func() error) error { return errors.Join(do(), sinktest.ErrLost) }
+	rec, err = k.Withdraw(t.Context(), receipts[1:], false)
+	if none("an answer that was lost", rec); !errors.Is(err, sinks.ErrInDoubt) || fault.KindOf(err) != fault.InDoubt {
+		t.Errorf("an answer that was lost: %s: %v", fault.KindOf(err), err)
+	}
+	if _, err := k.Lookup(t.Context(), other); !errors.Is(err, sinks.ErrNotCommitted) {
+		t.Errorf("forgotten, and the answer lost: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,6 +102,7 @@ func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error
 		return err
 	})
 	if err != nil {
+		err = cmp.Or(t.copier.failure(), err) // the server only says that the copying was ended
 		return nil, fmt.Errorf("slice %s: table %s: %w", t.slice, t.table.Sanitize(), classify(op, err))
 	}
 	if want := b.Records.NumRows() - int64(len(t.copier.out)); tag.RowsAffected() != want {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -73,6 +74,53 @@ func (k *Sink) Withdraw(ctx context.Context, commits []sinks.Receipt, remove boo
 		}
 		return nil
 	})
+}
+
+// Forget withdraws commits of a day: what they covered is a gap again. Their rows must be gone, or they will be there twice: nothing
+// here deletes them.
+func (k *Sink) Forget(ctx context.Context, p flow.Partition, day time.Time, numbers []uint64) (sinks.Receipt, error) {
+	if err := k.checkOpen(); err != nil {
+		return sinks.Receipt{}, err
+	}
+	return k.forget(ctx, p, day, numbers, func(pgx.Tx) error { return nil })
+}
+
+// forget is Forget, with what else belongs to the transaction.
+func (k *Sink) forget(ctx context.Context, p flow.Partition, day time.Time, numbers []uint64, also func(pgx.Tx) error) (sinks.Receipt, error) {
+	const op = "forget commits"
+	if k.config.ReadOnly {
+		return sinks.Receipt{}, fault.Errorf(fault.Bug, op, "the sink was opened to be read")
+	}
+	e := entry{day: flow.Day(day), kind: kindForget, forget: forget{V: version, Entries: numbers, Sluice: k.config.Sluice, At: now()}}
+	committing := false
+	err := k.step("forget", func() error {
+		return pgx.BeginFunc(ctx, k.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, takeLock, k.markers.lock(p, e.day)); err != nil {
+				return err
+			}
+			all, err := k.markers.day(ctx, tx, p, e.day)
+			if err != nil {
+				return err
+			}
+			e.number = uint64(len(all)) + 1
+			if _, err := standing(append(all, e)); err != nil {
+				return fault.New(fault.Config, op, "", err)
+			}
+			if err := also(tx); err != nil {
+				return err
+			}
+			err = k.markers.insert(ctx, tx.Conn(), p, e)
+			committing = err == nil
+			return err
+		})
+	})
+	switch {
+	case err == nil:
+		return e.receipt(p), nil
+	case committing && !rolledBack(err) && !errors.Is(err, pgx.ErrTxCommitRollback):
+		return sinks.Receipt{}, fault.New(fault.InDoubt, op, "given again, the same command tells whether it took place", fmt.Errorf("%w: %w", sinks.ErrInDoubt, err))
+	}
+	return sinks.Receipt{}, classify(op, err)
 }
 
 func (k *Sink) deleteRows(ctx context.Context, tx pgx.Tx, r sinks.Receipt) error {

@@ -86,6 +86,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Driver) {
 		{"neighbours at once", true, testNeighbours},
 		{"zombie", true, testZombie},
 		{"commit during a sweep", true, testLateCommit},
+		{"commit of one that died beside", true, testDiedBeside},
+		{"part of one that died is damaged", true, testDiedDamaged},
+		{"folder of one that died is damaged", true, testDiedUnknown},
 	}
 	for _, tt := range tests {
 		t.Run(strings.ReplaceAll(tt.name, " ", "_"), func(t *testing.T) {

@@ -279,7 +279,7 @@ func (t *txn) note(r reply) error {
 	return nil
 }
 
-// poll asks once for what is open.
+// poll asks once for what is open. A collector that is too busy to answer is asked again by and by.
 func (t *txn) poll(ctx context.Context) error {
 	ids := make([]int64, 0, len(t.open))
 	for id := range t.open {
@@ -287,7 +287,7 @@ func (t *txn) poll(ctx context.Context) error {
 	}
 	slices.Sort(ids)
 	acks, err := t.sink.client.acks(ctx, t.channel, ids)
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.Throttled {
 		return err
 	}
 	for text, indexed := range acks {
@@ -303,7 +303,7 @@ func (t *txn) settle(ctx context.Context) error {
 	limit := time.Duration(t.sink.settings.AckTimeout)
 	deadline := time.Now().Add(limit)
 	for pause := 20 * time.Millisecond; len(t.open) > 0; pause = min(2*pause, time.Second) {
-		if err := t.poll(ctx); err != nil && fault.KindOf(err) != fault.Throttled {
+		if err := t.poll(ctx); err != nil {
 			return err
 		}
 		if len(t.open) == 0 {

@@ -179,6 +179,31 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestBusyAcks has a collector that is too busy to say what it has indexed while events come: no reason to send them all again.
+func TestBusyAcks(t *testing.T) {
+	o := options()
+	var busy int
+	o.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/ack") || busy == 3 {
+			return false
+		}
+		busy++
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"text":"Server is busy","code":9}`))
+		return true
+	}
+	server := hec.Start(t, o)
+	k := open(t, config(server, `, "batch_size": "1KiB"`))
+	s := sinktest.Hours("one", 0, 1)
+	bodies := sinktest.Bodies(s, 300)
+	if _, err := sinktest.Write(t.Context(), k, s, bodies); err != nil || busy < 3 {
+		t.Fatalf("%v, after %d refused questions", err, busy)
+	}
+	if got, repeats, err := arrived(server); err != nil || len(got) != len(bodies) || repeats > 0 {
+		t.Errorf("%d records of %d, %d of them again, %v", len(got), len(bodies), repeats, err)
+	}
+}
+
 // TestBusy has a collector that is busy for a while.
 func TestBusy(t *testing.T) {
 	o := options()

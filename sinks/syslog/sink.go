@@ -5,6 +5,7 @@
 package syslog
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -185,12 +186,8 @@ func (s *settings) refuse(message []byte) string {
 	if int64(len(message)) > int64(s.MaxMessage) {
 		return fmt.Sprintf("the syslog message has %d bytes, max_message is %d", len(message), s.MaxMessage)
 	}
-	if s.Framing == "lf" {
-		for _, c := range message {
-			if c == '\n' {
-				return "the record holds a line feed, which ends a message when framing is lf"
-			}
-		}
+	if s.Framing == "lf" && bytes.IndexByte(message, '\n') >= 0 {
+		return "the record holds a line feed, which ends a message when framing is lf"
 	}
 	return ""
 }

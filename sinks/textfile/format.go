@@ -85,7 +85,7 @@ func (f *Format) NewEncoder(i partfile.Info) (partfile.Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &encoder{format: f, enc: enc, size: int(min(blockSize, i.PartSize))}, nil
+	return &encoder{format: f, enc: enc, size: int(min(blockSize, i.PartSize)), part: i.PartSize}, nil
 }
 
 func (f *Format) compressor() (compressor, error) {
@@ -103,7 +103,8 @@ func (f *Format) compressor() (compressor, error) {
 type encoder struct {
 	format *Format
 	enc    encode.Encoder
-	size   int // a block is full at this length
+	size   int   // a block is full at this length
+	part   int64 // a file is full at this length
 
 	file io.Writer
 	zip  compressor // kept from file to file; nil without compression
@@ -129,6 +130,9 @@ func (e *encoder) Begin(w io.Writer) (err error) {
 			}
 			e.buf = bufio.NewWriterSize(nil, blockSize)
 		}
+		if g, ok := e.zip.(*pieces); ok {
+			g.expect(e.part)
+		}
 		e.buf.Reset(w)
 		e.zip.Reset(e.buf)
 		e.file = e.zip
@@ -145,8 +149,13 @@ func (e *encoder) Write(c partfile.Chunk) error {
 	return err
 }
 
-// Pending implements partfile.Encoder. What a compressor holds is little and of unknown size.
-func (e *encoder) Pending() int64 { return 0 }
+// Pending implements partfile.Encoder. What a zstd encoder holds is little and of unknown size.
+func (e *encoder) Pending() int64 {
+	if g, ok := e.zip.(*pieces); ok {
+		return g.pending()
+	}
+	return 0
+}
 
 // Finish implements partfile.Encoder.
 func (e *encoder) Finish() error {

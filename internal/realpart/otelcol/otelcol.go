@@ -39,6 +39,8 @@ type Collector struct {
 	process   *realpart.Process
 	target    *httptest.Server
 
+	drop bool
+
 	mu   sync.Mutex
 	got  []*logs.ResourceLogs
 	fail int // status that the target answers; 0: it takes everything
@@ -49,13 +51,14 @@ type Options struct {
 	MemoryLimit string // limit_mib and more of the memory limiter, in YAML; empty: none
 	TLS         bool   // both receivers speak it; CAFile is what their certificate is verified by
 	MaxReceive  int    // most MiB of a gRPC message, 0: the default
+	Drop        bool   // the target keeps nothing: Logs stays empty
 	HECToken    string // there is a receiver of Splunk's protocol, with acknowledgements, that wants this token; with TLS also a client certificate
 }
 
 // Start starts a collector with its own ports and folder, ended with the test.
 func Start(t testing.TB, o Options) *Collector {
 	t.Helper()
-	c := &Collector{dir: t.TempDir(), part: realpart.Installed(t, "otelcol")}
+	c := &Collector{dir: t.TempDir(), part: realpart.Installed(t, "otelcol"), drop: o.Drop}
 	c.target = httptest.NewServer(http.HandlerFunc(c.take))
 	t.Cleanup(c.target.Close)
 	var err error
@@ -189,6 +192,11 @@ func (c *Collector) Logs() []*logs.ResourceLogs {
 func (c *Collector) Log() string { return c.process.Log() }
 
 func (c *Collector) take(w http.ResponseWriter, r *http.Request) {
+	if c.drop {
+		_, _ = io.Copy(io.Discard, r.Body) // a sender that has left needs no answer
+		w.Header().Set("Content-Type", "application/x-protobuf")
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fail != 0 {

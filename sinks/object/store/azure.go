@@ -132,11 +132,12 @@ func (s *Azure) GetRange(ctx context.Context, key string, off, n int64) ([]byte,
 
 // PutAbsent implements commitlog.Store.
 func (s *Azure) PutAbsent(ctx context.Context, key string, b []byte) error {
-	_, err := s.send(ctx, "write "+key, "create and write", request{
+	op := "write " + key
+	a, err := s.send(ctx, op, "create and write", request{
 		method: http.MethodPut, url: s.url(s.place.key(key), nil), body: b,
 		header: http.Header{"X-Ms-Blob-Type": {"BlockBlob"}, "If-None-Match": {"*"}, "Content-Type": {"application/octet-stream"}},
 	})
-	return err
+	return unlessUnsure(op, a.unsure, err)
 }
 
 // Delete implements commitlog.Store.
@@ -225,11 +226,12 @@ func (u *azureUpload) Complete(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = u.store.send(ctx, "complete "+u.key, "create and write", request{
+	op := "complete " + u.key
+	a, err := u.store.send(ctx, op, "create and write", request{
 		method: http.MethodPut, url: u.store.url(u.store.place.key(u.key), url.Values{"comp": {"blocklist"}}), body: b,
 		header: http.Header{"If-None-Match": {"*"}, "X-Ms-Blob-Content-Type": {"application/octet-stream"}},
 	})
-	return err
+	return unlessUnsure(op, a.unsure, err)
 }
 
 // Abort implements commitlog.Upload: see AbortUploads.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"strings"
@@ -15,13 +16,9 @@ import (
 
 // unreachable classifies an error of a connection. endpoint is where it was made to. A context's end stays one.
 func unreachable(op, endpoint string, err error) error {
+	err = withoutURL(err)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %w", op, err)
-	}
-	// The URL of the request may hold a signature; the endpoint says enough.
-	var of *url.Error
-	if errors.As(err, &of) {
-		err = of.Err
 	}
 	kind, hint := fault.Transient, ""
 	var dns *net.DNSError
@@ -42,4 +39,22 @@ func unreachable(op, endpoint string, err error) error {
 		hint = "is the store running, and may this machine connect to it? check endpoint and firewall"
 	}
 	return fault.New(kind, op, hint, fmt.Errorf("%s: %w", endpoint, err))
+}
+
+// withoutURL returns what is wrong without the address of the request, which may hold a signature.
+func withoutURL(err error) error {
+	var of *url.Error
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
+}
+
+// unlessUnsure is what a put ends with that was sent more than once. Where an earlier try may have taken place, the refusal of a later one,
+// whose credentials have ended for one, doesn't say that nothing has changed.
+func unlessUnsure(op string, unsure bool, err error) error {
+	if !unsure || err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return fault.New(fault.Transient, op, fault.HintOf(err), fmt.Errorf("an earlier try wasn't answered, and then: %s", err)) // its kind must not be seen
 }

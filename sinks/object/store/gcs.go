@@ -147,10 +147,10 @@ func (s *GCS) PutAbsent(ctx context.Context, key string, b []byte) error {
 	a, err := s.sender.send(ctx, op, request{
 		method: http.MethodPost, url: s.upload(key, "media"), body: b, header: http.Header{"Content-Type": {"application/octet-stream"}},
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.fault(op, "storage.objects.create", a)
 	}
-	return s.fault(op, "storage.objects.create", a)
+	return unlessUnsure(op, a.unsure, err)
 }
 
 // Delete implements commitlog.Store.
@@ -291,13 +291,13 @@ func (u *gcsUpload) send(ctx context.Context, b []byte, total string) error {
 		method: http.MethodPut, url: u.session, body: b, header: http.Header{"Content-Range": {"bytes " + span + "/" + total}},
 	})
 	if err != nil {
-		return err
+		return unlessUnsure(op, a.unsure, err)
 	}
 	if a.status != http.StatusPermanentRedirect { // "resume incomplete"
 		if total == "*" && a.ok() {
 			return fault.Errorf(fault.Transient, op, "the store ended the object early")
 		}
-		return u.store.fault(op, "storage.objects.create", a)
+		return unlessUnsure(op, a.unsure, u.store.fault(op, "storage.objects.create", a))
 	}
 	if want := fmt.Sprintf("bytes=0-%d", u.sent+int64(len(b))-1); total != "*" || a.header.Get("Range") != want {
 		return fault.Errorf(fault.Transient, op, "the store has %q of it, not %s", a.header.Get("Range"), want)

@@ -23,6 +23,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	unsure bool // an earlier try was answered by nothing that tells what became of it
 }
 
 // ok reports whether the status is one of success.
@@ -63,14 +64,16 @@ func (s sender) close() error {
 
 // send returns the last answer. An error is of a connection, of the credentials or of ctx.
 func (s sender) send(ctx context.Context, op string, q request) (a answer, err error) {
-	for n := 1; n <= tries && backoff(ctx, n); n++ {
+	for n, unsure := 1, false; n <= tries && backoff(ctx, n); n++ {
 		a, err = s.once(ctx, q)
+		a.unsure = unsure
 		if fault.KindOf(err) == fault.Auth {
 			return a, err
 		}
 		if err == nil && !busy(a.status) {
 			return a, nil
 		}
+		unsure = true
 	}
 	if cerr := ctx.Err(); cerr != nil {
 		return a, fmt.Errorf("%s: %w", op, errors.Join(cerr, err))
@@ -93,7 +96,7 @@ func busy(status int) bool {
 func (s sender) once(ctx context.Context, q request) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, q.method, q.url, bytes.NewReader(q.body))
 	if err != nil {
-		return answer{}, err
+		return answer{}, withoutURL(err)
 	}
 	for name, v := range q.header {
 		r.Header[name] = v
@@ -105,7 +108,7 @@ func (s sender) once(ctx context.Context, q request) (answer, error) {
 	}
 	res, err := s.http.Do(r)
 	if err != nil {
-		return answer{}, err
+		return answer{}, withoutURL(err)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxObject+1))
 	if err = errors.Join(err, res.Body.Close()); err != nil {
@@ -114,7 +117,7 @@ func (s sender) once(ctx context.Context, q request) (answer, error) {
 	if len(body) > maxObject {
 		return answer{}, fault.Errorf(fault.Config, "read an object", "it is larger than %d bytes: no entry is", maxObject)
 	}
-	return answer{res.StatusCode, res.Header, body}, nil
+	return answer{status: res.StatusCode, header: res.Header, body: body}, nil
 }
 
 // origin is a URL without what may be secret in it.

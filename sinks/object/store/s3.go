@@ -35,6 +35,7 @@ type S3Options struct {
 type S3 struct {
 	place Place
 	core  minio.Core
+	puts  minio.Core // sends a request once: of a conditional one every answer counts
 	http  *http.Transport
 }
 
@@ -69,14 +70,24 @@ func NewS3(o S3Options) (*S3, error) {
 	if o.PathStyle {
 		lookup = minio.BucketLookupPath
 	}
-	core, err := minio.NewCore(u.Host, &minio.Options{
-		Creds: creds, Secure: u.Scheme != "http", Transport: tr, Region: o.Region, BucketLookup: lookup, MaxRetries: tries,
-	})
-	if err != nil {
-		return nil, fault.New(fault.Config, op, "write the endpoint as https://host:port", err)
+	client := func(tries int) (minio.Core, error) {
+		core, err := minio.NewCore(u.Host, &minio.Options{
+			Creds: creds, Secure: u.Scheme != "http", Transport: tr, Region: o.Region, BucketLookup: lookup, MaxRetries: tries,
+		})
+		if err != nil {
+			return minio.Core{}, fault.New(fault.Config, op, "write the endpoint as https://host:port", err)
+		}
+		core.SetAppInfo("sluice", "1")
+		return *core, nil
 	}
-	core.SetAppInfo("sluice", "1")
-	return &S3{place: o.Place, core: *core, http: tr}, nil
+	s := &S3{place: o.Place, http: tr}
+	if s.core, err = client(tries); err != nil {
+		return nil, err
+	}
+	if s.puts, err = client(1); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Close ends idle connections.
@@ -151,22 +162,33 @@ func absent() (o minio.PutObjectOptions) {
 
 // PutAbsent implements commitlog.Store.
 func (s *S3) PutAbsent(ctx context.Context, key string, b []byte) error {
-	err := s.again(ctx, func() error {
-		_, err := s.core.PutObject(ctx, s.place.Bucket, s.place.key(key), bytes.NewReader(b), int64(len(b)), "", "", absent())
+	return s.conditionally(ctx, "write "+key, func() error {
+		_, err := s.puts.PutObject(ctx, s.place.Bucket, s.place.key(key), bytes.NewReader(b), int64(len(b)), "", "", absent())
 		return err
 	})
-	return s.fault("write "+key, "s3:PutObject", err)
 }
 
-// again sends a conditional request again while another one for the same key is under way: S3 then asks for that.
-func (s *S3) again(ctx context.Context, do func() error) (err error) {
+// conditionally sends a conditional request until its outcome is known: again while another one for the same key is under way, for which
+// S3 asks, while the store is busy, or when the connection broke.
+func (s *S3) conditionally(ctx context.Context, op string, send func() error) (err error) {
+	unsure := false
 	for n := 1; n <= tries && backoff(ctx, n); n++ {
-		err = do()
-		if r := minio.ToErrorResponse(err); err == nil || r.Code != "ConditionalRequestConflict" && r.Code != "OperationAborted" {
-			return err
+		if err = send(); err == nil {
+			return nil
 		}
+		var r minio.ErrorResponse
+		switch answered := errors.As(err, &r); {
+		case !answered, busy(r.StatusCode):
+			unsure = unsure || r.Code != "SlowDown" && r.Code != "SlowDownWrite" // these were put off
+			continue
+		case r.Code == "ConditionalRequestConflict", r.Code == "OperationAborted":
+			continue
+		case r.Region != "" && (r.Code == "AuthorizationHeaderMalformed" || r.Code == "InvalidRegion"): // the client knows the region now
+			continue
+		}
+		break
 	}
-	return errors.Join(err, ctx.Err())
+	return unlessUnsure(op, unsure, s.fault(op, "s3:PutObject", errors.Join(err, ctx.Err())))
 }
 
 // Delete implements commitlog.Store.
@@ -263,11 +285,10 @@ func (u *s3Upload) Put(ctx context.Context, n int, b []byte) error {
 func (u *s3Upload) Complete(ctx context.Context) error {
 	s := u.store
 	slices.SortFunc(u.parts, func(a, b minio.CompletePart) int { return a.PartNumber - b.PartNumber })
-	err := s.again(ctx, func() error {
-		_, err := s.core.CompleteMultipartUpload(ctx, s.place.Bucket, s.place.key(u.key), u.id, u.parts, absent())
+	return s.conditionally(ctx, "complete "+u.key, func() error {
+		_, err := s.puts.CompleteMultipartUpload(ctx, s.place.Bucket, s.place.key(u.key), u.id, u.parts, absent())
 		return err
 	})
-	return s.fault("complete "+u.key, "s3:PutObject", err)
 }
 
 // Abort implements commitlog.Upload.

@@ -98,6 +98,7 @@ func TestS3Errors(t *testing.T) {
 
 // A busy store, and one that has another conditional request under way, is asked again, with the condition each time.
 func TestS3AsksAgain(t *testing.T) {
+	t.Parallel()
 	for _, code := range []string{"SlowDown", "ConditionalRequestConflict"} {
 		var asked, conditional atomic.Int64
 		s := answering(t, func(w http.ResponseWriter, r *http.Request) {
@@ -116,6 +117,7 @@ func TestS3AsksAgain(t *testing.T) {
 
 // A connection that breaks leaves the outcome open.
 func TestS3Unknown(t *testing.T) {
+	t.Parallel()
 	s := answering(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	if err := s.PutAbsent(context.Background(), "x", []byte("y")); fault.KindOf(err) != fault.Transient {
 		t.Errorf("%v: %v", fault.KindOf(err), err)
