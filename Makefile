@@ -44,6 +44,10 @@ bench: ## throughput, CPU and memory beside curl, pyarrow, DuckDB and Kafka's to
 bench-memory: ## peak memory of each case at 2 and 20 GB, into bench/MEMORY.md (an hour)
 	bash bench/run.sh --memory
 
+.PHONY: bench-profiles
+bench-profiles: ## where the CPU of each case goes, by perf, into bench/profiles.md
+	bash bench/profiles.sh
+
 .PHONY: chaos
 chaos: ## hit runs into each exactly-once sink 100 times (ROUNDS) with all that can happen, from SEED on; compare with what was served
 	bash bench/chaos.sh

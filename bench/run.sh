@@ -98,9 +98,13 @@ notes=$(
 )
 
 # The parts' own benchmarks: of all packages that have any, but for those that compare other programs, need servers or are no part of a run.
+# Files of Parquet and Arrow are measured by what compares them with other writers.
 mapfile -t packages < <(packages_with '^func Benchmark' ./proto/... ./plugins/... ./host/... ./sinks/... | grep -v /vendorsim)
 say "benchmarks of ${packages[*]}"
 go test -run '^$' -bench . -benchtime "${BENCHTIME:-0.2s}" -benchmem -p 1 -timeout 20m "${packages[@]}" >"$WORK/micro"
+for own in '^BenchmarkWriters$/^sluice$' '^BenchmarkArrow$'; do
+	go test -run '^$' -bench "$own" -benchtime "${BENCHTIME:-0.2s}" -benchmem ./bench/parquet >>"$WORK/micro"
+done
 
 "$WORK/measure" -sluice "$WORK/sluice" -parts "$TOOLS/parts" -size "$size" -events "$events" -rounds "$rounds" -memory "$memory" -disk "$disk" \
 	-notes "$notes" -micro "$WORK/micro" -out "$WORK/table"

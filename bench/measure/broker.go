@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -23,7 +24,8 @@ type broker struct {
 	folder  string // data and configuration
 	cmd     *exec.Cmd
 	output  bytes.Buffer
-	ended   chan error
+	ended   chan struct{} // closed when it has
+	err     error         // of its end; valid after ended is closed
 	client  *kgo.Client
 	runs    int // names topics and transactions
 	small   payload
@@ -54,18 +56,22 @@ const kafkaPartitions = 6
 
 // startBroker starts a broker with its data below parent, or returns nil and what is missing.
 func startBroker(ctx context.Context, parts, parent string) (k *broker, missing string, err error) {
-	k = &broker{libs: filepath.Join(parts, "kafka", "libs"), ended: make(chan error, 1)}
-	if _, err := os.Stat(k.libs); err != nil {
+	k = &broker{libs: filepath.Join(parts, "kafka", "libs"), ended: make(chan struct{})}
+	if _, err := os.Stat(k.libs); errors.Is(err, fs.ErrNotExist) {
 		return nil, "Kafka (.ci/parts.sh kafka installs it)", nil
 	}
-	if k.java, err = exec.LookPath("java"); err != nil {
+	if k.java, err = exec.LookPath("java"); errors.Is(err, exec.ErrNotFound) {
 		return nil, "Kafka (no java on the PATH)", nil
+	}
+	if err != nil {
+		return nil, "", err
 	}
 	if k.folder, err = os.MkdirTemp(parent, "sluice-bench-kafka-"); err != nil {
 		return nil, "", err
 	}
 	if err := k.start(ctx); err != nil {
-		return nil, "", errors.Join(fmt.Errorf("start the broker: %w\n%s", err, &k.output), k.stop())
+		stopped := k.stop() // nothing is written into output any more
+		return nil, "", errors.Join(fmt.Errorf("start the broker: %w\n%s", err, &k.output), stopped)
 	}
 	return k, "", nil
 }
@@ -108,7 +114,10 @@ func (k *broker) serve(ctx context.Context, properties string) error {
 	if err := k.cmd.Start(); err != nil {
 		return err
 	}
-	go func() { k.ended <- k.cmd.Wait() }()
+	go func() {
+		k.err = k.cmd.Wait()
+		close(k.ended)
+	}()
 	var err error
 	if k.client, err = kgo.NewClient(kgo.SeedBrokers(k.address), kgo.DialTimeout(2*time.Second), kgo.RetryTimeout(2*time.Second)); err != nil {
 		return err
@@ -121,9 +130,8 @@ func (k *broker) serve(ctx context.Context, properties string) error {
 			return nil
 		}
 		select {
-		case ended := <-k.ended:
-			k.ended <- ended
-			return fmt.Errorf("it ended: %w", ended)
+		case <-k.ended:
+			return fmt.Errorf("it ended: %w", k.err)
 		case <-ctx.Done():
 			return err
 		case <-time.After(100 * time.Millisecond):

@@ -13,8 +13,10 @@ type benchCase struct {
 	Repeats string // key of the case that this one repeats, for the A/A pair; "" if it repeats none
 	Peak    bool   // of Sluice: its memory is judged
 	Warm    bool   // runs once before the rounds, because the simulator makes its answer then
-	run     func(ctx context.Context, b *bench, folder string) (run, error)
-	check   func(ctx context.Context, b *bench, folder string) error
+	// Optional: that it fails, or takes longer than optionalTime, is said in the output and ends nothing. Other releases of a peer may want other words.
+	Optional bool
+	run      func(ctx context.Context, b *bench, folder string) (run, error)
+	check    func(ctx context.Context, b *bench, folder string) error
 }
 
 // group is a heading of the table.

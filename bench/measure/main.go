@@ -53,7 +53,8 @@ func start(args []string) error {
 		}
 		return nil
 	})
-	flag.StringVar(&o.only, "only", "", "with -peaks: cases whose title has this text alone")
+	flag.BoolVar(&o.profiles, "profiles", false, "run each of Sluice's cases once under perf and tell where the CPU goes")
+	flag.StringVar(&o.only, "only", "", "with -peaks or -profiles: cases whose title has this text alone")
 	if err := flag.CommandLine.Parse(args); err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ type options struct {
 	repeat                int
 	memory, disk          string
 	out, notes, micro     string
-	brief                 bool
+	brief, profiles       bool
 	sizes                 []int64
 	only                  string
 }
@@ -85,6 +86,9 @@ func (o options) measure(ctx context.Context) (err error) {
 	}
 	if len(o.sizes) > 0 {
 		return o.measurePeaks(ctx)
+	}
+	if o.profiles {
+		return o.measureProfiles(ctx)
 	}
 	if o.brief {
 		o.events, o.records = 0, 0
@@ -120,6 +124,11 @@ func (o options) measure(ctx context.Context) (err error) {
 		}
 		t.title = where.title
 		r.tables = append(r.tables, t)
+	}
+	if !o.brief && o.memory != "" {
+		if r.fixed, err = measureFixed(ctx, o.sluice, o.memory); err != nil {
+			return fmt.Errorf("fixed costs: %w", err)
+		}
 	}
 	if err := r.write(o.out); err != nil {
 		return err

@@ -19,6 +19,7 @@ const (
 	unitBytes  = "B/op"
 	unitAllocs = "allocs/op"
 	unitEvents = "events/op"
+	unitRow    = "ns/row"
 	perEvent   = "allocs/event"
 )
 
@@ -68,6 +69,9 @@ func (b microBench) allocsPerEvent() (float64, bool) {
 	}
 	allocs, counted := b.values[unitAllocs]
 	events, told := b.values[unitEvents]
+	if row := b.values[unitRow]; !told && row > 0 {
+		events, told = b.values[unitTime]/row, true
+	}
 	return allocs / events, counted && told && events > 0
 }
 
@@ -102,7 +106,7 @@ func microTable(name string) (string, error) {
 		var more []string
 		for _, unit := range b.units {
 			switch unit {
-			case unitTime, unitRate, unitBytes, unitAllocs, unitEvents, perEvent:
+			case unitTime, unitRate, unitBytes, unitAllocs, unitEvents, unitRow, perEvent:
 			default:
 				more = append(more, fmt.Sprintf("%.4g %s", b.values[unit], unit))
 			}

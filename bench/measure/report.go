@@ -10,6 +10,7 @@ import (
 type report struct {
 	notes  string
 	tables []table
+	fixed  fixedCosts
 	micro  string // the table of micro-benchmarks, in Markdown
 }
 
@@ -27,6 +28,10 @@ func (r report) write(name string) error {
 			w.WriteByte('\n')
 		}
 		t.write(&w)
+	}
+	if len(r.fixed.whole) > 0 {
+		w.WriteByte('\n')
+		r.fixed.write(&w)
 	}
 	if r.micro != "" {
 		w.WriteString("\n" + r.micro)

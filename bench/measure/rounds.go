@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -16,7 +17,8 @@ type bench struct {
 	folder string
 	vendor *vendor
 	peers  peers
-	broker *broker // nil: no case needs one
+	broker *broker  // nil: no case needs one
+	wrap   []string // command that runs Sluice, as a profiler does
 
 	reference    string // what curl got first
 	bytes, lines int64  // of it
@@ -69,10 +71,21 @@ func (o options) rounds(ctx context.Context, b *bench, t *table, disk bool) erro
 			}
 		}
 	}
+	failed := map[int]bool{}
 	for round := range o.repeat {
 		for i := range t.cases {
 			i = (i + round) % len(t.cases)
+			if failed[i] {
+				continue
+			}
 			s, err := b.once(ctx, t.cases[i], disk)
+			if err != nil && t.cases[i].Optional && ctx.Err() == nil {
+				failed[i] = true
+				words, _, _ := strings.Cut(err.Error(), "\n")
+				t.missing = append(t.missing, fmt.Sprintf("%s, which failed: %s", t.cases[i].Title, words))
+				fmt.Fprintf(os.Stderr, "%s: %v\n", t.cases[i].Title, err)
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("%s, round %d: %w", t.cases[i].Title, round+1, err)
 			}
@@ -80,7 +93,20 @@ func (o options) rounds(ctx context.Context, b *bench, t *table, disk bool) erro
 			fmt.Fprintf(os.Stderr, "round %d/%d  %-56s %6.0f MB/s\n", round+1, o.repeat, t.cases[i].Title, s.throughput())
 		}
 	}
+	t.without(failed)
 	return nil
+}
+
+// without leaves out cases.
+func (t *table) without(failed map[int]bool) {
+	var cases []benchCase
+	var samples [][]sample
+	for i := range t.cases {
+		if !failed[i] {
+			cases, samples = append(cases, t.cases[i]), append(samples, t.samples[i])
+		}
+	}
+	t.cases, t.samples = cases, samples
 }
 
 // fetchReference downloads once, which also warms up the simulator.
@@ -102,6 +128,9 @@ func (b *bench) fetchReference(ctx context.Context) error {
 	return err
 }
 
+// optionalTime is the most that a peer may take. The slowest known moves 17 MB a second.
+const optionalTime = 3 * time.Minute
+
 // once runs a case in a fresh folder and checks what it made.
 func (b *bench) once(ctx context.Context, c benchCase, disk bool) (s sample, err error) {
 	folder := filepath.Join(b.folder, "case")
@@ -111,6 +140,11 @@ func (b *bench) once(ctx context.Context, c benchCase, disk bool) (s sample, err
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	if disk {
 		syscall.Sync() // what others left to be written isn't this case's
+	}
+	if c.Optional {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, optionalTime)
+		defer cancel()
 	}
 	before, err := b.others()
 	if err != nil {

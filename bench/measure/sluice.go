@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -47,7 +48,8 @@ func runSluice(ctx context.Context, b *bench, folder string, j job) (r run, err 
 	if j.summary != "" {
 		args = append(args, "--summary", j.summary)
 	}
-	cmd := command(ctx, b.sluice, args...)
+	args = append(append(slices.Clone(b.wrap), b.sluice), args...)
+	cmd := command(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "BENCH_API_KEY="+b.vendor.APIKey, "BENCH_SECRET_KEY="+b.vendor.SecretKey)
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := r.execute(cmd, "host"); err != nil {

@@ -114,7 +114,7 @@ func (t table) write(w *bytes.Buffer) {
 	}
 	t.writePairs(w)
 	if len(t.missing) > 0 {
-		fmt.Fprintf(w, "\nLeft out, because this machine hasn't got them: %s.\n", strings.Join(t.missing, "; "))
+		fmt.Fprintf(w, "\nLeft out, because this machine hasn't got them or they failed: %s.\n", strings.Join(t.missing, "; "))
 	}
 }
 

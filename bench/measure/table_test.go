@@ -55,7 +55,7 @@ func TestTable(t *testing.T) {
 		"| `kafka-producer-perf-test` | 200 (200-200) | 1.00",
 		"| the same by its own account, without its start | 250 (250-250) |",
 		"`sluice run`, raw 1.00 (1.00-1.00) in throughput",
-		"Left out, because this machine hasn't got them: Fluent Bit (not here).",
+		"Left out, because this machine hasn't got them or they failed: Fluent Bit (not here).",
 	)
 }
 
@@ -126,17 +126,21 @@ func TestMicro(t *testing.T) {
 pkg: github.com/sluice-io/sluice/proto/wire
 cpu: some
 BenchmarkEncode-2   	     100	   1200000 ns/op	 900.50 MB/s	  64 B/op	  10 allocs/op	  5000 events/op
+BenchmarkCSV-2	100	4000 ns/op	2.000 ns/row	0 B/op	20 allocs/op
 BenchmarkStart 	       5	  30000000 ns/op	        1.500 fsyncs/op
 PASS
 `)
-	if err != nil || len(all) != 2 {
+	if err != nil || len(all) != 3 {
 		t.Fatalf("%d benchmarks, %v", len(all), err)
 	}
 	if each, ok := all[0].allocsPerEvent(); !ok || each != 0.002 || all[0].name != "Encode" || all[0].values[unitRate] != 900.5 {
 		t.Errorf("%+v: %v, %t", all[0], each, ok)
 	}
-	if _, ok := all[1].allocsPerEvent(); ok || all[1].name != "Start" {
-		t.Errorf("%+v tells allocations", all[1])
+	if each, ok := all[1].allocsPerEvent(); !ok || each != 0.01 {
+		t.Errorf("%+v: %v, %t", all[1], each, ok)
+	}
+	if _, ok := all[2].allocsPerEvent(); ok || all[2].name != "Start" {
+		t.Errorf("%+v tells allocations", all[2])
 	}
 	if _, err := parseMicro("BenchmarkX 1 fast ns/op\n"); err == nil {
 		t.Error("a word passes for a number")

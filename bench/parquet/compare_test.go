@@ -23,6 +23,7 @@ import (
 	pqgozstd "github.com/parquet-go/parquet-go/compress/zstd"
 
 	"github.com/sluice-io/sluice/bench/parquet/lines"
+	"github.com/sluice-io/sluice/sinks/ipcfile"
 	"github.com/sluice-io/sluice/sinks/parquetfile"
 	"github.com/sluice-io/sluice/sinks/partfile"
 	"github.com/sluice-io/sluice/sinks/partfile/filetest"
@@ -56,7 +57,11 @@ func BenchmarkWriters(b *testing.B) {
 const rowGroup = 8 << 20
 
 func sluice(c parquetfile.Compression) func(*testing.B, []arrow.Record, io.Writer) {
-	f := parquetfile.New(parquetfile.Options{Compression: c, Timestamps: parquetfile.Micros, RowGroup: rowGroup})
+	return written(parquetfile.New(parquetfile.Options{Compression: c, Timestamps: parquetfile.Micros, RowGroup: rowGroup}))
+}
+
+// written writes a file as a part of a slice is.
+func written(f partfile.Format) func(*testing.B, []arrow.Record, io.Writer) {
 	chunk := f.NewChunk()
 	return func(b *testing.B, records []arrow.Record, w io.Writer) {
 		enc, err := f.NewEncoder(partfile.Info{Slice: filetest.Slice("x"), Schema: lines.Schema, PartSize: 1 << 40})
@@ -76,6 +81,14 @@ func sluice(c parquetfile.Compression) func(*testing.B, []arrow.Record, io.Write
 		chunk.Reset()
 		lines.Check(b, enc.Finish())
 		enc.Release(false)
+	}
+}
+
+// BenchmarkArrow writes Arrow's own files of the same batches.
+func BenchmarkArrow(b *testing.B) {
+	records, size := lines.Batches(100)
+	for _, zip := range ipcfile.Compressions() {
+		b.Run(string(zip), func(b *testing.B) { lines.Measure(b, records, size, written(ipcfile.New(ipcfile.File, zip))) })
 	}
 }
 

@@ -133,14 +133,24 @@ func (v *verification) read(ctx context.Context, p *config.Pipeline, s config.Si
 	}
 	progress := v.progress(p.Name + "/" + s.Name)
 	defer progress.end()
-	return verify.Sink(ctx, verify.Config{
+	result, err = verify.Sink(ctx, verify.Config{
 		Sink: sink, Ledger: v.ledger, Range: v.asked, Streams: v.sel.streams, Parallel: v.parallel, Running: v.running, Found: found,
 		Letters: func(ctx context.Context, r sinks.Receipt) (*sinks.Finding, error) {
 			return pipeline.CheckDead(ctx, p.DeadLetter.Path, r)
 		},
 		Progress: progress.note,
 	})
+	if err != nil && !errors.Is(err, verify.ErrNotAuditable) && ctx.Err() == nil {
+		err = &unreadError{err} // of the sink, and not of the file
+	}
+	return result, err
 }
+
+// unreadError says that a sink couldn't be read to its end, whatever the reason is called.
+type unreadError struct{ error }
+
+// Unwrap implements errors.Unwrap.
+func (e *unreadError) Unwrap() error { return e.error }
 
 // absent says of a target that isn't there whether something was committed to it.
 func (v *verification) absent(ctx context.Context, known ledger.SinkInfo, err error, found func(verify.Finding) error) (verify.Result, error) {

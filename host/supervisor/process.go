@@ -104,7 +104,10 @@ func closeAll(files []*os.File) {
 func (p *process) run(started chan<- error, stdout, stderr *os.File) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := p.cmd.Start(); err != nil {
+	restore := easeTimers()
+	err := p.cmd.Start()
+	restore()
+	if err != nil {
 		p.out.end()
 		closeAll(p.pipes)
 		close(p.exited)

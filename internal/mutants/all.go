@@ -12,6 +12,7 @@ func all() []mutant {
 		hostMutants,
 		lateMutants,
 		verifyMutants,
+		sinkMutants,
 		wireMutants,
 	)
 }

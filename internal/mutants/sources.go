@@ -138,7 +138,7 @@ var sourceMutants = []mutant{
 	},
 	{
 		name: "elsa: fields that have no column are dropped",
-		file: "plugins/elsa/row.go", old: "\tr.attributes = append(r.attributes, a)\n\tif len(r.names) > 0 {", new: "\tif len(r.names) > 0 {",
+		file: "plugins/elsa/row.go", old: "\tr.attributes = append(r.attributes, a)\n}\n", new: "\t_ = a\n}\n",
 		test: "^TestGoldenBatches$",
 	},
 	{

@@ -3,7 +3,6 @@ package logentries
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -235,31 +234,4 @@ func FuzzSnapshot(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkDecode(b *testing.B) {
-	message, err := json.Marshal(`{"timestamp":"2026-11-01T00:00:00.123Z","level":"info","service":"checkout","trace":"4bf92f3577b34da6a3ce929d0e0e4736","message":"order 1234 of customer 5678 was shipped","took_ms":17}`)
-	if err != nil {
-		b.Fatal(err)
-	}
-	text := []byte(`{"logs":["aee00b66-a543-43dc-b093-53963c2e8f41"],"events":[`)
-	for i := range maxPerPage {
-		if i > 0 {
-			text = append(text, ',')
-		}
-		text = fmt.Appendf(text, `{"labels":[],"timestamp":%d,"sequence_number":3237201778429120512,"sequence_number_str":"3237201778429120512",`+
-			`"log_id":"aee00b66-a543-43dc-b093-53963c2e8f41","message":%s,"links":[{"rel":"Context","href":"https://eu.rest.logs.insight.rapid7.com/query/context/3237201778429120512?timestamp=1793491200000&log_keys=aee00b66-a543-43dc-b093-53963c2e8f41"}]}`,
-			1793491200000+i, message)
-	}
-	text = append(text, `],"links":[]}`...)
-	body := make([]byte, len(text))
-	b.SetBytes(int64(len(text)))
-	b.ReportAllocs()
-	for b.Loop() {
-		copy(body, text)
-		p, err := decodePage(body)
-		if err != nil || len(p.events) != maxPerPage {
-			b.Fatal(err)
-		}
-	}
 }

@@ -2,8 +2,10 @@ package logentries
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -130,8 +132,9 @@ func (s *scanner) unescape(start int) ([]byte, error) {
 			s.i = in + 1
 			return b[start:out], nil
 		case c != '\\':
-			b[out] = c
-			in, out = in+1, out+1
+			end := stop(b, in)
+			out += copy(b[out:], b[in:end])
+			in = end
 		case in+1 == len(b):
 			return nil, errCutJSON
 		case b[in+1] == 'u':
@@ -220,21 +223,8 @@ func (s *scanner) skip() error {
 		return errCutJSON
 	case c == '"':
 		return s.skipText()
-	case c == '{':
-		return s.sequence('{', '}', func() error {
-			if s.peek() != '"' {
-				return s.errorf("a key that is no text")
-			}
-			if err := s.skipText(); err != nil {
-				return err
-			}
-			if err := s.expect(':'); err != nil {
-				return err
-			}
-			return s.skip()
-		})
-	case c == '[':
-		return s.sequence('[', ']', s.skip)
+	case c == '{' || c == '[':
+		return s.skipNested(c)
 	case c == 't':
 		return s.word("true")
 	case c == 'f':
@@ -246,6 +236,47 @@ func (s *scanner) skip() error {
 	return err
 }
 
+// skipNested reads the object or array at the scanner's place, which begins with c.
+func (s *scanner) skipNested(c byte) error {
+	if s.depth++; s.depth > maxDepth {
+		s.i++
+		return s.errorf("nested deeper than %d", maxDepth)
+	}
+	s.i++
+	end := c + 2 // '}' or ']'
+	if s.peek() == end {
+		s.i++
+		s.depth--
+		return nil
+	}
+	for {
+		if c == '{' {
+			if s.peek() != '"' {
+				return s.errorf("a key that is no text")
+			}
+			if err := s.skipText(); err != nil {
+				return err
+			}
+			if err := s.expect(':'); err != nil {
+				return err
+			}
+		}
+		if err := s.skip(); err != nil {
+			return err
+		}
+		switch s.peek() {
+		case ',':
+			s.i++
+		case end:
+			s.i++
+			s.depth--
+			return nil
+		default:
+			return s.expect(end)
+		}
+	}
+}
+
 func (s *scanner) word(w string) error {
 	if !bytes.HasPrefix(s.b[s.i:], []byte(w)) {
 		return s.errorf("no JSON value")
@@ -255,17 +286,39 @@ func (s *scanner) word(w string) error {
 }
 
 func (s *scanner) skipText() error {
-	for i := s.i + 1; i < len(s.b); i++ {
-		switch s.b[i] {
-		case '"':
+	for i := s.i + 1; ; i += 2 {
+		if i = stop(s.b, i); i >= len(s.b) {
+			s.i = len(s.b)
+			return errCutJSON
+		}
+		if s.b[i] == '"' {
 			s.i = i + 1
 			return nil
-		case '\\':
-			i++
 		}
 	}
-	s.i = len(s.b)
-	return errCutJSON
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// stop returns where the first quote or backslash is from p[i] on, len(p) if there is none.
+func stop(p []byte, i int) int {
+	for ; i <= len(p)-8; i += 8 {
+		w := binary.LittleEndian.Uint64(p[i:])
+		quote, slash := w^(ones*'"'), w^(ones*'\\')
+		// The lowest high bit that is set is of the first such byte.
+		if hit := ((quote-ones) & ^quote | (slash-ones) & ^slash) & highs; hit != 0 {
+			return i + bits.TrailingZeros64(hit)/8
+		}
+	}
+	for ; i < len(p); i++ {
+		if p[i] == '"' || p[i] == '\\' {
+			return i
+		}
+	}
+	return len(p)
 }
 
 // number reads a number and returns its text.
@@ -279,23 +332,23 @@ func (s *scanner) number() ([]byte, error) {
 		}
 		return s.i > from
 	}
-	at := func(set string) bool {
-		if s.i < len(s.b) && bytes.IndexByte([]byte(set), s.b[s.i]) >= 0 {
+	at := func(c, or byte) bool {
+		if s.i < len(s.b) && (s.b[s.i] == c || s.b[s.i] == or) {
 			s.i++
 			return true
 		}
 		return false
 	}
-	at("-")
-	if !at("0") && !digits() {
+	at('-', '-')
+	if !at('0', '0') && !digits() {
 		s.i = start
 		return nil, s.errorf("no JSON value")
 	}
-	if at(".") && !digits() {
+	if at('.', '.') && !digits() {
 		return nil, s.errorf("a number that ends in a point")
 	}
-	if at("eE") {
-		at("+-")
+	if at('e', 'E') {
+		at('+', '-')
 		if !digits() {
 			return nil, s.errorf("a number without an exponent")
 		}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -172,7 +173,8 @@ type gunzip struct {
 
 func (g *gunzip) Read(p []byte) (int, error) {
 	if g.z == nil {
-		z, err := gzip.NewReader(wire{g.answer})
+		// A buffer of its own kind: the decompressor would make one of 4 KiB, and each read of the wire sets clocks.
+		z, err := gzip.NewReader(bufio.NewReaderSize(wire{g.answer}, readBuffer))
 		if err != nil {
 			return 0, g.spoilt(err)
 		}

@@ -14,7 +14,10 @@ import (
 )
 
 // stream sends a good answer's body, with whatever the fault does to it.
-func (c *call) stream(pages iter.Seq[[]byte]) {
+func (c *call) stream(pages iter.Seq[[]byte]) { c.streamKept(pages, nil) }
+
+// streamKept is stream of pages that may be kept compressed; kept is nil for pages that may not.
+func (c *call) streamKept(pages iter.Seq[[]byte], kept *packs) {
 	h := c.w.Header()
 	zip := c.fault.Gzip != "" || c.sim.opts.Gzip && c.fault.Framing != "length" && acceptsGzip(c.r)
 	if zip {
@@ -47,7 +50,7 @@ func (c *call) stream(pages iter.Seq[[]byte]) {
 	// The headers go at once: otherwise net/http would give a small answer a Content-Length instead of chunks.
 	err := out.control.Flush()
 	if err == nil {
-		err = writePages(out, pages, zip, c.fault.Gzip)
+		err = writePages(out, pages, zip, c.fault.Gzip, kept)
 	}
 	if err == nil {
 		err = out.finish()
@@ -59,9 +62,13 @@ func (c *call) stream(pages iter.Seq[[]byte]) {
 	c.x.update(func(r *Request) { r.Complete = c.fault.Framing != "close" })
 }
 
-func writePages(out io.Writer, pages iter.Seq[[]byte], zip bool, spoil string) error {
-	var compressor *gzip.Writer
-	if zip && spoil != "plain" {
+func writePages(out io.Writer, pages iter.Seq[[]byte], zip bool, spoil string, kept *packs) error {
+	var compressor io.WriteCloser
+	switch {
+	case zip && spoil == "" && kept != nil:
+		compressor = &packedWriter{out: out, packs: kept}
+		out = compressor
+	case zip && spoil != "plain":
 		var err error
 		if compressor, err = gzip.NewWriterLevel(&spoiler{out: out, how: spoil}, gzip.BestSpeed); err != nil {
 			panic(err) // the level is a constant

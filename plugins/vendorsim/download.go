@@ -171,6 +171,17 @@ func (sel *selection) all() iter.Seq[[]byte] {
 	}
 }
 
+// kept returns where the pages of an answer may be kept compressed: they are those of one ring as it is, which nobody writes to.
+func (sel *selection) kept(changed bool) *packs {
+	if changed || len(sel.logs) != 1 || sel.q.match != nil || sel.logs[0].NoFinalNewline {
+		return nil
+	}
+	if r, ok := sel.logs[0].content.(*ring); ok && !r.stamp {
+		return &r.packs
+	}
+	return nil
+}
+
 const filteredPage = 64 << 10
 
 // matching gathers the lines of pages that match into blocks; false when the answer is at its end.
@@ -289,6 +300,6 @@ func (c *call) download() {
 	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%s_%s_%s.log",
 		unsafeInFileName.ReplaceAllString(sel.logs[0].Name, "_"),
 		time.UnixMilli(q.from).UTC().Format(stampForm), time.UnixMilli(q.to).UTC().Format(stampForm)))
-	c.stream(pages)
+	c.streamKept(pages, sel.kept(c.fault.EndAfter != nil))
 	c.x.update(func(r *Request) { r.Lines, r.Truncated = sel.lines, sel.truncated })
 }

@@ -40,6 +40,7 @@ type ring struct {
 	count  int64 // records in all
 	stamp  bool
 	copies sync.Pool // of *[]byte: what readers of a stamped ring write into
+	packs  packs     // of a ring that isn't stamped
 }
 
 const defaultRingBytes = 8 << 20

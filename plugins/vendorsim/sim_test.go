@@ -296,6 +296,31 @@ func TestGzip(t *testing.T) {
 	}
 }
 
+// TestGzipOfRing: an answer of kept pages, which begins and ends within the ring and goes round it, is one good stream.
+func TestGzipOfRing(t *testing.T) {
+	_, base := start(t, Options{Gzip: true, Logs: []Log{{ID: "bulk", Generated: &Generated{From: day, To: day.Add(time.Hour), Bytes: 2 << 20, RingBytes: 256 << 10}}}})
+	for _, r := range []string{
+		rangeQuery(day, day.Add(time.Hour)), rangeQuery(day.Add(time.Minute), day.Add(50*time.Minute)),
+		rangeQuery(day, day.Add(time.Hour)), rangeQuery(day.Add(time.Hour), day.Add(2*time.Hour)),
+	} {
+		u := base + "/download/logs/bulk?" + r + everything
+		_, plain := mustGet(t, u)
+		resp, packed := mustGet(t, u, "Accept-Encoding", "gzip")
+		if resp.Header.Get("Content-Encoding") != "gzip" {
+			t.Fatalf("%s: headers %v", r, resp.Header)
+		}
+		z, err := gzip.NewReader(strings.NewReader(packed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		z.Multistream(false)
+		got, err := io.ReadAll(z)
+		if err != nil || string(got) != plain {
+			t.Errorf("%s: unpacked %d bytes, %v, want %d", r, len(got), err, len(plain))
+		}
+	}
+}
+
 func TestTLSAndHTTPTest(t *testing.T) {
 	helper := httptest.NewTLSServer(http.NotFoundHandler())
 	config := helper.TLS.Clone()

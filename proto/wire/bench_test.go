@@ -40,6 +40,7 @@ func BenchmarkEncode(b *testing.B) {
 		b.SetBytes(int64(f.Len()))
 		f.Release()
 	}
+	b.ReportMetric(float64(rec.NumRows()), "events/op")
 }
 
 func BenchmarkSend(b *testing.B) {
@@ -60,6 +61,7 @@ func BenchmarkSend(b *testing.B) {
 		f.Release()
 		data.Free()
 	}
+	b.ReportMetric(float64(rec.NumRows()), "events/op")
 }
 
 func BenchmarkReceive(b *testing.B) {
@@ -89,4 +91,5 @@ func BenchmarkReceive(b *testing.B) {
 		in.Release()
 		got.Release()
 	}
+	b.ReportMetric(float64(rec.NumRows()), "events/op")
 }

@@ -80,17 +80,23 @@ func (OS) Create(name string, perm fs.FileMode) (File, error) {
 	return &osFile{File: f}, nil
 }
 
+// ErrNotRegular says that a folder, a pipe or a device stands where a part is looked for.
+var ErrNotRegular = errors.New("it isn't a regular file")
+
 // Open implements FS.
 func (OS) Open(name string) (PartFile, error) {
+	info, err := os.Stat(name) // to open a pipe would wait for someone who writes into it
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "read", Path: name, Err: ErrNotRegular}
+	}
+	if err != nil {
+		return nil, err
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = &fs.PathError{Op: "read", Path: name, Err: syscall.EISDIR}
-	}
-	if err != nil {
+	if info, err = f.Stat(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return openFile{f, info.Size()}, nil

@@ -62,6 +62,7 @@ type encoder struct {
 	bad    []sinks.Rejected
 
 	file    writer
+	zip     *zipper // from the first file on, if it is needed
 	written counter
 }
 
@@ -201,14 +202,20 @@ func (c *counter) Write(p []byte) (int, error) { return c.to.Write(p) }
 
 // Begin implements partfile.Encoder.
 func (e *encoder) Begin(w io.Writer) (err error) {
+	e.written = counter{to: w} // hides what else w can do: a writer of files would seek in it, one of streams close it
+	if e.format.zip == Zstd {
+		if e.zip == nil {
+			if e.zip, err = e.format.zipper(); err != nil {
+				return err
+			}
+		}
+		e.file = newZipped(&e.written, e.format.kind, e.schema, e.zip)
+		return nil
+	}
 	options := []ipc18.Option{ipc18.WithSchema(e.schema)}
-	switch e.format.zip {
-	case Zstd:
-		options = append(options, ipc18.WithZstd())
-	case LZ4:
+	if e.format.zip == LZ4 {
 		options = append(options, ipc18.WithLZ4())
 	}
-	e.written = counter{to: w} // hides what else w can do: a writer of files would seek in it, one of streams close it
 	if e.format.kind == Stream {
 		e.file = ipc18.NewWriter(&e.written, options...)
 		return nil
@@ -274,5 +281,11 @@ func (e *encoder) Release(bool) {
 		e.written.to = io.Discard
 		_ = e.file.Close() // its compressor may have goroutines
 		e.file = nil
+	}
+	if e.zip != nil {
+		if cap(e.zip.body) <= 2*chunkSize { // one large record must not be remembered by its buffer
+			e.format.zippers.Put(e.zip)
+		}
+		e.zip = nil
 	}
 }

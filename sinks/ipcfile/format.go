@@ -1,10 +1,12 @@
 // Package ipcfile writes Arrow's own files and streams (IPC) and reads them back as lines of JSON. Types stay what they are.
 //
 // Batches are of arrow/go v15; a later release of the library writes them, uncopied, since it keeps a compressor for a whole file.
+// What is compressed with zstd is compressed here: see zipped.
 package ipcfile
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -51,13 +53,25 @@ const (
 	// chunks is how many a slice has: one is filled, one written, one levels out.
 	chunks = 3
 	// codecMemory is the most that compressors hold; TestNoRaceMemory measures all of it.
-	codecMemory = 20 << 20
+	codecMemory = 8 << 20
 )
 
 // Format is Arrow IPC with a compression.
 type Format struct {
-	kind Kind
-	zip  Compression
+	kind    Kind
+	zip     Compression
+	zippers sync.Pool // of *zipper
+}
+
+func (f *Format) zipper() (*zipper, error) {
+	if z, ok := f.zippers.Get().(*zipper); ok {
+		return z, nil
+	}
+	z, err := newZipper()
+	if err != nil {
+		return nil, fmt.Errorf("make a compressor: %w", err)
+	}
+	return z, nil
 }
 
 var _ partfile.Format = (*Format)(nil)

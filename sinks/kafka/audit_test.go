@@ -82,6 +82,7 @@ func TestAuditValues(t *testing.T) {
 // TestAudit reads slices back that lie between others' messages and below a stranger's open transaction, and finds out what the
 // topic has lost.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	r := newRig(broker(t).Address)
 	adm := admin(t, r.address)
 	c := r.config(map[string]any{"value": valueRaw, "create_topics": map[string]any{"partitions": 1, "replication": 1}})

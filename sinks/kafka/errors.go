@@ -2,8 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sluice-io/sluice/proto/fault"
+	"github.com/sluice-io/sluice/sinks/secure"
 )
 
 // explain says what an error of the cluster asks for. Errors that have a kind keep it.
@@ -20,6 +19,9 @@ func explain(op string, err error) error {
 	var known *fault.Error
 	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) {
 		return err
+	}
+	if e := secure.Explain(op, err); e != nil {
+		return e
 	}
 	kind, hint := classify(err)
 	return fault.New(kind, op, hint, err)
@@ -34,12 +36,6 @@ func classify(err error) (fault.Kind, string) {
 		}
 		return false
 	}
-	var unknownCA x509.UnknownAuthorityError
-	var hostname x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var verify *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var alert tls.AlertError
 	var dial *net.OpError
 	var firstRead *kgo.ErrFirstReadEOF
 	switch {
@@ -61,12 +57,6 @@ func classify(err error) (fault.Kind, string) {
 		return fault.Config, "the topic takes less than a mebibyte and doesn't say so: give the user the right DescribeConfigs on it, or raise its max.message.bytes"
 	case is(kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidTxnState):
 		return fault.Transient, "the transaction was ended by the broker: it took longer than transaction.max.timeout.ms (a smaller flow.slice helps), or another sluice writes to the same topic"
-	case errors.As(err, &unknownCA), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify):
-		return fault.Config, "check tls: ca_file and server_name must fit the brokers' certificates"
-	case errors.As(err, &record):
-		return fault.Config, "the brokers don't speak TLS there: use their TLS port, or take tls away"
-	case errors.As(err, &alert):
-		return fault.Config, "the broker refused the TLS connection: check tls.cert_file and tls.key_file"
 	case errors.As(err, &firstRead), errors.Is(err, io.EOF):
 		return fault.Transient, "the broker closed the connection: is it a port for TLS (tls) or SASL (sasl)?"
 	case errors.As(err, &dial):

@@ -83,6 +83,7 @@ func TestAppendWaits(t *testing.T) {
 
 // Transactions of many pages, aborted and committed, are read as they ended.
 func TestLargeTransactions(t *testing.T) {
+	t.Parallel()
 	r := newRig(broker(t).Address)
 	k := opened(t, r.config(map[string]any{"buffer_size": "1MiB", "compression": "none"}))
 	s := sinktest.Hours("one", 0, 1)
@@ -106,6 +107,7 @@ func TestLargeTransactions(t *testing.T) {
 
 // The topic of a slice may come from its records.
 func TestTopicByLogName(t *testing.T) {
+	t.Parallel()
 	r := newRig(fake(t))
 	schema := arrow.NewSchema([]arrow.Field{{Name: flow.ColBody, Type: arrow.BinaryTypes.String}, {Name: flow.ColLogName, Type: arrow.BinaryTypes.String}}, nil)
 	c := r.config(map[string]any{"topic": "{labels.tenant}-{log_name}"})
@@ -139,6 +141,7 @@ func TestTopicByLogName(t *testing.T) {
 
 // More partitions than producers that are kept: each is fenced and read anew, and all of them commit.
 func TestManyPartitions(t *testing.T) {
+	t.Parallel()
 	r := newRig(fake(t))
 	k := opened(t, r.config(nil)).(*Sink)
 	var want [][]string
@@ -169,6 +172,7 @@ func TestManyPartitions(t *testing.T) {
 
 // The broker's own compaction of the marker topic takes no marker: a sink that starts after it finds every commit.
 func TestCompaction(t *testing.T) {
+	t.Parallel()
 	r := newRig(broker(t).Address)
 	adm := admin(t, r.address)
 	configs := map[string]*string{}

@@ -65,6 +65,7 @@ func (r rig) wantBodies(t *testing.T, want ...[]string) {
 
 // Messages of every kind are read by somebody else's reader, with key, headers and time as the documentation says.
 func TestMessages(t *testing.T) {
+	t.Parallel()
 	address := broker(t).Address
 	s := sinktest.Hours("one", 0, 1)
 	bodies := sinktest.Bodies(s, 40)
@@ -164,6 +165,7 @@ func (r rig) schema(t *testing.T, print string) avro.Schema {
 
 // A record that the topic can't take is rejected, the others of its batch arrive.
 func TestTooLarge(t *testing.T) {
+	t.Parallel()
 	address := broker(t).Address
 	for _, value := range []string{valueJSON, valueRaw, valueAvro, valueArrow} {
 		r := newRig(address)
@@ -215,6 +217,7 @@ func TestTooLarge(t *testing.T) {
 
 // A record larger than Kafka's usual million bytes is no trouble where the topic takes it.
 func TestLargeRecord(t *testing.T) {
+	t.Parallel()
 	r := newRig(broker(t).Address)
 	large := "4000000"
 	if _, err := admin(t, r.address).CreateTopic(begun(t), 1, 1, map[string]*string{"max.message.bytes": &large}, r.topic); err != nil {
@@ -230,6 +233,7 @@ func TestLargeRecord(t *testing.T) {
 
 // Somebody else's transaction that stays open in the marker topic, and in the topic, stops nobody.
 func TestForeignTransaction(t *testing.T) {
+	t.Parallel()
 	r := newRig(broker(t).Address)
 	k := opened(t, r.config(nil))
 	s := sinktest.Hours("one", 0, 1)
@@ -293,6 +297,7 @@ func TestForeignTransaction(t *testing.T) {
 }
 
 func TestTopics(t *testing.T) {
+	t.Parallel()
 	address := broker(t).Address
 	adm := admin(t, address)
 	t.Run("none", func(t *testing.T) {
@@ -388,6 +393,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestOwner(t *testing.T) {
+	t.Parallel()
 	r := newRig(broker(t).Address)
 	_ = opened(t, r.config(nil)).Close()
 	other := r.config(nil)

@@ -143,6 +143,7 @@ func writeSlice(t *testing.T, k sinks.Sink, s flow.Slice, bodies []string, betwe
 
 // A sink that lost its transaction to the broker's own timeout says so, and the next try works.
 func TestTransactionTimeout(t *testing.T) {
+	t.Parallel()
 	r := newRig(broker(t).Address)
 	k := opened(t, r.config(nil)).(*Sink)
 	if k.Deadline() != 15*time.Minute {

@@ -10,6 +10,7 @@ import (
 )
 
 func TestIdempotentConformance(t *testing.T) {
+	t.Parallel()
 	address := fake(t)
 	sinktest.Run(t, func(*testing.T) sinktest.Driver {
 		r := newRig(address)
@@ -25,6 +26,7 @@ func TestIdempotentConformance(t *testing.T) {
 }
 
 func TestIdempotent(t *testing.T) {
+	t.Parallel()
 	r := newRig(broker(t).Address)
 	k := opened(t, r.config(map[string]any{"delivery": deliverIdempotent}))
 	if _, ok := k.(sinks.Memory); ok {

@@ -17,6 +17,7 @@ import (
 
 // TestWithdraw: a marker in a transaction makes a slice a gap again, for whoever opens the sink next, too; its messages stay.
 func TestWithdraw(t *testing.T) {
+	t.Parallel()
 	address := broker(t).Address
 	r := newRig(address)
 	ctx := begun(t)

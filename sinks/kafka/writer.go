@@ -130,7 +130,7 @@ func (w *writer) append(ctx context.Context, rec arrow.Record) (rejected []sinks
 	}
 	for row := 0; row < rows; {
 		c := w.chunk()
-		for row < rows && len(c.bytes) < chunkBytes && len(c.cuts) < chunkRows {
+		for row < rows && !c.full() {
 			next, reason, err := w.encode(c, row)
 			if err != nil {
 				return nil, err
@@ -182,6 +182,9 @@ func (w *writer) chunk() *chunk {
 	}
 	return &chunk{writer: w, bytes: make([]byte, 0, chunkBytes+chunkBytes/4)}
 }
+
+// full says that no more should be encoded before the chunk is sent.
+func (c *chunk) full() bool { return len(c.bytes) >= chunkBytes || len(c.cuts) >= chunkRows }
 
 // encode appends the message that begins with a row to the chunk; it returns the row after it, or why there can be none.
 func (w *writer) encode(c *chunk, row int) (next int, reason string, err error) {
@@ -242,33 +245,43 @@ func (w *writer) send(ctx context.Context, c *chunk) error {
 		w.memory.Release(c.cost)
 		return err
 	}
-	c.records, c.headers = c.records[:0], c.headers[:0]
+	c.build()
+	c.left.Store(int64(len(c.records)))
+	w.messages.Add(uint64(len(c.records)))
+	// The records outlive this call: it must not end them when its context does. Both values are made once for all of them.
+	ctx, taken := context.WithoutCancel(ctx), c.acknowledged
+	for i := range c.records {
+		w.client.Produce(ctx, &c.records[i], taken)
+	}
+	return nil
+}
+
+// build makes the client's records of the messages. They lie in one piece of memory that the chunk keeps, point into its bytes, and
+// share the slice's headers unless they have some of their own.
+func (c *chunk) build() {
+	w := c.writer
+	c.records = slices.Grow(c.records[:0], len(c.cuts))[:len(c.cuts)]
+	c.headers = c.headers[:0]
+	many := w.values.many()
 	for i := range c.cuts {
-		m := &c.cuts[i]
-		r := kgo.Record{Topic: w.topic, Timestamp: m.at, Value: c.bytes[m.value:m.end:m.end], Headers: w.headers}
+		m, r := &c.cuts[i], &c.records[i]
+		*r = kgo.Record{Topic: w.topic, Timestamp: m.at, Value: c.bytes[m.value:m.end:m.end], Headers: w.headers}
 		if m.keyed {
 			r.Key = c.bytes[m.key:m.value:m.value]
 		}
-		if m.digest != "" || w.values.many() {
-			from := len(c.headers)
-			c.headers = append(c.headers, w.headers...)
-			if m.digest != "" {
-				c.headers = append(c.headers, kgo.RecordHeader{Key: "sluice.digest", Value: []byte(m.digest)})
-			}
-			if w.values.many() {
-				c.headers = append(c.headers, kgo.RecordHeader{Key: "sluice.rows", Value: strconv.AppendInt(nil, int64(m.rows), 10)})
-			}
-			r.Headers = c.headers[from:len(c.headers):len(c.headers)]
+		if m.digest == "" && !many {
+			continue
 		}
-		c.records = append(c.records, r)
+		from := len(c.headers)
+		c.headers = append(c.headers, w.headers...)
+		if m.digest != "" {
+			c.headers = append(c.headers, kgo.RecordHeader{Key: "sluice.digest", Value: []byte(m.digest)})
+		}
+		if many {
+			c.headers = append(c.headers, kgo.RecordHeader{Key: "sluice.rows", Value: strconv.AppendInt(nil, int64(m.rows), 10)})
+		}
+		r.Headers = c.headers[from:len(c.headers):len(c.headers)]
 	}
-	c.left.Store(int64(len(c.records)))
-	w.messages.Add(uint64(len(c.records)))
-	for i := range c.records {
-		// The records outlive this call: it must not end them when its context does.
-		w.client.Produce(context.WithoutCancel(ctx), &c.records[i], c.acknowledged)
-	}
-	return nil
 }
 
 // acknowledged is called once for each message.

@@ -1,14 +1,13 @@
 package object
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,7 +15,6 @@ import (
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/parts"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
@@ -239,6 +237,32 @@ func TestLostAnswerOfEntry(t *testing.T) {
 	wantClean(t, b)
 }
 
+// TestLostEntry: an entry that wasn't written and wasn't answered leaves nothing of its attempt once that is known.
+func TestLostEntry(t *testing.T) {
+	b := sinktest.NewBucket()
+	lost := true
+	k := mustOpen(t, b, func(name string, do func() error) error {
+		if strings.HasSuffix(name, "/000001.json") && lost {
+			lost = false
+			return sinktest.ErrLost
+		}
+		return do()
+	})
+	s := sinktest.Hours("one", 0, 6)
+	tx, bodies := attempt(t, k, s, 40)
+	if err := commit(tx, bodies); !errors.Is(err, sinks.ErrInDoubt) {
+		t.Fatalf("commit: %v, want ErrInDoubt", err)
+	}
+	if r, err := k.Lookup(context.Background(), s); !errors.Is(err, sinks.ErrNotCommitted) {
+		t.Fatalf("lookup: %+v, %v", r, err)
+	}
+	if left := data(b); len(left) > 0 {
+		t.Errorf("objects of an attempt that isn't committed: %q", left)
+	}
+	wantVisible(t, b, carry(t, k, s, 40))
+	wantClean(t, b)
+}
+
 // A part's put or an upload's completion that takes place after its attempt was given up, and after the next start.
 func TestLatePart(t *testing.T) {
 	for _, what := range []string{"put stream=", "complete stream="} {
@@ -360,64 +384,29 @@ func TestTwoProcesses(t *testing.T) {
 	wantClean(t, b)
 }
 
-// TestFailedPiecesAreKept: a client may be sending a piece still whose request has failed, so its memory isn't another's then.
-func TestFailedPiecesAreKept(t *testing.T) {
+// TestEntrySentTwice: a client that sends an entry again because the answer was lost finds its own number taken. That is the commit, not
+// somebody else's, for which its parts would be deleted.
+func TestEntrySentTwice(t *testing.T) {
 	b := sinktest.NewBucket()
-	s := &failing{Store: b}
-	k, err := open(context.Background(), config(t, map[string]any{"bucket": "lake"}), seam{
-		connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) { return s, nil }, piece: 4 << 10,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.Close()
-	for h := range 20 {
-		one, two := sinktest.Hours("one", h, h+1), sinktest.Hours("two", h, h+1)
-		s.fails.Store(true)
-		if _, err := sinktest.Write(context.Background(), k, one, sinktest.Bodies(one, 60)); err == nil {
-			t.Fatal("committed")
+	k := mustOpen(t, b, func(name string, do func() error) error {
+		err := do()
+		if err == nil && strings.Contains(name, "/commits/") {
+			return fmt.Errorf("sent again: %w", fs.ErrExist)
 		}
-		s.fails.Store(false)
-		if _, err := sinktest.Write(context.Background(), k, two, sinktest.Bodies(two, 60)); err != nil {
+		return err
+	})
+	var all []string
+	for h := range 2 {
+		s := sinktest.Hours("one", h, h+1)
+		tx, bodies := attempt(t, k, s, 60)
+		if err := commit(tx, bodies); err != nil {
 			t.Fatal(err)
 		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, p := range s.pieces {
-		if !bytes.Equal(p.b, p.was) {
-			t.Fatalf("failed piece %d of %d has other bytes now", i, len(s.pieces))
+		if _, err := k.Lookup(context.Background(), s); err != nil {
+			t.Error(err)
 		}
+		all = append(all, bodies...)
 	}
-	if len(s.pieces) < 20 {
-		t.Errorf("%d pieces failed", len(s.pieces))
-	}
-}
-
-// failing is a store whose pieces fail while it is told so; it remembers them.
-type failing struct {
-	commitlog.Store
-	fails  atomic.Bool
-	mu     sync.Mutex
-	pieces []struct{ b, was []byte }
-}
-
-func (s *failing) NewUpload(ctx context.Context, key string) (commitlog.Upload, error) {
-	u, err := s.Store.NewUpload(ctx, key)
-	return failingUpload{u, s}, err
-}
-
-type failingUpload struct {
-	commitlog.Upload
-	store *failing
-}
-
-func (u failingUpload) Put(ctx context.Context, n int, b []byte) error {
-	if !u.store.fails.Load() {
-		return u.Upload.Put(ctx, n, b)
-	}
-	u.store.mu.Lock()
-	defer u.store.mu.Unlock()
-	u.store.pieces = append(u.store.pieces, struct{ b, was []byte }{b, bytes.Clone(b)})
-	return errors.New("the connection broke")
+	wantVisible(t, b, all)
+	wantClean(t, b)
 }

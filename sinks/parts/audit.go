@@ -68,6 +68,9 @@ func (a *audit) part(ctx context.Context, i int, of partfile.Stored) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		a.add(sinks.FindingMissing, p, hintMissing, "the file isn't there; it was committed with %d bytes and %d records", p.Bytes, p.Rows)
 		return nil
+	} else if errors.Is(err, commitlog.ErrNotRegular) {
+		a.add(sinks.FindingChanged, p, hintDamaged, "%v; it was committed with %d bytes and %d records", commitlog.ErrNotRegular, p.Bytes, p.Rows)
+		return nil
 	} else if err != nil {
 		return err
 	}

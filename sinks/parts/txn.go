@@ -112,8 +112,12 @@ func (t *txn) Append(ctx context.Context, b flow.Batch) ([]sinks.Rejected, error
 	if t.dead {
 		return nil, sinks.ErrDead
 	}
+	defer t.cancelWith(ctx)() // a large record is waited for
 	rejected, err := t.append(ctx, b)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
 		return nil, commitlog.Fault("append", t.sink.Location(), fmt.Errorf("slice %s: %w", t.slice, err))
 	}
 	return rejected, nil
@@ -213,7 +217,7 @@ func (t *txn) Commit(ctx context.Context, a sinks.Account) (sinks.Receipt, error
 	return t.stage.Commit(ctx, t.writer.parts, a)
 }
 
-// cancelWith ends what waits for a server when ctx ends, until stop is called.
+// cancelWith ends what waits for a server when ctx ends, until stop is called. The transaction can't be committed after that.
 func (t *txn) cancelWith(ctx context.Context) (stop func()) {
 	c, ok := t.stage.(canceler)
 	if !ok {

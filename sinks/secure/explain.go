@@ -53,8 +53,12 @@ func hintOf(err error) string {
 		return ""
 	case strings.HasPrefix(alert, "expired certificate"):
 		return "this client's own certificate (tls.cert_file) has expired"
-	case strings.HasPrefix(alert, "protocol version not supported"), strings.HasPrefix(alert, "handshake failure"):
+	case strings.HasPrefix(alert, "protocol version not supported"), strings.HasPrefix(alert, "handshake failure"), strings.HasPrefix(alert, "insufficient security level"):
 		return "both sides must share a version of TLS, 1.2 or later, and a cipher; the server's log tells"
+	case strings.HasPrefix(alert, "unrecognized name"):
+		return "tls.server_name is a name that the server has a certificate for"
+	case strings.Contains(alert, "certificate"), strings.HasPrefix(alert, "access denied"):
+		return "the server wants another client certificate: tls.cert_file and tls.key_file"
 	}
-	return "the server wants another client certificate: tls.cert_file and tls.key_file"
+	return "" // the server is in trouble, or what was sent has changed on the way
 }

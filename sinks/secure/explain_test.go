@@ -81,6 +81,7 @@ func TestExplain(t *testing.T) {
 		{"unknown client", mutual(expired), with(good), "tls.cert_file and tls.key_file"},
 		{"expired client", mutual(expired), with(expired), "tls.cert_file"},
 		{"version", old, strict, "version of TLS"},
+		{"no certificate of that name", &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }}, client(good), "tls.server_name"},
 	} {
 		err := talk(t, tt.server, tt.client)
 		for _, err := range []error{err, errors.New("rpc error: " + err.Error())} {
@@ -90,7 +91,9 @@ func TestExplain(t *testing.T) {
 			}
 		}
 	}
-	for _, err := range []error{nil, io.EOF, errors.New("connect: connection refused")} {
+	// A server that is in trouble says so by an alert too, and no setting is to blame.
+	trouble := talk(t, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New("too busy") }}, client(good))
+	for _, err := range []error{nil, io.EOF, errors.New("connect: connection refused"), trouble, errors.New("remote error: tls: bad record MAC")} {
 		if got := Explain("connect", err); got != nil {
 			t.Errorf("%v: %v, want nothing", err, got)
 		}

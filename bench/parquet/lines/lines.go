@@ -102,6 +102,7 @@ func Measure(b *testing.B, records []arrow.Record, size int64, write func(b *tes
 	used := cpu(b) - begin
 	b.ReportMetric(used.Seconds()/float64(int64(b.N)*size)*1e9, "CPU-s/GB")
 	b.ReportMetric(float64(w.n)/float64(size), "size")
+	b.ReportMetric(float64(len(records)*BatchRows), "events/op")
 }
 
 // cpu is this process's time, all threads'.
