@@ -162,6 +162,9 @@ func (e *encoder) plan(rows int) {
 		if n == len(e.jobs) {
 			e.jobs = append(e.jobs, job{})
 		}
+		if cap(e.jobs[n].out) > 2*chunkSize {
+			e.jobs[n].out = nil // one large record must not be remembered by its page
+		}
 		e.jobs[n] = job{leaf: &e.paths[leaf], chunk: &e.pages[leaf], rows: rows, cut: cut, size: size, out: e.jobs[n].out[:0]}
 		n++
 	}
