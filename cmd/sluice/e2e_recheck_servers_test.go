@@ -22,9 +22,9 @@ import (
 type lateTarget struct {
 	sink obj
 	// each calls back with every record that a reader of what is committed sees: the log's ID and the line.
-	each func(f func(id string, line []byte)) error
-	// widen makes the target take what it rejected before; nil: it takes everything.
-	widen func()
+	each    func(f func(id string, line []byte)) error
+	widen   func() // makes the target take what it rejected before; nil: it takes everything
+	forgets bool   // what it holds can be deleted
 }
 
 // differs counts what a target lacks of what the simulator serves of the rig's range by now, and what it has beyond that.
@@ -105,6 +105,12 @@ func recheckInto(t *testing.T, start func(*rig) lateTarget) {
 		found += uint64(late)
 		r.killedRuns(rnd, 1)
 		r.mustHoldServed("after "+after.String(), target, dead)
+		if after == 2*time.Hour && target.forgets { // the next revision has the ID of one that was withdrawn
+			r.run(0, "forget", "main", "--from", r.from.Format(time.RFC3339), "--to", r.to.Format(time.RFC3339), "--delete", "--yes")
+			r.run(0, "run")
+			r.mustHoldServed("after it was forgotten and read anew", target, dead)
+			found = 0
+		}
 	}
 	if s := r.statusLate(); s.Rows != found || s.Gone != 0 || s.Due != 0 {
 		t.Errorf("%d records were late, and status says %+v", found, s)
@@ -147,6 +153,7 @@ func TestRecheckKafka(t *testing.T) {
 					r.t.Fatal(err)
 				}
 			},
+			false,
 		}
 	})
 }
@@ -163,7 +170,7 @@ func TestRecheckPostgres(t *testing.T) {
 			func(f func(string, []byte)) error {
 				return server.Do(database, func(ctx context.Context, c *pgx.Conn) error { return eachRow(ctx, c, f) })
 			},
-			nil,
+			nil, true,
 		}
 	})
 }
@@ -179,6 +186,6 @@ func TestRecheckObject(t *testing.T) {
 				}
 			}
 			return nil
-		}, nil}
+		}, nil, true}
 	})
 }

@@ -60,6 +60,7 @@ type verification struct {
 	asked    flow.Range // empty: all
 	config   *config.Config
 	ledger   *ledger.Ledger // nil: there is none
+	damaged  error          // of the ledger
 	running  bool           // a host is at work
 	findings uint64
 	sinks    []verifiedSink
@@ -104,6 +105,9 @@ func (v *verification) do(ctx context.Context, names []string) error {
 	switch {
 	case errors.Is(err, ledger.ErrNoLedger):
 		v.say("there is no ledger in %s: the sinks are compared with their own commit logs alone", c.State)
+	case errors.Is(err, ledger.ErrCorrupt): // what rebuilds it is the sinks' word, which is proved all the same
+		v.ledger, v.damaged = nil, err
+		v.say("the ledger in %s is damaged: the sinks are compared with their own commit logs alone", c.State)
 	case err != nil:
 		return &exitError{codeOf(err), err}
 	default:
@@ -232,6 +236,8 @@ func (v *verification) end() error {
 		return err
 	}
 	switch {
+	case v.damaged != nil:
+		return &exitError{exitFailed, v.damaged}
 	case v.findings > 0 || v.unread > 0:
 		return &exitError{code: exitFailed}
 	case len(v.sinks) > 0 && v.unprovable == len(v.sinks):

@@ -24,7 +24,7 @@ func CheckDead(ctx context.Context, root string, r sinks.Receipt) (*sinks.Findin
 	if r.DeadLetters == "" {
 		return finding(sinks.FindingMissing, "", "%d dead letters were committed without naming their file", r.Dead.Rows)
 	}
-	const hint = "restore the file: the records in it are nowhere else"
+	const hint = "restore the file: the records in it are nowhere else; was the pipeline renamed? dead_letter.path is ./dead/PIPELINE unless it is set"
 	f, err := openDead(root, r)
 	if errors.Is(err, fs.ErrNotExist) {
 		return finding(sinks.FindingMissing, hint, "the file of %d dead letters isn't there", r.Dead.Rows)

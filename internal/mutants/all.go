@@ -9,8 +9,10 @@ func all() []mutant {
 		accountMutants,
 		followMutants,
 		figureMutants,
+		hostMutants,
 		lateMutants,
 		verifyMutants,
+		sinkMutants,
 		wireMutants,
 	)
 }

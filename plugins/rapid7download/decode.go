@@ -219,7 +219,7 @@ func (d *decoder) closeLine(ctx context.Context) error {
 // lines takes whole lines, each with its line feed. It returns early with the rest when that begins with a line that is too
 // long for a batch.
 func (d *decoder) lines(ctx context.Context, p []byte) (rest []byte, err error) {
-	valid := validUTF8(p)
+	valid := utf8.Valid(p)
 	for len(p) > 0 {
 		if valid {
 			p = p[d.copyLines(p):]

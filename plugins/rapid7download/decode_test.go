@@ -206,30 +206,6 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func FuzzValidUTF8(f *testing.F) {
-	f.Add([]byte("plain text that is longer than thirty-two bytes, and then é"))
-	f.Add([]byte("\xe2\x82"))
-	f.Fuzz(func(t *testing.T, p []byte) {
-		if got, want := validUTF8(p), utf8.Valid(p); got != want {
-			t.Errorf("validUTF8(%q) = %v, want %v", p, got, want)
-		}
-	})
-}
-
-func TestValidUTF8(t *testing.T) {
-	pieces := []string{"a", strings.Repeat("ascii", 7), "é", "世", "🎉", "\xff", "\xe2\x82", "\xed\xa0\x80", "\xc0\xaf", "\xf4\x90\x80\x80"}
-	for seed := range uint64(2000) {
-		rnd := rand.New(rand.NewPCG(seed, 3))
-		var p []byte
-		for range rnd.IntN(20) {
-			p = append(p, pieces[rnd.IntN(5+rnd.IntN(2)*5)]...)
-		}
-		if got, want := validUTF8(p), utf8.Valid(p); got != want {
-			t.Fatalf("validUTF8(%q) = %v, want %v", p, got, want)
-		}
-	}
-}
-
 func TestBatchesAreOfTheTargetSize(t *testing.T) {
 	text := bytes.Repeat([]byte(strings.Repeat("x", 199)+"\n"), 50_000) // 10 MB
 	got, _ := decodeAll(t, plugins.Limits{}, [][]byte{text})

@@ -92,6 +92,41 @@ func TestOwner(t *testing.T) {
 	}
 }
 
+// TestStreamsAddedAtOnce: two processes let one stream in, each with a selection of its own: the first one's counts.
+func TestStreamsAddedAtOnce(t *testing.T) {
+	b := sinktest.NewBucket()
+	mustOpen(t, b, nil)
+	c := config(t, map[string]any{"bucket": "lake", "part_size": 4096})
+	users := sinktest.Stream()
+	users.Name = "users"
+	c.Streams = append(c.Streams, users)
+	others := c
+	others.Streams = slices.Clone(c.Streams)
+	others.Streams[1].Selection[0]++
+	raced := false
+	start := func(c sinks.Config, step sinktest.RemoteStep) error {
+		k, err := open(context.Background(), c, seam{connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) {
+			return sinktest.Stepped(b, step), nil
+		}})
+		if err == nil {
+			err = k.Close()
+		}
+		return err
+	}
+	err := start(c, func(name string, do func() error) error {
+		if strings.Contains(name, "/streams/") && !raced {
+			raced = true
+			if err := start(others, nil); err != nil {
+				t.Errorf("the first: %v", err)
+			}
+		}
+		return do()
+	})
+	if !raced || !errors.Is(err, sinks.ErrOwned) {
+		t.Errorf("raced %v: %v, want ErrOwned", raced, err)
+	}
+}
+
 // Without its owner, neither a log nor data is taken over.
 func TestLostOwner(t *testing.T) {
 	b := sinktest.NewBucket()

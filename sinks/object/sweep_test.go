@@ -1,7 +1,6 @@
 package object
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,16 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
-	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/parts"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
@@ -241,6 +237,32 @@ func TestLostAnswerOfEntry(t *testing.T) {
 	wantClean(t, b)
 }
 
+// TestLostEntry: an entry that wasn't written and wasn't answered leaves nothing of its attempt once that is known.
+func TestLostEntry(t *testing.T) {
+	b := sinktest.NewBucket()
+	lost := true
+	k := mustOpen(t, b, func(name string, do func() error) error {
+		if strings.HasSuffix(name, "/000001.json") && lost {
+			lost = false
+			return sinktest.ErrLost
+		}
+		return do()
+	})
+	s := sinktest.Hours("one", 0, 6)
+	tx, bodies := attempt(t, k, s, 40)
+	if err := commit(tx, bodies); !errors.Is(err, sinks.ErrInDoubt) {
+		t.Fatalf("commit: %v, want ErrInDoubt", err)
+	}
+	if r, err := k.Lookup(context.Background(), s); !errors.Is(err, sinks.ErrNotCommitted) {
+		t.Fatalf("lookup: %+v, %v", r, err)
+	}
+	if left := data(b); len(left) > 0 {
+		t.Errorf("objects of an attempt that isn't committed: %q", left)
+	}
+	wantVisible(t, b, carry(t, k, s, 40))
+	wantClean(t, b)
+}
+
 // A part's put or an upload's completion that takes place after its attempt was given up, and after the next start.
 func TestLatePart(t *testing.T) {
 	for _, what := range []string{"put stream=", "complete stream="} {
@@ -281,65 +303,6 @@ func TestLatePart(t *testing.T) {
 			wantVisible(t, b, bodies)
 			wantClean(t, b)
 		})
-	}
-}
-
-// lax is a store on which an upload can't be given up, as on Azure.
-type lax struct{ commitlog.Store }
-
-func (s lax) NewUpload(ctx context.Context, key string) (commitlog.Upload, error) {
-	u, err := s.Store.NewUpload(ctx, key)
-	return laxUpload{u}, err
-}
-
-func (lax) AbortUploads(context.Context, string, func(string) bool) error { return nil }
-
-type laxUpload struct{ commitlog.Upload }
-
-func (laxUpload) Abort(context.Context) error { return nil }
-
-// TestLateUpload: an upload whose end wasn't answered may become an object long after its attempt was given up, and later starts look for it.
-func TestLateUpload(t *testing.T) {
-	b := sinktest.NewBucket()
-	h := &holder{}
-	start := func(step sinktest.RemoteStep) *parts.Sink {
-		t.Helper()
-		k, err := open(context.Background(), config(t, map[string]any{"bucket": "lake", "part_size": 4096}), seam{
-			connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) {
-				return sinktest.Stepped(lax{b}, step), nil
-			},
-			piece: 1500,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = k.Close() })
-		return k
-	}
-	k := start(h.step)
-	s := sinktest.Hours("one", 0, 6)
-	h.hold("complete stream=")
-	bodies := sinktest.Bodies(s, 40)
-	tx, err := k.Begin(context.Background(), s, 0, sinktest.Schema)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err = sinktest.Append(context.Background(), tx, s, bodies); err == nil {
-		err = commit(tx, bodies)
-	}
-	if !errors.Is(err, sinktest.ErrLost) {
-		t.Fatalf("%v, want ErrLost", err)
-	}
-	_ = tx.Abort()
-	start(nil)
-	if err := h.late(); err != nil {
-		t.Fatal(err)
-	}
-	start(nil)
-	start(nil)
-	wantVisible(t, b, nil)
-	if left := data(b); len(left) > 0 {
-		t.Errorf("objects of a slice that was given up: %q", left)
 	}
 }
 
@@ -419,124 +382,6 @@ func TestTwoProcesses(t *testing.T) {
 	restarts(t, b)
 	wantVisible(t, b, want)
 	wantClean(t, b)
-}
-
-// TestFailedPiecesAreKept: a client may be sending a piece still whose request has failed, so its memory isn't another's then.
-func TestFailedPiecesAreKept(t *testing.T) {
-	b := sinktest.NewBucket()
-	s := &failing{Store: b}
-	k, err := open(context.Background(), config(t, map[string]any{"bucket": "lake"}), seam{
-		connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) { return s, nil }, piece: 4 << 10,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.Close()
-	for h := range 20 {
-		one, two := sinktest.Hours("one", h, h+1), sinktest.Hours("two", h, h+1)
-		s.fails.Store(true)
-		if _, err := sinktest.Write(context.Background(), k, one, sinktest.Bodies(one, 60)); err == nil {
-			t.Fatal("committed")
-		}
-		s.fails.Store(false)
-		if _, err := sinktest.Write(context.Background(), k, two, sinktest.Bodies(two, 60)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, p := range s.pieces {
-		if !bytes.Equal(p.b, p.was) {
-			t.Fatalf("failed piece %d of %d has other bytes now", i, len(s.pieces))
-		}
-	}
-	if len(s.pieces) < 20 {
-		t.Errorf("%d pieces failed", len(s.pieces))
-	}
-}
-
-// failing is a store whose pieces fail while it is told so; it remembers them.
-type failing struct {
-	commitlog.Store
-	fails  atomic.Bool
-	mu     sync.Mutex
-	pieces []struct{ b, was []byte }
-}
-
-func (s *failing) NewUpload(ctx context.Context, key string) (commitlog.Upload, error) {
-	u, err := s.Store.NewUpload(ctx, key)
-	return failingUpload{u, s}, err
-}
-
-type failingUpload struct {
-	commitlog.Upload
-	store *failing
-}
-
-func (u failingUpload) Put(ctx context.Context, n int, b []byte) error {
-	if !u.store.fails.Load() {
-		return u.Upload.Put(ctx, n, b)
-	}
-	u.store.mu.Lock()
-	defer u.store.mu.Unlock()
-	u.store.pieces = append(u.store.pieces, struct{ b, was []byte }{b, bytes.Clone(b)})
-	return errors.New("the connection broke")
-}
-
-// TestAppendEnds: a record that is larger than everything waits for its upload, and no longer than its caller does.
-func TestAppendEnds(t *testing.T) {
-	s := &stuck{Store: sinktest.NewBucket(), begun: make(chan struct{}, 64)}
-	k, err := open(context.Background(), config(t, map[string]any{"bucket": "lake"}), seam{
-		connect: func(context.Context, place, sinks.Config) (commitlog.Store, error) { return s, nil }, piece: 4 << 10,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.Close()
-	one := sinktest.Hours("one", 0, 1)
-	tx, err := k.Begin(context.Background(), one, 0, sinktest.Schema)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- sinktest.Append(ctx, tx, one, []string{strings.Repeat("x", 2<<20)}) }()
-	<-s.begun
-	cancel()
-	select {
-	case err := <-ended:
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("append: %v", err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Error("append waits on")
-	}
-	if err := tx.Abort(); err != nil {
-		t.Error(err)
-	}
-}
-
-// stuck is a store that answers no piece.
-type stuck struct {
-	commitlog.Store
-	begun chan struct{}
-}
-
-func (s *stuck) NewUpload(ctx context.Context, key string) (commitlog.Upload, error) {
-	u, err := s.Store.NewUpload(ctx, key)
-	return stuckUpload{u, s}, err
-}
-
-type stuckUpload struct {
-	commitlog.Upload
-	store *stuck
-}
-
-func (u stuckUpload) Put(ctx context.Context, _ int, _ []byte) error {
-	u.store.begun <- struct{}{}
-	<-ctx.Done()
-	return ctx.Err()
 }
 
 // TestEntrySentTwice: a client that sends an entry again because the answer was lost finds its own number taken. That is the commit, not

@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -107,71 +106,71 @@ func openLogs(t *testing.T, root, more string) sinks.Sink {
 	return k
 }
 
-// TestReaders has pyarrow, pandas and DuckDB read a root as their users would, without an option.
+// TestReaders has pyarrow, pandas and DuckDB read roots as their users would, without an option.
 func TestReaders(t *testing.T) {
 	exe := filepath.Join(realpart.Installed(t, "python"), "bin", "python")
+	args := []string{"-c", readers} // one process for all: the readers take longer to start than to read
 	for _, more := range []string{``, `"compression": "snappy"`, `"compression": "none", "timestamps": "ms"`, `"timestamps": "ns", "part_size": "4KiB"`} {
-		t.Run(more, func(t *testing.T) {
-			root := filepath.Join(t.TempDir(), "lake")
-			k := openLogs(t, root, more)
-			rows := 0
-			for d := range 2 {
-				for i, key := range []string{"aee00b66-0000-4000-8000-000000000001", "b:/2"} {
-					n := 700*i + 900 + d
-					r := commit(t, k, key, "web", day.AddDate(0, 0, d), n)
-					rows += n
-					if strings.Contains(more, "part_size") && len(r.Parts) < 2 {
-						t.Errorf("%d parts, want several", len(r.Parts))
-					}
+		root := filepath.Join(t.TempDir(), "lake")
+		k := openLogs(t, root, more)
+		rows := 0
+		for d := range 2 {
+			for i, key := range []string{"aee00b66-0000-4000-8000-000000000001", "b:/2"} {
+				n := 700*i + 900 + d
+				r := commit(t, k, key, "web", day.AddDate(0, 0, d), n)
+				rows += n
+				if strings.Contains(more, "part_size") && len(r.Parts) < 2 {
+					t.Errorf("%d parts, want several", len(r.Parts))
 				}
 			}
-			if err := k.Close(); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command(exe, "-c", readers, root, fmt.Sprint(rows))
-			var errs bytes.Buffer
-			cmd.Stderr = &errs
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v\n%s%s", err, out, errs.String())
-			}
-		})
+		}
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, root, fmt.Sprint(rows), more)
+	}
+	if out, err := exec.Command(exe, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
 
 const readers = `
 import sys, glob
 import duckdb, pandas, pyarrow.parquet as pq
-root, want = sys.argv[1], int(sys.argv[2])
 
-table = pq.read_table(root)
-assert table.num_rows == want, table.num_rows
-assert set(table["log_id"].to_pylist()) == {"aee00b66-0000-4000-8000-000000000001", "b:/2"}, set(table["log_id"].to_pylist())
-assert len(set(table["date"].to_pylist())) == 2
-assert table["body"].null_count == 0 and len(set(table["body"].to_pylist())) == want
-assert table.column_names.count("log_id") == 1, table.column_names
+def check(root, want):
+    table = pq.read_table(root)
+    assert table.num_rows == want, table.num_rows
+    assert set(table["log_id"].to_pylist()) == {"aee00b66-0000-4000-8000-000000000001", "b:/2"}, set(table["log_id"].to_pylist())
+    assert len(set(table["date"].to_pylist())) == 2
+    assert table["body"].null_count == 0 and len(set(table["body"].to_pylist())) == want
+    assert table.column_names.count("log_id") == 1, table.column_names
 
-frame = pandas.read_parquet(root)
-assert len(frame) == want and frame["log_id"].nunique() == 2 and frame["body"].nunique() == want
-assert str(frame["timestamp"].dtype).startswith("datetime64["), frame.dtypes
+    frame = pandas.read_parquet(root)
+    assert len(frame) == want and frame["log_id"].nunique() == 2 and frame["body"].nunique() == want
+    assert str(frame["timestamp"].dtype).startswith("datetime64["), frame.dtypes
 
-sql = duckdb.connect()
-source = f"read_parquet('{root}/**/*.parquet', hive_partitioning = true)"
-assert sql.execute(f"select count(*), count(distinct body), count(distinct log_id), count(distinct date), min(timestamp) is not null from {source}").fetchone() == (want, want, 2, 2, True)
-assert sql.execute(f"select count(*) from {source} where log_id = 'b:/2' and date = '2026-11-01'").fetchone() == (1600,)
-assert sql.execute(f"select sum(severity_number), max(attributes['n']) is not null from {source}").fetchone()[1]
-# a reader that skips row groups by the footer finds what one that reads them all finds
-for where in ("timestamp is null", "severity_text is null", "body = 'b:/2 01 line 42'", "sequence = 899", "sequence > 899", "timestamp > timestamptz '2026-11-01 12:00:00Z'"):
-    n = sql.execute(f"select count(*) from {source} where {where}").fetchone()[0]
-    sql.execute(f"create or replace table copy as select * from {source}")
-    assert n == sql.execute(f"select count(*) from copy where {where}").fetchone()[0] and (n > 0), (where, n)
+    sql = duckdb.connect()
+    source = f"read_parquet('{root}/**/*.parquet', hive_partitioning = true)"
+    assert sql.execute(f"select count(*), count(distinct body), count(distinct log_id), count(distinct date), min(timestamp) is not null from {source}").fetchone() == (want, want, 2, 2, True)
+    assert sql.execute(f"select count(*) from {source} where log_id = 'b:/2' and date = '2026-11-01'").fetchone() == (1600,)
+    assert sql.execute(f"select sum(severity_number), max(attributes['n']) is not null from {source}").fetchone()[1]
+    sql.execute(f"create table copy as select * from {source}")
+    # a reader that skips row groups by the footer finds what one that reads them all finds
+    for where in ("timestamp is null", "severity_text is null", "body = 'b:/2 01 line 42'", "sequence = 899", "sequence > 899", "timestamp > timestamptz '2026-11-01 12:00:00Z'"):
+        n = sql.execute(f"select count(*) from {source} where {where}").fetchone()[0]
+        assert n == sql.execute(f"select count(*) from copy where {where}").fetchone()[0] and (n > 0), (where, n)
 
-for name in glob.glob(root + "/stream=events/**/*.parquet", recursive=True):
-    meta = pq.ParquetFile(name).schema_arrow.metadata or {}
-    meta = {**meta, **(pq.ParquetFile(name).metadata.metadata or {})}
-    for key in (b"sluice.slice", b"sluice.from", b"sluice.to", b"sluice.revision", b"sluice.source", b"sluice.version", b"sluice.schema_version", b"sluice.selection"):
-        assert meta.get(key), (name, key, meta)
-    assert meta[b"sluice.slice"].decode()[:16] in name
+    for name in glob.glob(root + "/stream=events/**/*.parquet", recursive=True):
+        meta = pq.ParquetFile(name).schema_arrow.metadata or {}
+        meta = {**meta, **(pq.ParquetFile(name).metadata.metadata or {})}
+        for key in (b"sluice.slice", b"sluice.from", b"sluice.to", b"sluice.revision", b"sluice.source", b"sluice.version", b"sluice.schema_version", b"sluice.selection"):
+            assert meta.get(key), (name, key, meta)
+        assert meta[b"sluice.slice"].decode()[:16] in name
+
+for root, want, settings in zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3]):
+    print("settings:", settings)
+    check(root, int(want))
 `
 
 // TestLogNameFolder has logs without a name in Hive's folder for them, and leaves out of the file what its path tells.

@@ -1,46 +1,11 @@
 package rapid7download
 
 import (
-	"encoding/binary"
-	"unicode/utf8"
-
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/bitutil"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 )
-
-const (
-	highBits = 0x8080808080808080
-	word     = 8
-)
-
-// validUTF8 is utf8.Valid for text that is mostly ASCII with other characters here and there: it returns to the fast path
-// after each of them, 32 bytes at a time.
-func validUTF8(p []byte) bool {
-	for len(p) > 0 {
-		for len(p) >= 4*word {
-			if (binary.LittleEndian.Uint64(p)|binary.LittleEndian.Uint64(p[word:])|
-				binary.LittleEndian.Uint64(p[2*word:])|binary.LittleEndian.Uint64(p[3*word:]))&highBits != 0 {
-				break
-			}
-			p = p[4*word:]
-		}
-		// Up to 32 bytes, a character that begins there to its end.
-		for n := min(len(p), 4*word); n > 0; {
-			if p[0] < utf8.RuneSelf {
-				p, n = p[1:], n-1
-				continue
-			}
-			r, size := utf8.DecodeRune(p)
-			if r == utf8.RuneError && size == 1 {
-				return false
-			}
-			p, n = p[size:], n-size
-		}
-	}
-	return true
-}
 
 // rawColumn is body_raw of the batch so far: few rows have a value, most batches none.
 type rawColumn struct {

@@ -1,0 +1,91 @@
+package main
+
+// sinkMutants break what sinks promise about a slice whose outcome isn't simple: what isn't known, what comes late, what a crash left.
+var sinkMutants = []mutant{
+	{
+		name: "commitlog: a living process leaves what a dead one committed",
+		file: "sinks/commitlog/day.go", old: "if e.Commit != nil && !l.look {", new: "if e.Commit != nil && l.look && l.root == \"\" {",
+		pkg: "./sinks/file", test: "^TestConformance$/^raw_none$/^commit_of_one_that_died_beside$",
+	},
+	{
+		name: "commitlog: half a part becomes data",
+		file: "sinks/commitlog/settle.go", old: "if info.Size() != size {", new: "if info.Size() < 0 {",
+		pkg: "./sinks/file", test: "^TestConformance$/^raw_none$/^part_of_one_that_died_is_damaged$",
+	},
+	{
+		name: "commitlog: an attempt that doesn't say whose it is is deleted",
+		file: "sinks/commitlog/settle.go", old: "\t\treturn l.sweepUnknown(ctx, n, swept)", new: "\t\tl.discard(swept)\n\t\treturn nil",
+		pkg: "./sinks/file", test: "^TestConformance$/^raw_none$/^folder_of_one_that_died_is_damaged$",
+	},
+	{
+		name: "commitlog: another device shows after the commit point",
+		file: "sinks/commitlog/log.go", old: "if ok && ok2 && a.Dev != b.Dev {", new: "if ok && ok2 && a.Dev != b.Dev && a.Dev == 0 {",
+		test: "^TestAnotherDevice$",
+	},
+	{
+		name: "forget: what a crash left is there twice when its time is cut elsewhere",
+		file: "sinks/commitlog/remove.go", old: "!old.rng().Meets(c.Slice.Range())", new: "old.id != c.Slice.ID",
+		pkg: "./sinks/file", test: "^TestWithdraw$",
+	},
+	{
+		name: "forget: deletes the data of a commit that stands",
+		file: "sinks/commitlog/remove.go", old: "|| stands(old.id) {", new: "|| stands(old.id) && len(d.commits) == 0 {",
+		pkg: "./sinks/file", test: "^TestWithdraw$",
+	},
+	{
+		name: "object: an entry that was sent twice is somebody else's",
+		file: "sinks/commitlog/storestaging.go", old: "i >= 0 && e.Commit != nil {", new: "i >= 0 && e.Commit == nil {",
+		pkg: "./sinks/object", test: "^TestEntrySentTwice$",
+	},
+	{
+		name: "object: an object without its end is completed",
+		file: "sinks/commitlog/storeupload.go",
+		old:  "\tf.sends.Wait()\n\tif err := f.failure(); err != nil {\n\t\treturn err\n\t}\n", new: "\tf.sends.Wait()\n",
+		pkg: "./sinks/object", test: "^TestLastPieceFails$",
+	},
+	{
+		name: "object: an upload that may be completed late is forgotten",
+		file: "sinks/commitlog/storeupload.go", old: "s.note(ours(f.upload.Complete(s.ctx)))", new: "ours(f.upload.Complete(s.ctx))",
+		pkg: "./sinks/object", test: "^TestLateUpload$",
+	},
+	{
+		name: "object: a refusal after an unanswered put is taken for the answer",
+		file: "sinks/object/store/errors.go", old: "if !unsure || err == nil ||", new: "if true || err == nil ||",
+		test: "^TestRefusedAfterUnanswered$",
+	},
+	{
+		name: "object: an error shows the signature in a request's address",
+		file: "sinks/object/store/errors.go", old: "return of.Err", new: "return err",
+		test: "^TestAddressStaysSecret$",
+	},
+	{
+		name: "object: an Append waits for an upload that nobody waits for",
+		file: "sinks/parts/txn.go", old: "\tdefer t.cancelWith(ctx)() // a large record is waited for\n", new: "",
+		pkg: "./sinks/object", test: "^TestAppendEnds$",
+	},
+	{
+		name: "postgres: a batch is read after it was given back",
+		file: "sinks/postgres/copy.go", old: "\tc.err = errReleased\n", new: "",
+		test: "^TestReadAfterAppend$",
+	},
+	{
+		name: "postgres: a forget that failed has a receipt",
+		file: "sinks/postgres/withdraw.go", old: "return sinks.Receipt{}, classify(op, err)", new: "return e.receipt(p), classify(op, err)",
+		test: "^TestServer$/^forget$",
+	},
+	{
+		name: "kafka: markers that were deleted are asked for without end",
+		file: "sinks/kafka/tape.go", old: "case start > offset:", new: "case start > offset && end == 0:",
+		test: "^TestMarkersThatWereLost$",
+	},
+	{
+		name: "splunk_hec: a collector too busy to acknowledge is sent the slice again",
+		file: "sinks/splunkhec/sink.go", old: "if err != nil && fault.KindOf(err) != fault.Throttled {", new: "if err != nil {",
+		test: "^TestBusyAcks$",
+	},
+	{
+		name: "senders: a server's trouble is an error of the configuration",
+		file: "sinks/secure/explain.go", old: "return \"\" // the server is in trouble", new: "return \"see tls\" // the server is in trouble",
+		test: "^TestExplain$",
+	},
+}
