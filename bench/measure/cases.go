@@ -47,6 +47,7 @@ const (
 	keyKafkaTool    = "kafka-tool"
 	keyKafka        = "kafka"
 	keyKafkaDefault = "kafka-default"
+	keyConnectKafka = "redpanda-connect-kafka"
 	keyELSA         = "elsa"
 	keyLogentries   = "logentries"
 )
@@ -105,7 +106,7 @@ func (o options) cases(b *bench, disk bool) []benchCase {
 		benchCase{Key: keyCurlGzip, Title: "`curl --compressed > file`", Group: groupGzip, Warm: true, run: runCurlCompressed, check: checkCurl},
 		gzipped, again(gzipped))
 	if b.broker != nil {
-		all = append(all, b.broker.cases()...)
+		all = append(all, b.broker.cases(b.peers)...)
 	}
 	all = append(all, jsonCases()...)
 	return based(all)

@@ -61,6 +61,7 @@ func goals(t table) []goal {
 		ratioGoal(keyParquet, keyPyarrow, "under half of pyarrow's memory", 0.5, sample.peakMiB, true),
 		ratioGoal(keyKafka, keyKafkaTool, "ahead of the broker's own tool, by the tool's own account", 1, sample.own, false),
 		ratioGoal(keyKafka, keyKafkaTool, "no more CPU than the tool", 1, sample.cpuPerGB, true),
+		ratioGoal(keyKafka, keyConnectKafka, "six times Redpanda Connect", 6, sample.throughput, false),
 		ratioGoal(keyRawGzip, keyCurlGzip, "at least 0.90 of curl --compressed", 0.9, sample.throughput, false),
 		figureGoal(keyELSA, "at least 100 MB of JSON per CPU-s of the plugin", "%.0f", 100, pluginRate, false),
 		figureGoal(keyLogentries, "at least 100 MB of JSON per CPU-s of the plugin", "%.0f", 100, pluginRate, false),

@@ -25,7 +25,7 @@ type payload struct {
 const payloadLines = 20_000
 
 // cases returns the cases that write into the broker, beside the broker's own tool.
-func (k *broker) cases() []benchCase {
+func (k *broker) cases(p peers) []benchCase {
 	sluice := func(key, title, settings string) benchCase {
 		return benchCase{
 			Key: key, Title: "`sluice run`, " + title, Group: groupKafka, Peak: true,
@@ -42,12 +42,28 @@ func (k *broker) cases() []benchCase {
 		}
 	}
 	plain := sluice(keyKafka, "the same messages", "value: raw, key: none, headers: [], compression: none")
-	return []benchCase{
+	out := []benchCase{
 		{Key: keyKafkaTool, Title: "`kafka-producer-perf-test`", Group: groupKafka, run: k.runTool, check: k.check},
 		plain,
 		sluice(keyKafkaDefault, "as it comes: JSON, keys, headers, lz4", ""),
 		again(plain),
 	}
+	if p.connect != nil {
+		out = append(out, benchCase{
+			Key: keyConnectKafka, Title: "Redpanda Connect, by lines, idempotent", Group: groupKafka, Optional: true, check: k.check,
+			run: func(ctx context.Context, b *bench, folder string) (r run, err error) {
+				k.runs++
+				if err := k.makeTopic(ctx); err != nil {
+					return r, err
+				}
+				r, err = p.connectTo(ctx, b, folder, b.vendor.Events, fmt.Sprintf(
+					"kafka_franz: {seed_brokers: [%q], topic: %s, idempotent_write: true, compression: none, batching: {count: 1000, period: 100ms}}", k.address, k.topic()))
+				r.Bytes = k.small.bytes
+				return r, err
+			},
+		})
+	}
+	return out
 }
 
 // topic is the present run's.

@@ -109,10 +109,17 @@ func (p peers) duckdb(format string) func(context.Context, *bench, string) (run,
 	}
 }
 
-// runConnect streams the response line by line. Without auto_replay_nacks, which doubles it, and in batches.
-func (p peers) runConnect(ctx context.Context, b *bench, folder string) (r run, err error) {
+// runConnect streams the response line by line into a file.
+func (p peers) runConnect(ctx context.Context, b *bench, folder string) (run, error) {
+	return p.connectTo(ctx, b, folder, b.vendor.Log, fmt.Sprintf("file: {path: %s, codec: lines}", peerOutput+rawExtension))
+}
+
+// connectTo streams a log line by line to an output. Without auto_replay_nacks, which doubles its throughput.
+func (p peers) connectTo(ctx context.Context, b *bench, folder, log, output string) (r run, err error) {
+	of := *b.vendor
+	of.Log = log
 	var inputs strings.Builder
-	for _, url := range b.vendor.urls(b.vendor.BaseURL) {
+	for _, url := range of.urls(of.BaseURL) {
 		fmt.Fprintf(&inputs, `
       - http_client:
           url: '%s'
@@ -128,19 +135,19 @@ input:
   sequence:
     inputs: %s
 output:
-  file: {path: %s, codec: lines}
-`, inputs.String(), peerOutput+rawExtension)
+  %s
+`, inputs.String(), output)
 	if err := os.WriteFile(filepath.Join(folder, "connect.yaml"), []byte(text), 0o600); err != nil {
 		return r, err
 	}
-	var output bytes.Buffer
+	var printed bytes.Buffer
 	args := append(append([]string{}, p.connect[1:]...), "run", "connect.yaml")
 	cmd := command(ctx, p.connect[0], args...)
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "BENCH_API_KEY="+b.vendor.APIKey)
-	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Stdout, cmd.Stderr = &printed, &printed
 	if err := r.execute(cmd, "connect"); err != nil {
-		return r, fmt.Errorf("%s: %w\n%s", p.connect[0], err, &output)
+		return r, fmt.Errorf("%s: %w\n%s", p.connect[0], err, &printed)
 	}
 	return r, nil
 }
