@@ -17,6 +17,10 @@ import (
 // maxWindow is how far back a zstd file may refer: many times of what this package's own do.
 const maxWindow = 64 << 20
 
+// maxLine is the longest line that a record can make: a frame has 64 MiB at most, and an escape writes six bytes for one. What is longer is
+// damage, such as a file that goes on with zeros, and mustn't be held in memory whole.
+const maxLine = 512 << 20
+
 // Lossy implements partfile.Format.
 func (f *Format) Lossy(of partfile.Stored) string {
 	if f.text == encode.Raw {
@@ -41,7 +45,7 @@ func (f *Format) Scan(in partfile.Input, of partfile.Stored, each func(flow.Sum)
 		return err
 	}
 	defer done()
-	lines := lines{r: r, quoted: text == encode.CSV}
+	lines := lines{r: r, quoted: text == encode.CSV, most: maxLine}
 	for {
 		line, err := lines.next()
 		if errors.Is(err, io.EOF) {
@@ -83,6 +87,7 @@ func plain(r io.Reader, zip Compression) (out io.Reader, done func(), err error)
 type lines struct {
 	r      io.Reader
 	quoted bool // a line ends with CR LF outside of quotes
+	most   int  // bytes of a line, about
 
 	buf        []byte
 	start, end int // of what is read and not yet returned
@@ -139,6 +144,9 @@ func (l *lines) fill() error {
 	if l.start > 0 {
 		l.end = copy(l.buf, l.buf[l.start:l.end])
 		l.start = 0
+	}
+	if l.end >= l.most {
+		return fmt.Errorf("line %d is longer than any record: %d bytes without an end", l.read+1, l.end)
 	}
 	if l.end == len(l.buf) {
 		l.buf = append(l.buf, make([]byte, max(len(l.buf), blockSize))...)

@@ -35,7 +35,7 @@ func TestLines(t *testing.T) {
 		for name, r := range map[string]io.Reader{
 			"whole": strings.NewReader(text), "halves": iotest.HalfReader(strings.NewReader(text)), "end with data": iotest.DataErrReader(strings.NewReader(text)),
 		} {
-			l := lines{r: r}
+			l := lines{r: r, most: maxLine}
 			for i, w := range want {
 				if got, err := l.next(); err != nil || string(got) != w {
 					t.Fatalf("%s, size %d: line %d has %d bytes, want %d: %v", name, size, i, len(got), len(w), err)
@@ -47,19 +47,42 @@ func TestLines(t *testing.T) {
 		}
 	}
 	quoted := []string{`a,b`, `"a` + "\r\n" + `b",c`, `"""` + "\r\n" + `""",` + "x\ny", ``}
-	l := lines{r: strings.NewReader(strings.Join(quoted, "\r\n") + "\r\n"), quoted: true}
+	l := lines{r: strings.NewReader(strings.Join(quoted, "\r\n") + "\r\n"), quoted: true, most: maxLine}
 	for i, w := range quoted {
 		if got, err := l.next(); err != nil || string(got) != w {
 			t.Errorf("record %d: %q, %v, want %q", i, got, err, w)
 		}
 	}
-	l = lines{r: strings.NewReader("a\nb")}
+	l = lines{r: strings.NewReader("a\nb"), most: maxLine}
 	if _, err := l.next(); err != nil {
 		t.Error(err)
 	}
 	if _, err := l.next(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a line without an end: %v", err)
 	}
+}
+
+// TestLinesWithoutEnd: a file that goes on and on without an end of a line isn't read into memory whole.
+func TestLinesWithoutEnd(t *testing.T) {
+	const most = 4 * blockSize
+	l := lines{r: io.MultiReader(strings.NewReader("one\n"), zeros{}), most: most}
+	if line, err := l.next(); string(line) != "one" || err != nil {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if _, err := l.next(); err == nil || !strings.Contains(err.Error(), "line 2 is longer than any record") {
+		t.Errorf("got %v", err)
+	}
+	if len(l.buf) > 2*most {
+		t.Errorf("%d bytes are held for a line of at most %d", len(l.buf), most)
+	}
+}
+
+// zeros is a file that never ends.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // TestScanDamage never reads more or other records than stand before the damage, and says where it is.
