@@ -105,8 +105,14 @@ func TestEncodings(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for n, order := range [][]string{
-		{"one", "one", "two", "none", "many", "one"}, {"none", "one", "rising", "edges", "two"}, {"many", "one", "few"}, {"few", "few", "one", "none", "edges"},
-		{"one"}, {"none"}, {"none", "none", "two"}, {"rising", "rising", "few", "none"},
+		{"one", "one", "two", "none", "many", "one"},
+		{"none", "one", "rising", "edges", "two"},
+		{"many", "one", "few"},
+		{"few", "few", "one", "none", "edges"},
+		{"one"},
+		{"none"},
+		{"none", "none", "two"},
+		{"rising", "rising", "few", "none"},
 	} {
 		for _, c := range Compressions() {
 			for _, group := range []int64{1, 1 << 30} { // a chunk each; all in one
