@@ -3,6 +3,7 @@ package parquetfile
 import (
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -108,6 +109,9 @@ func (e *encoder) forget() {
 	}
 }
 
+// mostGroups is the largest number that a row group can have: the format's ordinal has 16 bits with a sign.
+const mostGroups = math.MaxInt16
+
 // mostPages is how much memory for pages of one column is kept between row groups.
 func (e *encoder) mostPages() int64 { return 2*e.options.RowGroup + chunkSize }
 
@@ -135,6 +139,10 @@ func (e *encoder) Write(c partfile.Chunk) error {
 		e.jobs[i].chunk.add(&e.jobs[i])
 	}
 	f := e.out
+	if !f.open && len(f.groups) > mostGroups {
+		return fault.Errorf(fault.Config, "write parquet", "a file can have %d row groups, and this one needs more", mostGroups+1).
+			WithHint("raise row_group, or lower part_size")
+	}
 	if !f.open {
 		f.groups, f.open = append(f.groups, group{}), true
 	}
