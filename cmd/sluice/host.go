@@ -139,13 +139,31 @@ func (p *assembled) Close() error {
 // stopTime bounds how long an ending plugin is waited for.
 const stopTime = 8 * time.Second
 
+// pluginTLS names the variable that has plugins' sockets encrypted.
+const pluginTLS = "SLUICE_PLUGIN_TLS"
+
+// mutualTLS reads it.
+func (a *app) mutualTLS() (bool, error) {
+	switch v := a.getenv(pluginTLS); v {
+	case "":
+		return false, nil
+	case "mutual":
+		return true, nil
+	default:
+		return false, fault.Errorf(fault.Config, "start plugins", "%s is %q", pluginTLS, v).WithHint("want mutual, or no such variable")
+	}
+}
+
 // supervise makes what starts a pipeline's processes, and starts none.
 func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
 	p := &assembled{config: c, requests: &requestCounter{Manager: h.budget}}
-	var err error
+	mutual, err := h.app.mutualTLS()
+	if err != nil {
+		return nil, err
+	}
 	p.supervisor, err = supervisor.New(supervisor.Options{
 		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(), WorkDir: h.config.Dir,
-		Timeouts: supervisor.Timeouts{Silence: h.app.silence},
+		Timeouts: supervisor.Timeouts{Silence: h.app.silence}, MutualTLS: mutual,
 	})
 	return p, err
 }

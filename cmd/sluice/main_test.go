@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"testing"
 	"time"
 
@@ -27,6 +30,7 @@ func TestMain(m *testing.M) {
 		os.Exit(Main())
 	}
 	if os.Getenv(asSluiceEnv) == "1" {
+		tuneCollector(os.Getenv)
 		a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
 		a.step = killStep(os.Getenv(killEnv))
 		a.silence, _ = time.ParseDuration(os.Getenv(silenceEnv))
@@ -35,4 +39,26 @@ func TestMain(m *testing.M) {
 	}
 	testsize.Crowd()
 	testscript.Main(m, map[string]func(){"sluice": func() { os.Exit(Main()) }})
+}
+
+// TestCollectorIsTuned shows that the heap's start is over with the first collection.
+func TestCollectorIsTuned(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+	percent := func() uint64 {
+		m := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+		metrics.Read(m)
+		return m[0].Value.Uint64()
+	}
+	tuneCollector(func(string) string { return "70" })
+	if got := percent(); got != 100 {
+		t.Errorf("%d with GOGC set, want what it says", got)
+	}
+	tuneCollector(func(string) string { return "" })
+	for deadline := time.Now().Add(time.Minute); percent() != gcPercent; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d, want %d", percent(), gcPercent)
+		}
+		runtime.GC()
+	}
 }

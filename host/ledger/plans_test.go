@@ -195,6 +195,7 @@ func TestPlans(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := open(t, t.TempDir())
 			must(t, l.RecordAll(t.Context(), "A", receipts(minutes(0, 1), minutes(1, 2), minutes(2, 3))))
+			must(t, l.Record(t.Context(), "A", sinks.Receipt{Slice: minutes(0, 1), Entry: 4, Forgets: []uint64{3}, At: day}))
 			must(t, l.Begin(t.Context(), ids, minutes(20, 22), 0))
 			seen := watch(t, l)
 			must(t, tt.call(t.Context(), l))

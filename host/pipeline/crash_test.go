@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -72,7 +73,7 @@ func TestOnlyTheSliceThatCrashesAloneIsCharged(t *testing.T) {
 			b.source.maxCut = 10
 			poison := span(25, 26)
 			b.edit = func(c *Config) {
-				c.Attempts, c.Parallel, c.Window = 2, 4, 64<<20
+				c.Attempts, c.Parallel, c.Window = 1, 4, 64<<20
 				c.Start = b.crashy(poison, end)
 			}
 			s, err := b.run(span(0, 60))
@@ -82,4 +83,34 @@ func TestOnlyTheSliceThatCrashesAloneIsCharged(t *testing.T) {
 			b.sinks[0].store.wantExactly(t, flow.NewRanges(span(0, 60)).Minus(flow.NewRanges(s.Faults[0].Slice.Range()))...)
 		}
 	}
+}
+
+// TestNothingStartsBesideASuspect: neither while one is at work, nor while one that is due waits for the others' end.
+func TestNothingStartsBesideASuspect(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.inLedger(func(ctx context.Context, l *ledger.Ledger) error {
+		r := newRun(b.config(l, span(0, 60)))
+		defer r.close()
+		if err := r.prepare(ctx, nil); err != nil {
+			return err
+		}
+		at := func(from int64, running, suspect bool) *work {
+			w := &work{slice: slice(from, from+1), part: r.parts[0], sinks: setOf(0), running: running, suspect: suspect}
+			r.parts[0].work[w] = struct{}{}
+			if running {
+				r.cancel[w], r.running = func() {}, r.running+1
+			}
+			return w
+		}
+		first := at(0, true, true)
+		if r.start(ctx, ctx); r.running != 1 {
+			t.Errorf("%d at work beside a suspect", r.running-1)
+		}
+		first.suspect = false
+		at(1, false, true)
+		if r.start(ctx, ctx); r.running != 1 {
+			t.Errorf("%d started while a suspect waits to be alone", r.running-1)
+		}
+		return nil
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -257,4 +258,51 @@ func TestRetryDeadThatNoCommitNames(t *testing.T) {
 	if _, err := os.Stat(copied); err != nil {
 		t.Errorf("it is gone: %v", err)
 	}
+}
+
+// TestDeadLettersOfACallThatComesBackLate: the commit of a sink that isn't waited for names its dead letters when it takes place at last.
+func TestDeadLettersOfACallThatComesBackLate(t *testing.T) {
+	b := newBench(t, 8, 2)
+	b.source.maxCut = 1000
+	b.edit = func(c *Config) {
+		c.Sinks[0].Patience, c.MaxBackoff = 20*time.Millisecond, 10*time.Millisecond
+	}
+	k := &stuckSink{op: "commit", hold: make(chan struct{})}
+	b.sinks[0].reject = func(body string) bool { return body == fmt.Sprint(at(9).UnixMilli()) }
+	b.sinks[0].fail = func(o string, _ flow.Slice) error { k.wait(o); return nil }
+	asked := span(0, 30)
+	free := sync.OnceFunc(func() { close(k.hold) })
+	defer free()
+	b.during = func(Event) {
+		if b.sinks[1].store.heldOf(logA.Partition).Covers(asked) { // the other has it all, and the call still hangs
+			free()
+		}
+	}
+	if s, err := b.run(asked); err != nil || !s.Complete() || len(b.kinds(Found)) != 1 {
+		t.Fatalf("got %v, %+v", err, s)
+	}
+	b.wantDead(9)
+}
+
+// TestRecheckAddsDeadLettersOnce: of dead letters that come again beside new ones only the new are added.
+func TestRecheckAddsDeadLettersOnce(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.source.maxCut = 1000
+	b.source.dead = func(ms int64) bool { return ms == at(7).UnixMilli() }
+	unfit := map[int64]bool{at(5).UnixMilli(): true, at(7).UnixMilli(): true, at(9).UnixMilli(): true}
+	b.source.serves = func(ms int64) []string {
+		if unfit[ms] {
+			return nil // not yet
+		}
+		return []string{fmt.Sprint(ms)}
+	}
+	if s, err := b.run(span(0, 30)); err != nil || s.DeadLetters != 1 {
+		t.Fatalf("got %v, %+v", err, s)
+	}
+	b.source.dead = func(ms int64) bool { return unfit[ms] }
+	b.edit = func(c *Config) { c.Recheck = Recheck{Asked: true} }
+	if s, err := b.run(span(0, 30)); err != nil || s.DeadLetters != 2 {
+		t.Fatalf("got %v, %+v", err, s)
+	}
+	b.wantDead(5, 7, 9)
 }

@@ -316,8 +316,12 @@ func (v *verifier) strays(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	there := make(map[string]bool, len(again))
+	for _, path := range again {
+		there[path] = true
+	}
 	for _, path := range first {
-		if !slices.Contains(again, path) {
+		if !there[path] {
 			continue
 		}
 		err := v.found(Finding{Finding: sinks.Finding{

@@ -43,6 +43,21 @@ var hostMutants = []mutant{
 		test: "^TestHeldDead$",
 	},
 	{
+		name: "dead letters: a recheck writes down once more those that are there",
+		file: "host/pipeline/recheckcarry.go", old: "return l.dead.rollBack()", new: "return nil",
+		test: "^TestRecheckAddsDeadLettersOnce$",
+	},
+	{
+		name: "dead letters: those of a commit that isn't waited for are thrown away",
+		file: "host/pipeline/carry.go", old: "\t\tl.keepDead()\n\t\treturn sinks.Receipt{}, fault.New(fault.InDoubt, \"sink \"+l.sink.Name, \"\", err)", new: "\t\treturn sinks.Receipt{}, fault.New(fault.InDoubt, \"sink \"+l.sink.Name, \"\", err)",
+		test: "^TestDeadLettersOfACallThatComesBackLate$",
+	},
+	{
+		name: "sinks: one that is another after it was opened again is taken for the same",
+		file: "host/pipeline/bringup.go", old: "err == nil && st.ready && before != nil && before.Identity() != o.open.Identity()", new: "err == nil && st.ready && before == nil",
+		test: "^TestASinkThatIsAnotherWhenItIsOpenedAgain$",
+	},
+	{
 		name: "recheck: compares a part of an entry",
 		file: "host/pipeline/held.go", old: "if !within.Contains(x.Slice.Range()) {", new: "if !within.Meets(x.Slice.Range()) {",
 		test: "^TestHeldOfWholeEntries$",
@@ -90,7 +105,7 @@ var hostMutants = []mutant{
 	{
 		name: "crash: what is tried alone isn't alone",
 		file: "host/pipeline/run.go", old: "r.fatal == nil && !r.isAlone() {", new: "r.fatal == nil {",
-		test: "^TestOnlyTheSliceThatCrashesAloneIsCharged$",
+		test: "^TestNothingStartsBesideASuspect$",
 	},
 	{
 		name: "crash: one slice has its plugin given up",

@@ -35,6 +35,9 @@ type mutant struct {
 	test string // pattern of go test -run
 }
 
+// errDoesNotFit is of a mutant that can't be applied, which shows nothing.
+var errDoesNotFit = errors.New("it doesn't fit the code")
+
 func main() {
 	pattern := flag.String("run", "", "only mutants whose name matches this regular expression")
 	list := flag.Bool("list", false, "print the mutants and end")
@@ -74,6 +77,9 @@ func run(ctx context.Context, pattern string, list bool) error {
 		verdict := "caught by " + m.tests() + " " + m.test
 		if err != nil {
 			verdict = "NOT CAUGHT"
+			if errors.Is(err, errDoesNotFit) {
+				verdict = "DOESN'T FIT THE CODE"
+			}
 			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
 		}
 		fmt.Printf("%-60s %s (%.1fs)\n", m.name, verdict, time.Since(began).Seconds())
@@ -81,7 +87,10 @@ func run(ctx context.Context, pattern string, list bool) error {
 	if tried == 0 {
 		return fmt.Errorf("no mutant's name matches %q", pattern)
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return fmt.Errorf("%d of %d mutants weren't caught:\n%w", len(errs), tried, errors.Join(errs...))
+	}
+	return nil
 }
 
 // tests returns the package whose test has to fail.
@@ -94,19 +103,22 @@ func (m mutant) mustBeCaught(ctx context.Context, dir string) error {
 		return err
 	}
 	binary := filepath.Join(dir, "mutant.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "-overlay", overlay, m.tests())
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-w", "-o", binary, "-overlay", overlay, m.tests())
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("it doesn't compile: %w\n%s", err, out)
 	}
-	test := exec.CommandContext(ctx, binary, "-test.run", m.test, "-test.timeout", "4m", "-test.failfast")
+	test := exec.CommandContext(ctx, binary, "-test.v", "-test.run", m.test, "-test.timeout", "4m", "-test.failfast")
 	test.Dir = filepath.FromSlash(m.tests())
-	test.Env = append(os.Environ(), "GOTRACEBACK=single", "SLUICE_TEST_SIZE=full")
+	// A server that isn't installed would fail the test where it is required, and that would pass for a mutant that was caught.
+	test.Env = append(os.Environ(), "GOTRACEBACK=single", "SLUICE_TEST_SIZE=full", "SLUICE_REQUIRE_PARTS=")
 	out, err := test.CombinedOutput()
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err == nil && strings.Contains(string(out), "no tests to run"):
 		return fmt.Errorf("%s has no test that matches %s", m.tests(), m.test)
+	case err == nil && strings.Contains(string(out), "--- SKIP: "):
+		return fmt.Errorf("%s %s was skipped: install what it runs against\n%s", m.tests(), m.test, out)
 	case err == nil:
 		return fmt.Errorf("%s %s passes all the same", m.tests(), m.test)
 	case !strings.Contains(string(out), "--- FAIL: "):
@@ -122,7 +134,7 @@ func (m mutant) overlay(dir string) (string, error) {
 		return "", fmt.Errorf("run it in the module's root: %w", err)
 	}
 	if n := strings.Count(string(text), m.old); n != 1 {
-		return "", fmt.Errorf("%s holds what is to be changed %d times, want once: adapt the mutant to the code", m.file, n)
+		return "", fmt.Errorf("%w: %s holds what is to be changed %d times, want once: adapt the mutant", errDoesNotFit, m.file, n)
 	}
 	changed := filepath.Join(dir, filepath.Base(m.file))
 	if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -41,5 +42,21 @@ func TestMutantsFitTheSource(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestMutantThatDoesNotFit shows that a mutant that can't be applied, or whose file is gone, is an error and not a success.
+func TestMutantThatDoesNotFit(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("a.go", []byte("package a // one one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []mutant{{file: "a.go", old: "two"}, {file: "a.go", old: "one"}} {
+		if err := m.mustBeCaught(t.Context(), t.TempDir()); !errors.Is(err, errDoesNotFit) {
+			t.Errorf("%q: %v, want that it doesn't fit", m.old, err)
+		}
+	}
+	if err := (mutant{file: "b.go", old: "one"}).mustBeCaught(t.Context(), t.TempDir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v, want that there is no such file", err)
 	}
 }

@@ -4,7 +4,7 @@ package main
 var sinkMutants = []mutant{
 	{
 		name: "commitlog: a living process leaves what a dead one committed",
-		file: "sinks/commitlog/day.go", old: "if e.Commit != nil && !l.look {", new: "if e.Commit != nil && l.look && l.root == \"\" {",
+		file: "sinks/commitlog/day.go", old: "return l.rollForward(e.Commit, false)", new: "return nil",
 		pkg: "./sinks/file", test: "^TestConformance$/^raw_none$/^commit_of_one_that_died_beside$",
 	},
 	{
@@ -72,6 +72,26 @@ var sinkMutants = []mutant{
 		name: "postgres: a forget that failed has a receipt",
 		file: "sinks/postgres/withdraw.go", old: "return sinks.Receipt{}, classify(op, err)", new: "return e.receipt(p), classify(op, err)",
 		test: "^TestServer$/^forget$",
+	},
+	{
+		name: "postgres: a transaction that was rolled back is a commit",
+		file: "sinks/postgres/txn.go", old: "case err == nil && tag.String() == \"COMMIT\":", new: "case err == nil:",
+		test: "^TestServer$/^rolled_back$",
+	},
+	{
+		name: "postgres: rows that a trigger leaves out aren't missed",
+		file: "sinks/postgres/txn.go", old: "tag.RowsAffected() != want {", new: "tag.RowsAffected() > want {",
+		test: "^TestServer$/^trigger$",
+	},
+	{
+		name: "kafka: the markers are read before the fence",
+		file: "sinks/kafka/producer.go",
+		old: "\tclient, err := k.fence(ctx, k.transactionalID(l.Partition), l.limit)\n\tif err != nil {\n\t\treturn err\n\t}\n" +
+			"\t// Only now can the markers not change under what is read.\n" +
+			"\tif err := k.readMarkers(ctx, k.markerPartition(l.Partition)); err != nil {\n\t\tclient.Close()\n\t\treturn err\n\t}\n",
+		new: "\tif err := k.readMarkers(ctx, k.markerPartition(l.Partition)); err != nil {\n\t\treturn err\n\t}\n" +
+			"\tclient, err := k.fence(ctx, k.transactionalID(l.Partition), l.limit)\n\tif err != nil {\n\t\treturn err\n\t}\n",
+		test: "^TestFenceBeforeMarkers$",
 	},
 	{
 		name: "kafka: markers that were deleted are asked for without end",

@@ -95,12 +95,17 @@ func (e *encoder) Begin(w io.Writer) error {
 		return err
 	}
 	e.out = &output{to: w, meta: meta}
-	for i := range e.pages { // those of a file that was given up, and what this file's columns are like isn't known yet
+	e.forget()
+	_, err = e.out.Write([]byte(magic))
+	return err
+}
+
+// forget empties pages: those of a file that was given up, and what the next file's columns are like isn't known yet.
+func (e *encoder) forget() {
+	for i := range e.pages {
 		e.pages[i].repeats = false
 		e.pages[i].reset(e.mostPages())
 	}
-	_, err = e.out.Write([]byte(magic))
-	return err
 }
 
 // mostPages is how much memory for pages of one column is kept between row groups.
@@ -114,7 +119,7 @@ func (e *encoder) Write(c partfile.Chunk) error {
 	}
 	e.paths = k.paths(e.paths[:0])
 	if e.pages == nil {
-		e.pages = make([]pages, len(e.paths))
+		e.pages = e.format.pagesOf(len(e.paths))
 	}
 	if len(e.pages) != len(e.paths) {
 		return fault.Errorf(fault.Bug, "write parquet", "a chunk has %d columns, the one before had %d", len(e.paths), len(e.pages))
@@ -156,6 +161,9 @@ func (e *encoder) plan(rows int) {
 	add := func(leaf, cut, size int) {
 		if n == len(e.jobs) {
 			e.jobs = append(e.jobs, job{})
+		}
+		if cap(e.jobs[n].out) > 2*chunkSize {
+			e.jobs[n].out = nil // one large record must not be remembered by its page
 		}
 		e.jobs[n] = job{leaf: &e.paths[leaf], chunk: &e.pages[leaf], rows: rows, cut: cut, size: size, out: e.jobs[n].out[:0]}
 		n++
@@ -214,4 +222,11 @@ func (e *encoder) Finish() error {
 }
 
 // Release implements partfile.Encoder.
-func (e *encoder) Release(bool) { e.out, e.pages, e.jobs, e.paths = nil, nil, nil, nil }
+func (e *encoder) Release(bool) {
+	if e.pages != nil {
+		e.forget()
+		all := e.pages
+		e.format.groups.Put(&all)
+	}
+	e.out, e.pages, e.jobs, e.paths = nil, nil, nil, nil
+}

@@ -88,6 +88,7 @@ func Defaults() Options {
 type Format struct {
 	options Options
 	presses sync.Pool // of *press
+	groups  sync.Pool // of *[]pages
 }
 
 var _ partfile.Format = (*Format)(nil)

@@ -67,6 +67,14 @@ func (p *pages) reset(most int64) {
 	clear(p.places)
 }
 
+// pagesOf returns the empty pages of so many leaves, with another slice's memory if there is some.
+func (f *Format) pagesOf(leaves int) []pages {
+	if all, ok := f.groups.Get().(*[]pages); ok && len(*all) == leaves {
+		return *all
+	}
+	return make([]pages, leaves)
+}
+
 // group is what was counted of a row group.
 type group struct {
 	rows   int64

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +18,7 @@ import (
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/commitlog"
+	"github.com/sluice-io/sluice/sinks/setting"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
 
@@ -109,7 +111,9 @@ func TestConformance(t *testing.T) {
 // TestKilled kills the receiver before it has acknowledged: what it had taken is gone, and comes again.
 func TestKilled(t *testing.T) {
 	server := hec.Start(t, options())
-	k := open(t, config(server, `, "ack_timeout": "100ms"`))
+	k := open(t, config(server, ""))
+	patience := k.settings.AckTimeout
+	k.settings.AckTimeout = setting.Duration(100 * time.Millisecond)
 	s := sinktest.Hours("one", 0, 1)
 	bodies := sinktest.Bodies(s, 300)
 	for _, down := range []bool{true, false} {
@@ -131,6 +135,7 @@ func TestKilled(t *testing.T) {
 			server.Restart()
 		}
 	}
+	k.settings.AckTimeout = patience
 	if _, err := sinktest.Write(t.Context(), k, s, bodies); err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +266,7 @@ func TestOnline(t *testing.T) {
 // TestChannels has one channel for slices one after another, and none that a failed slice had.
 func TestChannels(t *testing.T) {
 	server := hec.Start(t, options())
-	k := open(t, config(server, `, "ack_timeout": "50ms"`))
+	k := open(t, config(server, ""))
 	for hour := range 5 {
 		s := sinktest.Hours("one", hour, hour+1)
 		if _, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 3)); err != nil {
@@ -272,11 +277,14 @@ func TestChannels(t *testing.T) {
 		t.Errorf("%d channels for five slices", n)
 	}
 	server.Set(func(o *hec.Options) { o.AckAfter = -1 })
+	patience := k.settings.AckTimeout
+	k.settings.AckTimeout = setting.Duration(50 * time.Millisecond)
 	s := sinktest.Hours("one", 5, 6)
 	if _, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 3)); fault.KindOf(err) != fault.Transient || !strings.Contains(fault.HintOf(err), "sticky") {
 		t.Errorf("never acknowledged: %v", err)
 	}
 	server.Set(func(o *hec.Options) { o.AckAfter = 0 })
+	k.settings.AckTimeout = patience
 	if _, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 3)); err != nil {
 		t.Fatal(err)
 	}

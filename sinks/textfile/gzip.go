@@ -74,7 +74,7 @@ func (g *pieces) expect(size int64) {
 func (g *pieces) Reset(w io.Writer) {
 	for len(g.running) > 0 { // of a file that was given up
 		p := g.running[0]
-		<-p.done
+		<-p.done //nolint:errcheck // nobody wants it any more
 		g.retire(p)
 	}
 	if g.filling != nil {

@@ -95,6 +95,7 @@ func Measure(b *testing.B, records []arrow.Record, size int64, write func(b *tes
 	runtime.GC()
 	begin := cpu(b)
 	b.SetBytes(size)
+	b.ReportAllocs()
 	for b.Loop() {
 		w = counter{}
 		write(b, records, &w)

@@ -56,5 +56,5 @@ func unlessUnsure(op string, unsure bool, err error) error {
 	if !unsure || err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return fault.New(fault.Transient, op, fault.HintOf(err), fmt.Errorf("an earlier try wasn't answered, and then: %s", err)) // its kind must not be seen
+	return fault.New(fault.Transient, op, fault.HintOf(err), fmt.Errorf("an earlier try wasn't answered, and then: %s", err.Error())) // its kind must not be seen
 }
