@@ -56,7 +56,11 @@ func (a *app) cat(names []string) error {
 
 func (a *app) catOne(name string) error {
 	if name != "-" {
-		if st, err := os.Stat(name); err == nil && st.IsDir() {
+		st, err := os.Stat(name)
+		if err != nil {
+			return fmt.Errorf("cat: %w", err) // before what its name says of its format
+		}
+		if st.IsDir() {
 			return fault.New(fault.Config, "cat", "name files in it, such as with find "+name+" -type f", fmt.Errorf("%s is a folder", name))
 		}
 		return catFile(a.stdout, name)
