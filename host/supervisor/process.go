@@ -20,7 +20,7 @@ import (
 )
 
 // drainTime is how long the output of an ended plugin is read on: a process that left the group may hold the pipe open.
-const drainTime = 500 * time.Millisecond
+const drainTime = 2 * time.Second
 
 // process is one run of a plugin's executable: it starts it, reads its output, kills it and tells how it ended. go-plugin
 // drives it as its runner for the handshake.

@@ -152,7 +152,7 @@ func TestStartFails(t *testing.T) {
 		{"fault", fakeSpec(t, "segv"), fault.Crash, []string{"exit code 2", "SIGSEGV: segmentation violation"}, "by hand"},
 		{"panic", fakeSpec(t, "panic"), fault.Crash, []string{"exit code 2", "panic: at the start"}, "by hand"},
 		{"garbage", fakeSpec(t, "garbage"), fault.Config, []string{`"Hello, I am no plugin"`, "instead of the handshake"}, "standard output"},
-		{"hang", fakeSpec(t, "silent"), fault.Crash, []string{"didn't start: waited 700ms for the handshake", "thinking"}, "log"},
+		{"hang", fakeSpec(t, "silent"), fault.Crash, []string{"didn't start: waited 3s for the handshake", "thinking"}, "log"},
 		{"protocol version", fakeSpec(t, "version"), fault.Config, []string{"version 7 of the plugin protocol, this Sluice version 1"}, "update Sluice"},
 		{"handshake version", fakeSpec(t, "core"), fault.Config, []string{"version 2 of the handshake, this Sluice version 1"}, "SDK"},
 		{"cookie", fakeSpec(t, "cookie"), fault.Crash, []string{"exit code 1", "This binary is a plugin"}, "by hand"},
@@ -179,7 +179,7 @@ func TestStartFails(t *testing.T) {
 			limit := 20 * time.Second
 			switch tt.name {
 			case "hang":
-				limit = 700 * time.Millisecond
+				limit = 3 * time.Second
 			case "deaf", "stopped": // on a busy machine, too, they come as far as the handshake
 				limit = 5 * time.Second
 			}
