@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"math/rand/v2"
-
 	"testing"
 	"time"
 
