@@ -330,10 +330,15 @@ func (r *run) sweepDead(ctx context.Context, of sinkSet) error {
 // readOwner reads whose a folder of staged dead letters is. One that doesn't say so has the zero owner.
 func readOwner(folder string) (owner stagedOwner, err error) {
 	text, err := os.ReadFile(filepath.Join(folder, stagedSlice))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && json.Unmarshal(text, &owner) != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return stagedOwner{}, nil
+	case err != nil:
+		return stagedOwner{}, err
+	case json.Unmarshal(text, &owner) != nil:
 		return stagedOwner{}, nil
 	}
-	return owner, err
+	return owner, nil
 }
 
 func (r *run) settleDead(ctx context.Context, folder string, owner stagedOwner, of sinkSet) error {
