@@ -114,7 +114,7 @@ func besides(t *testing.T, server *s3.Server, source string, stream plugins.Stre
 	if err != nil || !summary.Complete() || summary.Failed() {
 		t.Fatalf("%v: %+v", err, summary)
 	}
-	if lines := uint64(bytes.Count(printed.Bytes(), []byte{'\n'})); lines != uint64(summary.Rows) {
+	if lines := uint64(bytes.Count(printed.Bytes(), []byte{'\n'})); lines != summary.Rows {
 		t.Errorf("%d lines were printed, %d records read", lines, summary.Rows)
 	}
 }
