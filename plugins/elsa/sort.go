@@ -16,7 +16,7 @@ import (
 
 // Sizes of a sort, in bytes.
 const (
-	sortMemory = 16 << 20  // packed rows that are held before they go to the spool
+	sortMemory = 8 << 20   // packed rows that are held before they go to the spool
 	readBlock  = 256 << 10 // read at once from rows that lie behind each other
 	writeBlock = 256 << 10
 )
