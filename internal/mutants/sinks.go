@@ -3,6 +3,11 @@ package main
 // sinkMutants break what sinks promise about a slice whose outcome isn't simple: what isn't known, what comes late, what a crash left.
 var sinkMutants = []mutant{
 	{
+		name: "kafka: an offset that is refused in the middle ends an audit",
+		file: "sinks/kafka/audit.go", old: "if errors.Is(err, kerr.OffsetOutOfRange) && refused < mostRefused {", new: "if errors.Is(err, kerr.OffsetOutOfRange) && refused < 0 {",
+		test: "^TestAuditRefused$",
+	},
+	{
 		name: "commitlog: a living process leaves what a dead one committed",
 		file: "sinks/commitlog/day.go", old: "return l.rollForward(e.Commit, false)", new: "return nil",
 		pkg: "./sinks/file", test: "^TestConformance$/^raw_none$/^commit_of_one_that_died_beside$",

@@ -60,6 +60,9 @@ func (*Sink) differs(r sinks.Receipt, sum flow.Sum, topic string, found []sinks.
 	return []sinks.Finding{{Kind: sinks.FindingDiffers, Path: topic, What: what, Hint: hintGone}}, nil
 }
 
+// mostRefused is how often offsets that the partition has may be refused.
+const mostRefused = 50
+
 // Hints of findings.
 const hintGone = "a topic forgets by retention, compaction or deletion: see its retention.ms, retention.bytes and cleanup.policy; what is covered stays covered"
 
@@ -98,9 +101,20 @@ func (a *audit) span(ctx context.Context, s span) error {
 	}
 	// Below the last stable offset a reader of committed messages is asked for. A transaction of someone else may be open before what
 	// is to be read: from there on the marker, which was in the same transaction, says that the messages are committed.
-	isolation := kgo.ReadCommitted()
+	isolation, refused := kgo.ReadCommitted(), 0
 	for offset, last := max(s.First, start), min(s.Last, end-1); offset <= last; {
 		page, next, err := t.fetch(ctx, s.Partition, offset, isolation, false)
+		if errors.Is(err, kerr.OffsetOutOfRange) && refused < mostRefused {
+			refused++
+			if start, err = t.movedTo(ctx, s.Partition, offset); err != nil {
+				return err
+			}
+			if start > offset {
+				a.add(sinks.FindingMissing, s, offset, "the partition begins at offset %d by now: from %d to %d, what was committed is gone", start, offset, min(start-1, last))
+				offset = start
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -163,6 +163,26 @@ func (t *tape) fetch(ctx context.Context, partition int32, offset int64, isolati
 	}
 }
 
+// movedTo says where a partition begins that has refused an offset within its bounds: a topic that forgets may have moved on since they were
+// asked for. While its beginning moves, a broker also refuses offsets that it has; those are worth another try, after a pause.
+func (t *tape) movedTo(ctx context.Context, partition int32, offset int64) (start int64, err error) {
+	timer := time.NewTimer(refusedPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	start, end, err := t.bounds(ctx, partition)
+	if err == nil && offset >= end {
+		err = fmt.Errorf("the partition ends at offset %d by now, and %d is to be read: %w", end, offset, kerr.OffsetOutOfRange)
+	}
+	return start, err
+}
+
+// refusedPause lies between two tries of an offset that was refused.
+const refusedPause = 100 * time.Millisecond
+
 func (t *tape) fetchOnce(ctx context.Context, partition int32, offset int64, isolation kgo.IsolationLevel, control bool) (page kgo.FetchPartition, next int64, err error) {
 	m, err := t.cluster.adm.Metadata(ctx, t.topic)
 	if err != nil {
