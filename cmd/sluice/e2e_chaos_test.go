@@ -33,6 +33,7 @@ import (
 //
 // SLUICE_CHAOS_REPORT names a file that takes a Markdown table of what happened.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	rounds, first := number(t, "SLUICE_CHAOS_ROUNDS", testsize.Of[uint64](5, 1)), number(t, "SLUICE_CHAOS_SEED", 1)
 	proxies := toxiproxy.Start(t)
 	report := &chaosReport{first: first, lines: map[string]*chaosLine{}}

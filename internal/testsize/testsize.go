@@ -22,10 +22,10 @@ func Of[T any](full, sample T) T {
 	return sample
 }
 
-// Crowd lets twice as many tests run side by side as there are processors, unless all is to be done or the command line says how many. It is
-// for TestMain of packages whose tests mostly wait for processes of their own.
+// Crowd lets twice as many tests run side by side as there are processors, unless the command line says how many. It is for TestMain of
+// packages whose tests mostly wait for processes of their own.
 func Crowd() {
-	if !Full() {
-		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // the flag is there in every test
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue { // the flag is there in every test
+		_ = flag.Set(f.Name, strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 	}
 }
