@@ -37,7 +37,7 @@ func (k *Sink) Audit(ctx context.Context, r sinks.Receipt, each func(flow.Sum) e
 		return nil, err
 	}
 	defer dec.close()
-	a := &audit{sink: k, place: at, dec: dec, each: each}
+	a := &audit{sink: k, place: at, dec: dec, each: each, page: auditPage(r.Delivered.Bytes)}
 	for _, s := range at.spans {
 		if err := a.span(ctx, s); err != nil {
 			return a.found, explain("read topic "+at.topic, err)
@@ -72,9 +72,17 @@ type audit struct {
 	place *place
 	dec   *decoder
 	each  func(flow.Sum) error
+	page  int32 // bytes that are read at a time
 
 	sum   flow.Sum
 	found []sinks.Finding
+}
+
+// auditPage is how much of a topic is read at a time for a slice whose records have so many bytes: about all of it, for what follows are
+// others' messages, which each small slice would read and throw away. A broker sends a batch whole, even one that is larger.
+func auditPage(bytes uint64) int32 {
+	const least = 32 << 10
+	return int32(min(least+2*bytes, pageBytes))
 }
 
 func (a *audit) add(kind sinks.FindingKind, s span, offset int64, format string, args ...any) {
@@ -85,7 +93,7 @@ func (a *audit) add(kind sinks.FindingKind, s span, offset int64, format string,
 
 // span reads the messages in one partition.
 func (a *audit) span(ctx context.Context, s span) error {
-	t := &tape{cluster: a.sink.cluster, topic: a.place.topic, step: a.sink.step}
+	t := &tape{cluster: a.sink.cluster, topic: a.place.topic, step: a.sink.step, page: a.page}
 	start, end, err := t.bounds(ctx, s.Partition)
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		a.add(sinks.FindingMissing, s, s.First, "the topic or its partition isn't there; messages up to offset %d were committed", s.Last)

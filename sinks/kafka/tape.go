@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -25,9 +26,10 @@ type tape struct {
 	topic   string
 	step    Step
 	next    map[int32]int64 // by partition: what comes next below the last stable offset
+	page    int32           // bytes that are read at a time; 0: pageBytes
 }
 
-// pageBytes is how much is read at a time.
+// pageBytes is how much is read at a time, in bytes, unless less is enough.
 const pageBytes = 4 << 20
 
 // read reads a partition to the end that it has now. take is called for what is committed, in order; what lies above the last stable
@@ -198,12 +200,13 @@ func (t *tape) fetchOnce(ctx context.Context, partition int32, offset int64, iso
 	case p.Leader < 0:
 		return page, offset, kerr.LeaderNotAvailable
 	}
+	most := cmp.Or(t.page, pageBytes)
 	fp := kmsg.NewFetchRequestTopicPartition()
-	fp.Partition, fp.FetchOffset, fp.PartitionMaxBytes, fp.CurrentLeaderEpoch = partition, offset, pageBytes, -1
+	fp.Partition, fp.FetchOffset, fp.PartitionMaxBytes, fp.CurrentLeaderEpoch = partition, offset, most, -1
 	ft := kmsg.NewFetchRequestTopic()
 	ft.Topic, ft.TopicID, ft.Partitions = t.topic, d.ID, []kmsg.FetchRequestTopicPartition{fp}
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.Topics = 250, 1, pageBytes, []kmsg.FetchRequestTopic{ft}
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.Topics = 250, 1, most, []kmsg.FetchRequestTopic{ft}
 	if isolation == kgo.ReadCommitted() {
 		req.IsolationLevel = 1
 	}
