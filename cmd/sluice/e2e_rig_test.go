@@ -219,7 +219,7 @@ func (c *command) start() *command {
 }
 
 // endTime bounds how long any one sluice may run.
-const endTime = 100 * time.Second
+const endTime = 240 * time.Second
 
 func (c *command) wait() *command {
 	c.t.Helper()

@@ -32,6 +32,10 @@ type tape struct {
 // pageBytes is how much is read at a time, in bytes, unless less is enough.
 const pageBytes = 4 << 20
 
+// decompressor is one for all, because it keeps the memory that it needs: a new one for each page took megabytes each time. It is safe for
+// concurrent use.
+var decompressor = kgo.DefaultDecompressor()
+
 // read reads a partition to the end that it has now. take is called for what is committed, in order; what lies above the last stable
 // offset is given again by the next read.
 func (t *tape) read(ctx context.Context, partition int32, take func(r *kgo.Record) error) error {
@@ -224,6 +228,6 @@ func (t *tape) fetchOnce(ctx context.Context, partition int32, offset int64, iso
 	rp := &answer.Topics[0].Partitions[0]
 	page, next = kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		KeepControlRecords: control, Offset: offset, IsolationLevel: isolation, Topic: t.topic, Partition: partition,
-	}, rp, kgo.DefaultDecompressor(), nil)
+	}, rp, decompressor, nil)
 	return page, next, page.Err
 }
