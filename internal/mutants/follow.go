@@ -34,7 +34,7 @@ var followMutants = []mutant{
 	},
 	{
 		name: "follow: older gaps before the tail",
-		file: "host/pipeline/run.go", old: "if r.cfg.Tail && r.follows() {", new: "if r.cfg.Tail && !r.follows() {",
+		file: "host/pipeline/schedule.go", old: "if r.cfg.Tail && r.follows() {", new: "if r.cfg.Tail && !r.follows() {",
 		test: "^TestFollowTail$",
 	},
 	{

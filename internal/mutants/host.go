@@ -104,7 +104,7 @@ var hostMutants = []mutant{
 	},
 	{
 		name: "crash: what is tried alone isn't alone",
-		file: "host/pipeline/run.go", old: "r.fatal == nil && !r.isAlone() {", new: "r.fatal == nil {",
+		file: "host/pipeline/schedule.go", old: "r.fatal == nil && !r.isAlone() {", new: "r.fatal == nil {",
 		test: "^TestNothingStartsBesideASuspect$",
 	},
 	{
