@@ -46,10 +46,6 @@ func TestChaos(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, proxies)
-			rounds := rounds
-			if name == "kafka" && os.Getenv("SLUICE_CHAOS_ROUNDS") == "" {
-				rounds = min(rounds, 2) // each takes more than a minute with the race detector
-			}
 			for seed := first; seed < first+rounds; seed++ {
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 					g := &game{seed: seed, Rand: rand.New(rand.NewPCG(seed, xxh3.HashString(name))), t: t, prey: p, proxies: proxies, began: time.Now(), hit: map[string]int{}}

@@ -109,6 +109,9 @@ func (k *core) proveTopic(ctx context.Context, name string, marker bool) (string
 		return "", explain("check the rights on topic "+name, kerr.TopicAuthorizationFailed)
 	}
 	said := fmt.Sprintf("topic %s (%d partitions, messages of up to %d bytes) may be written to", name, t.partitions, k.recordLimit(t))
+	if age, ok := t.forgets(); ok {
+		said += fmt.Sprintf(" and deletes records that are older than %s (retention.ms), soon after they are written if they are by then", age)
+	}
 	if marker {
 		said = fmt.Sprintf("topic %s (%d partitions) may be read and written to, and keeps its markers", name, t.partitions)
 		if t.configs == nil {

@@ -349,9 +349,38 @@ func TestTopics(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		configs map[string]string
+		want    string
+	}{
+		{"a week", map[string]string{"retention.ms": "604800000"}, "deletes records that are older than 168h0m0s"},
+		{"a week and compacted", map[string]string{"retention.ms": "604800000", "cleanup.policy": "compact,delete"}, "older than 168h0m0s"},
+		{"a week after they came", map[string]string{"retention.ms": "604800000", "message.timestamp.type": "LogAppendTime"}, ""},
+		{"for ever", map[string]string{"retention.ms": "-1"}, ""},
+		{"compacted alone", map[string]string{"retention.ms": "604800000", "cleanup.policy": "compact"}, ""},
+	} {
+		t.Run("check says what it deletes, "+tt.name, func(t *testing.T) {
+			r := newRig(address)
+			configs := map[string]*string{}
+			for k, v := range tt.configs {
+				configs[k] = &v
+			}
+			if _, err := adm.CreateTopic(begun(t), 1, 1, configs, r.topic); err != nil {
+				t.Fatal(err)
+			}
+			said, err := Definition.Online(begun(t), r.config(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.want == "" && strings.Contains(said, "deletes") || !strings.Contains(said, tt.want) {
+				t.Errorf("%q, want %q", said, tt.want)
+			}
+		})
+	}
+	for _, tt := range []struct {
+		name    string
+		configs map[string]string
 		ok      bool
 	}{
-		{"finite retention", map[string]string{"cleanup.policy": "delete"}, false},
+		{"finite retention", map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"}, false},
 		{"finite size", map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "1000000"}, false},
 		{"both", map[string]string{"cleanup.policy": "compact,delete"}, false},
 		{"for ever", map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}, true},

@@ -2,6 +2,9 @@ package kafka
 
 import (
 	"context"
+	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -55,6 +58,19 @@ func (k *core) awaitTopic(ctx context.Context, name string) (*topic, error) {
 			return nil, explain("find topic "+name, ctx.Err())
 		}
 	}
+}
+
+// forgets says after which age, by the times of records, the topic deletes them. Messages have their records' times, so a load of old records
+// may not live long.
+func (t *topic) forgets() (time.Duration, bool) {
+	if !strings.Contains(t.configs["cleanup.policy"], "delete") || t.configs["message.timestamp.type"] == "LogAppendTime" {
+		return 0, false
+	}
+	ms, err := strconv.ParseInt(t.configs["retention.ms"], 10, 64)
+	if err != nil || ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) {
+		return 0, false
+	}
+	return time.Duration(ms) * time.Millisecond, true
 }
 
 // recordLimit is the most that a message of a topic may take.

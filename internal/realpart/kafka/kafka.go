@@ -158,6 +158,7 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:CN=client
 `, filepath.Join(b.dir, "server.pem"), b.CAFile)
 	}
+	// Tests write records of long ago: by its defaults a broker deletes them half a minute after its start, because they are older than a week.
 	text := fmt.Sprintf(`process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@%s
@@ -184,6 +185,7 @@ broker.heartbeat.interval.ms=300
 log.cleaner.dedupe.buffer.size=4194304
 log.cleaner.backoff.ms=300
 log.segment.bytes=67108864
+log.retention.ms=-1
 log.index.size.max.bytes=1048576
 %s`, at(1), listeners, advertised, protocols, filepath.Join(b.dir, "data"), extra)
 	if err := os.WriteFile(b.properties(), []byte(text), 0o600); err != nil {
