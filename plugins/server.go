@@ -59,7 +59,7 @@ func NewServer(def Definition, log *slog.Logger, level *slog.LevelVar) (*Server,
 	}
 	s := &Server{
 		def: def, log: log, level: level, streams: map[string]Stream{},
-		pace: pace{silence: 5 * time.Second, stop: 4 * time.Second, cancel: 900 * time.Millisecond},
+		pace: pace{silence: 2500 * time.Millisecond, stop: 4 * time.Second, cancel: 900 * time.Millisecond},
 	}
 	for _, st := range def.Streams {
 		s.streams[st.Name] = st

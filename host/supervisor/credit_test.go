@@ -13,6 +13,7 @@ import (
 // TestNothingComesWithoutRelease keeps every item: after the share and one frame nothing arrives any more, and it goes on once
 // they are released.
 func TestNothingComesWithoutRelease(t *testing.T) {
+	t.Parallel()
 	const share = 100 << 10
 	s, _ := newSupervisor(t, Options{})
 	p := start(t, s, "serve")

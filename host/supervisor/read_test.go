@@ -50,6 +50,7 @@ func readAll(ctx context.Context, r *Read) (flow.Sum, []string, error) {
 }
 
 func TestRead(t *testing.T) {
+	t.Parallel()
 	s, log := newSupervisor(t, Options{})
 	p := start(t, s, "serve")
 	configure(t, p)
@@ -212,6 +213,7 @@ func TestRead(t *testing.T) {
 }
 
 func TestReadsAreBoundedByCredit(t *testing.T) {
+	t.Parallel()
 	const share = 100 << 10
 	pool := arena.NewPool(1 << 30)
 	pool.Overwrite()
@@ -263,6 +265,7 @@ func TestReadsAreBoundedByCredit(t *testing.T) {
 }
 
 func TestCloseFreesWhatIsQueued(t *testing.T) {
+	t.Parallel()
 	pool := arena.NewPool(1 << 30)
 	s, _ := newSupervisor(t, Options{dial: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.CodecWithPool(pool)))}})
 	p := start(t, s, "serve")
@@ -295,6 +298,7 @@ func TestCloseFreesWhatIsQueued(t *testing.T) {
 }
 
 func TestReadFails(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		key   string
 		wants []string
@@ -369,6 +373,7 @@ func TestReadFails(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{Timeouts: Timeouts{Stop: 300 * time.Millisecond}})
 	t.Run("a read that obeys", func(t *testing.T) {
 		p := start(t, s, "serve")

@@ -104,6 +104,7 @@ func startSDK(tb testing.TB, s *Supervisor, path string) *Plugin {
 }
 
 func TestServedBySDK(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{Budget: &fakeBudget{}})
 	path := fakeSpec(t, "sdk").Path
 	p := startSDK(t, s, path)
@@ -167,6 +168,7 @@ func TestServedBySDK(t *testing.T) {
 }
 
 func TestSDKByHand(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command(fakeSpec(t, "sdk").Path, "fake-plugin", "sdk").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "a plugin") {
 		t.Errorf("started by hand: %q, %v", out, err)

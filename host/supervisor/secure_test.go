@@ -17,6 +17,7 @@ import (
 
 // TestMutualTLS reads over TLS if that was asked for, and then nobody without the certificate gets an answer.
 func TestMutualTLS(t *testing.T) {
+	t.Parallel()
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tls=%t", secure), func(t *testing.T) {
 			s, _ := newSupervisor(t, Options{MutualTLS: secure})
@@ -49,6 +50,7 @@ func TestMutualTLS(t *testing.T) {
 
 // TestCheckPeer: the process at the other end is ours, but it leads no plugin's group.
 func TestCheckPeer(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)

@@ -127,6 +127,7 @@ func configure(t *testing.T, p *Plugin) Configured {
 }
 
 func TestStartFails(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
@@ -207,6 +208,7 @@ func TestStartFails(t *testing.T) {
 }
 
 func TestStartCanceled(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -216,6 +218,7 @@ func TestStartCanceled(t *testing.T) {
 }
 
 func TestCrashLoop(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{CrashLoop: CrashLoop{Starts: 3, Within: time.Hour}})
 	now := time.Now()
 	s.loops.now = func() time.Time { return now }
@@ -240,6 +243,7 @@ func TestCrashLoop(t *testing.T) {
 // TestCrashesSoonAfterTheStartCount: a plugin that ends in whatever it reads is given up. One that ends in a single slice isn't: it is the
 // slice that is given up, and the others go on.
 func TestCrashesSoonAfterTheStartCount(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{CrashLoop: CrashLoop{Starts: 2, Within: time.Hour}})
 	crash := func(slice flow.Slice) {
 		t.Helper()
@@ -359,6 +363,7 @@ func (b *fakeBudget) Abandon(_ context.Context, owner string) error {
 }
 
 func TestCallsFail(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{Timeouts: Timeouts{Call: 300 * time.Millisecond}})
 	t.Run("clock", func(t *testing.T) {
 		if _, err := start(t, s, "noclock").Now(t.Context()); !errors.Is(err, ErrNoClock) || !strings.Contains(fault.HintOf(err), "clock: host") {
@@ -393,6 +398,7 @@ func TestCallsFail(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{CrashLoop: CrashLoop{Starts: 100}})
 	gap := func(key string) flow.Gap {
 		return flow.Gap{Partition: flow.Partition{Stream: "events", Key: key}, From: fakeDay, To: fakeDay.Add(48 * time.Hour)}
@@ -416,6 +422,7 @@ func TestPlan(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
+	t.Parallel()
 	s, log := newSupervisor(t, Options{})
 	p := start(t, s, "longline")
 	if err := p.Stop(t.Context()); err != nil {
@@ -443,6 +450,7 @@ func TestLogs(t *testing.T) {
 }
 
 func TestStopKillsWhatDoesNotExit(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{Timeouts: Timeouts{Exit: 200 * time.Millisecond}})
 	p := start(t, s, "noexit")
 	if err := p.Stop(t.Context()); fault.KindOf(err) != fault.Crash || !strings.Contains(err.Error(), "didn't exit within 200ms") {
@@ -454,6 +462,7 @@ func TestStopKillsWhatDoesNotExit(t *testing.T) {
 }
 
 func TestEndTakesTheGroup(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{})
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	p := start(t, s, "children", pidFile)
@@ -494,6 +503,7 @@ func runFakeHost(dir string, args []string) {
 }
 
 func TestNoOrphans(t *testing.T) {
+	t.Parallel()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -618,6 +628,7 @@ func TestFolder(t *testing.T) {
 }
 
 func TestPeer(t *testing.T) {
+	t.Parallel()
 	s, _ := newSupervisor(t, Options{})
 	p := start(t, s, "serve")
 	if conn, err := dialPlugin(t.Context(), p.address, p.PID()); err != nil {

@@ -142,6 +142,7 @@ func served(t testing.TB, sim *vendorsim.Sim, key string, from, to time.Time) (w
 }
 
 func TestEveryRecordArrivesInOrder(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"JSON", "CSV"} {
 		for _, layout := range []string{vendorsim.LayoutArray, vendorsim.LayoutLines} {
 			for i, order := range []string{vendorsim.OldestFirst, vendorsim.NewestFirst, vendorsim.MixedOrder} {
@@ -195,6 +196,7 @@ func TestEveryRecordArrivesInOrder(t *testing.T) {
 }
 
 func TestReachedCountIsTruncated(t *testing.T) {
+	t.Parallel()
 	for _, order := range []string{vendorsim.OldestFirst, vendorsim.NewestFirst, vendorsim.MixedOrder} {
 		sim, base := newSim(t, func(o *vendorsim.Options) { o.Elsa.Order = order })
 		from, to := firstDay, firstDay.AddDate(0, 0, 1)
@@ -224,6 +226,7 @@ func TestReachedCountIsTruncated(t *testing.T) {
 }
 
 func TestLimitMayBeTheCap(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	from := firstDay
 	to := from.Add(time.Hour)
@@ -242,6 +245,7 @@ func TestLimitMayBeTheCap(t *testing.T) {
 
 // A vendor that doesn't know our `count`, or not a high one, cuts by its documented default.
 func TestWhatCountsAsCut(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		count, rows uint64
 		want        bool
@@ -266,6 +270,7 @@ func TestWhatCountsAsCut(t *testing.T) {
 }
 
 func TestGoldenRequest(t *testing.T) {
+	t.Parallel()
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -311,6 +316,7 @@ func TestGoldenRequest(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	at0 := vendorsim.At
 	tests := []struct {
 		name  string
@@ -397,6 +403,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestAWrongClockIsNamed(t *testing.T) {
+	t.Parallel()
 	for _, codes := range []bool{false, true} {
 		sim, base := newSim(t, func(o *vendorsim.Options) { o.Elsa.NumberCodes, o.Elsa.XMLErrors = codes, codes })
 		s := at(newSource(t, simSettings(base)), sim)
@@ -425,6 +432,7 @@ func TestAWrongClockIsNamed(t *testing.T) {
 }
 
 func TestTheSecondTimeoutCuts(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	if err := sim.AddFault(vendorsim.Rule{Path: pathDownload, Fault: vendorsim.Fault{Status: 504}}); err != nil {
 		t.Fatal(err)
@@ -443,6 +451,7 @@ func TestTheSecondTimeoutCuts(t *testing.T) {
 }
 
 func TestNowCheckAndDiscover(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	s := at(newSource(t, simSettings(base)), sim)
 	sim.Clock().Set(firstDay.Add(25 * time.Hour))
@@ -487,6 +496,7 @@ func TestNowCheckAndDiscover(t *testing.T) {
 }
 
 func TestCancelEndsAReadAtOnce(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	s := at(newSource(t, simSettings(base)), sim)
 	s.limits.FrameTarget = 1000
@@ -501,6 +511,7 @@ func TestCancelEndsAReadAtOnce(t *testing.T) {
 
 // Any range, any cap, any order and any faults: what is read in the end is what was served.
 func TestAnythingIsReadWhole(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		rnd := rand.New(rand.NewPCG(seed, 4))
 		pick := func(of ...string) string { return of[rnd.IntN(len(of))] }

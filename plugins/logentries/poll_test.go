@@ -56,6 +56,7 @@ func numbered(n, each int) vendorsim.Log {
 var hour = sliceOf(streamEvents, vendorsim.SeedWebID, firstDay, firstDay.Add(time.Hour))
 
 func TestBrokenPagesAreAskedAgain(t *testing.T) {
+	t.Parallel()
 	isPoll := func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/query/logs/") }
 	tests := []struct {
 		name   string
@@ -109,6 +110,7 @@ func TestBrokenPagesAreAskedAgain(t *testing.T) {
 }
 
 func TestWhatCanNotBeRead(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		change func(*vendorsim.Options)
@@ -171,6 +173,7 @@ func TestWhatCanNotBeRead(t *testing.T) {
 }
 
 func TestPartlyBeyondRetention(t *testing.T) {
+	t.Parallel()
 	edge := firstDay.Add(7 * time.Hour).Add(123 * time.Millisecond)
 	sim, base := newSim(t, func(o *vendorsim.Options) { o.Query.Retention = edge })
 	s := newSource(t, nil, simSettings(base))
@@ -200,6 +203,7 @@ func TestPartlyBeyondRetention(t *testing.T) {
 }
 
 func TestDenseSliceIsCutEarly(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{numbered(4000, 1)} })
 	s := newSource(t, nil, simSettings(base, "budget", map[string]any{"requests": 20}))
 	s.perPage = 10 // a slice should stay below 200 events
@@ -217,6 +221,7 @@ func TestDenseSliceIsCutEarly(t *testing.T) {
 
 // A link that isn't asked for 20 s is dead.
 func TestPaceKeepsLinksAlive(t *testing.T) {
+	t.Parallel()
 	p := defaultPace()
 	if p.first <= 0 || p.most < p.first || p.most > vendorsim.DefaultLinkTTL/2 {
 		t.Errorf("first after %v, then at most %v: want some room to %v", p.first, p.most, vendorsim.DefaultLinkTTL)
@@ -225,6 +230,7 @@ func TestPaceKeepsLinksAlive(t *testing.T) {
 
 // A sink that takes its time doesn't let a link expire: the query that runs meanwhile is polled, and then waits for nothing.
 func TestSlowSinkDoesNotStopPolling(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, func(o *vendorsim.Options) {
 		o.Logs = []vendorsim.Log{numbered(60, 7)}
 		o.Query.Polls = 8
@@ -277,6 +283,7 @@ func awaitQueries(t *testing.T, sim *vendorsim.Sim, want int) {
 }
 
 func TestCancelEndsAReadAtOnce(t *testing.T) {
+	t.Parallel()
 	_, base := newSim(t, func(o *vendorsim.Options) {
 		o.Logs = []vendorsim.Log{numbered(60, 7)}
 		o.Query.Polls = 1 << 30
@@ -294,6 +301,7 @@ func TestCancelEndsAReadAtOnce(t *testing.T) {
 }
 
 func TestStuckQueryIsGivenUp(t *testing.T) {
+	t.Parallel()
 	_, base := newSim(t, func(o *vendorsim.Options) { o.Query.Polls = 1 << 30 })
 	s := newSource(t, nil, simSettings(base))
 	s.pace.stuck, s.pace.backoff = 5*time.Millisecond, 0
@@ -303,6 +311,7 @@ func TestStuckQueryIsGivenUp(t *testing.T) {
 }
 
 func TestGoldenRequests(t *testing.T) {
+	t.Parallel()
 	var got []string
 	var asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -366,6 +375,7 @@ func TestGoldenRequests(t *testing.T) {
 }
 
 func TestLargeEvents(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name      string
 		bytes     int // of a line; six of them and a small one

@@ -158,6 +158,7 @@ func served(sim *vendorsim.Sim, key string, from, to time.Time) []string {
 }
 
 func TestEveryByteArrives(t *testing.T) {
+	t.Parallel()
 	tests := map[string]func(*vendorsim.Options){
 		"202, then the events":    nil,
 		"200 with the events":     func(o *vendorsim.Options) { o.Query.Immediate = true },
@@ -211,6 +212,7 @@ func TestEveryByteArrives(t *testing.T) {
 }
 
 func TestGoldenBatch(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, func(o *vendorsim.Options) {
 		o.Logs = []vendorsim.Log{{ID: vendorsim.SeedWebID, Name: "web", Records: []vendorsim.Record{
 			{Time: firstDay, Line: []byte("first")},
@@ -257,6 +259,7 @@ func TestGoldenBatch(t *testing.T) {
 
 // Any range, page size, link style and fault script: what arrives is what was served, each event once.
 func TestWhateverHappensEachEventArrivesOnce(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(15) {
 		rnd := rand.New(rand.NewPCG(seed, 4))
 		var records []vendorsim.Record
@@ -329,6 +332,7 @@ func TestWhateverHappensEachEventArrivesOnce(t *testing.T) {
 }
 
 func TestBudgetsByNamespace(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, func(o *vendorsim.Options) { o.Query.Polls = 1 })
 	budget := &fakeBudget{}
 	s := newSource(t, budget, simSettings(base))
@@ -346,6 +350,7 @@ func TestBudgetsByNamespace(t *testing.T) {
 }
 
 func TestPartitionsByNameAndSet(t *testing.T) {
+	t.Parallel()
 	_, base := newSim(t, func(o *vendorsim.Options) {
 		o.Logs = append(o.Logs, vendorsim.Log{ID: "33333333-2222-4333-8444-555555555555", Name: "app"})
 	})
@@ -388,6 +393,7 @@ func TestPartitionsByNameAndSet(t *testing.T) {
 }
 
 func TestCheckDiscoverNow(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	s := newSource(t, nil, simSettings(base, "logs", []string{"web", "00000000-0000-4000-8000-000000000000"}))
 	summary, err := s.Check(t.Context())
@@ -438,6 +444,7 @@ func TestCheckDiscoverNow(t *testing.T) {
 }
 
 func TestSnapshots(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	s := newSource(t, nil, simSettings(base))
 	for stream, want := range map[string][]string{
@@ -491,6 +498,7 @@ func TestSnapshots(t *testing.T) {
 
 // TestOwnerSignsEachAttempt moves this machine's clock between two attempts: the second is signed with its own date.
 func TestOwnerSignsEachAttempt(t *testing.T) {
+	t.Parallel()
 	var dates, proofs []string
 	sim, base := newSim(t, nil)
 	err := sim.SetFaults(vendorsim.Script{Rules: []vendorsim.Rule{{
@@ -520,6 +528,7 @@ func TestOwnerSignsEachAttempt(t *testing.T) {
 
 // TestSlowListIsNoHang bounds what the configuration of a source waits for: another try may find the vendor quicker.
 func TestSlowListIsNoHang(t *testing.T) {
+	t.Parallel()
 	hold := make(chan struct{})
 	defer close(hold)
 	sim, base := newSim(t, nil)

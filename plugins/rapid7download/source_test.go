@@ -151,6 +151,7 @@ func served(sim *vendorsim.Sim, key string, from, to time.Time) []string {
 }
 
 func TestEveryByteArrives(t *testing.T) {
+	t.Parallel()
 	for _, gzip := range []bool{false, true} {
 		for _, inclusive := range []bool{false, true} {
 			t.Run(fmt.Sprintf("gzip %v, to inclusive %v", gzip, inclusive), func(t *testing.T) {
@@ -184,6 +185,7 @@ func TestEveryByteArrives(t *testing.T) {
 }
 
 func TestBudgetCountsWireBytes(t *testing.T) {
+	t.Parallel()
 	for _, gzip := range []bool{false, true} {
 		sim, base := newSim(t, func(o *vendorsim.Options) { o.Gzip = true })
 		budget := &fakeBudget{refusals: 2}
@@ -211,6 +213,7 @@ func TestBudgetCountsWireBytes(t *testing.T) {
 }
 
 func TestReachedLimitIsTruncated(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	from, to := firstDay, firstDay.AddDate(0, 0, 1)
 	all := sim.Count(vendorsim.SeedWebID, from, to)
@@ -231,6 +234,7 @@ func TestReachedLimitIsTruncated(t *testing.T) {
 }
 
 func TestConstantsAndSchema(t *testing.T) {
+	t.Parallel()
 	_, base := newSim(t, nil)
 	s := newSource(t, &fakeBudget{}, simSettings(base))
 	s.now = func() time.Time { return time.Unix(1_800_000_000, 5).UTC() }
@@ -271,6 +275,7 @@ func TestConstantsAndSchema(t *testing.T) {
 }
 
 func TestGoldenRequest(t *testing.T) {
+	t.Parallel()
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got = append(got, r.Method+" "+r.RequestURI)
@@ -299,6 +304,7 @@ func TestGoldenRequest(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	at := vendorsim.At
 	tests := []struct {
 		name  string
@@ -378,6 +384,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestContentLengthProvesTheEnd(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	if err := sim.AddFault(vendorsim.Rule{Fault: vendorsim.Fault{Framing: "length"}}); err != nil {
 		t.Fatal(err)
@@ -393,6 +400,7 @@ func TestContentLengthProvesTheEnd(t *testing.T) {
 }
 
 func TestCancelEndsAReadAtOnce(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	if err := sim.AddFault(vendorsim.Rule{Fault: vendorsim.Fault{StallAfter: vendorsim.At(5000)}}); err != nil {
 		t.Fatal(err)
@@ -420,6 +428,7 @@ func TestCancelEndsAReadAtOnce(t *testing.T) {
 }
 
 func TestDripIsFlushed(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "first\nsec")
@@ -442,6 +451,7 @@ func TestDripIsFlushed(t *testing.T) {
 }
 
 func TestAnyChunksOnTheWire(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(30) {
 		rnd := rand.New(rand.NewPCG(seed, 9))
 		text := randomText(rnd)
@@ -464,6 +474,7 @@ func TestAnyChunksOnTheWire(t *testing.T) {
 }
 
 func TestNowAndCheck(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, nil)
 	budget := &fakeBudget{}
 	s := newSource(t, budget, simSettings(base, "logs", []string{vendorsim.SeedWebID, "00000000-0000-4000-8000-000000000000"}))
@@ -496,6 +507,7 @@ func TestNowAndCheck(t *testing.T) {
 }
 
 func TestPartitionsAndForeignKeys(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, nil, map[string]any{
 		"region": "EU", "api_key": "k", "logs": []string{strings.ToUpper(vendorsim.SeedWebID), vendorsim.SeedAppID, vendorsim.SeedWebID},
 	})
@@ -515,6 +527,7 @@ func TestPartitionsAndForeignKeys(t *testing.T) {
 }
 
 func TestFromToOnTheWireFitTheBound(t *testing.T) {
+	t.Parallel()
 	for bound, last := range map[string]int64{"exclusive": 0, "inclusive": -1} {
 		var to string
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -192,6 +192,7 @@ func total(figures map[string]int64) map[string]int64 {
 }
 
 func TestReadGolden(t *testing.T) {
+	t.Parallel()
 	_, base := newSim(t, nil)
 	budget := countingBudget{}
 	s := newSource(t, budget, simSettings(base))
@@ -229,6 +230,7 @@ func TestReadGolden(t *testing.T) {
 
 // TestForms reads every form in every way in which the vendor may tell it.
 func TestForms(t *testing.T) {
+	t.Parallel()
 	vendors := map[string]vendorsim.UsageOptions{
 		"as documented":    {},
 		"texts":            {Quoted: true},
@@ -291,6 +293,7 @@ func TestForms(t *testing.T) {
 
 // TestBeyondTheLookBack reads a day that the vendor no longer tells.
 func TestBeyondTheLookBack(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		beyond string
 		key    string
@@ -334,6 +337,7 @@ func TestBeyondTheLookBack(t *testing.T) {
 
 // TestMovingFigures shows why a day settles: its figure grows for a day after its end, and then stays.
 func TestMovingFigures(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, func(o *vendorsim.Options) { o.Usage.Lag = day })
 	s := newSource(t, nil, simSettings(base))
 	if got := s.Settle(rapid7.StreamUsage); got != day {
@@ -354,6 +358,7 @@ func TestMovingFigures(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	cut := int64(20)
 	tests := []struct {
 		name  string
@@ -391,6 +396,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestNamesAreNoReasonToFail(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, func(o *vendorsim.Options) {
 		o.Faults = vendorsim.Script{Rules: []vendorsim.Rule{{Path: "/management/", Fault: vendorsim.Fault{Status: 500}}}}
 	})
@@ -418,6 +424,7 @@ func TestNamesAreNoReasonToFail(t *testing.T) {
 }
 
 func TestHints(t *testing.T) {
+	t.Parallel()
 	for status, want := range map[int]string{400: "seven days", 401: "api_key", 403: "read/write", 404: "alike", 500: "region"} {
 		_, base := newSim(t, func(o *vendorsim.Options) {
 			o.Faults = vendorsim.Script{Rules: []vendorsim.Rule{{Path: "/usage/", Fault: vendorsim.Fault{Status: status}}}}
@@ -434,6 +441,7 @@ func TestHints(t *testing.T) {
 }
 
 func TestCheckAndClock(t *testing.T) {
+	t.Parallel()
 	sim, base := newSim(t, func(o *vendorsim.Options) {
 		o.ReadOnlyKeys = []string{"read-only"}
 		o.Keys = []string{vendorsim.DemoKey}
@@ -453,6 +461,7 @@ func TestCheckAndClock(t *testing.T) {
 }
 
 func TestPlanIsDays(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, nil, simSettings("http://127.0.0.1:1"))
 	g := flow.Gap{Partition: flow.Partition{Stream: rapid7.StreamUsage}, From: firstDay, To: firstDay.Add(3 * day)}
 	got, err := s.Plan(t.Context(), g)
