@@ -80,6 +80,7 @@ func flagTable(flags *pflag.FlagSet) string {
 }
 
 func TestReferenceIsCurrent(t *testing.T) {
+	t.Parallel()
 	const path, begin, end = "../../docs/cli.md", "<!-- commands: begin -->\n", "<!-- commands: end -->"
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -103,6 +104,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 
 // TestReferenceWords holds the hand-written part of docs/cli.md: each event that --json prints and each exit code is there.
 func TestReferenceWords(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../docs/cli.md")
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +127,7 @@ func TestReferenceWords(t *testing.T) {
 
 // TestHelp runs --help of every command: it goes to stdout, ends with 0 and says more than the name.
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	for _, c := range commands(testRoot()) {
 		t.Run(c.CommandPath(), func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -141,6 +144,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestPercent(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		part, whole int64
 		want        string
@@ -152,6 +156,7 @@ func TestPercent(t *testing.T) {
 }
 
 func TestPreviewWindows(t *testing.T) {
+	t.Parallel()
 	const day = 24 * time.Hour
 	end := time.Date(2024, 3, 3, 2, 30, 0, 0, time.UTC)
 	for _, tt := range []struct {
@@ -210,6 +215,7 @@ func TestPreviewWindows(t *testing.T) {
 }
 
 func TestPlanBudget(t *testing.T) {
+	t.Parallel()
 	b := planBudget{requests: 10, bytes: 1000, window: time.Minute}
 	for _, tt := range []struct {
 		requests, bytes uint64
@@ -222,6 +228,7 @@ func TestPlanBudget(t *testing.T) {
 }
 
 func TestDemoStart(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2024, 3, 8, 0, 3, 0, 0, time.UTC) // so early that the lag of yesterday's end isn't over
 	got, err := demoStart(t.TempDir(), now)
 	if want := time.Date(2024, 2, 29, 0, 0, 0, 0, time.UTC); err != nil || !got.Equal(want) {

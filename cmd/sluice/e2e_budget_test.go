@@ -11,6 +11,7 @@ import (
 // TestBudgetIsNeverExceeded lets two pipelines share one key's small budget, kills the host at any moment, and moves the vendor's
 // clock: the simulator counts no request too many, in sliding windows nor in fixed ones.
 func TestBudgetIsNeverExceeded(t *testing.T) {
+	t.Parallel()
 	for _, fixed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("fixed=%t", fixed), func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ import (
 // TestKilledHostAtEveryStep ends the host with SIGKILL at each step of a slice, at some also in the middle of the run, and runs
 // again: every line is there once, and the plugin didn't outlive its host.
 func TestKilledHostAtEveryStep(t *testing.T) {
+	t.Parallel()
 	for _, step := range pipeline.Steps() {
 		times := []int{1}
 		switch step {

@@ -139,6 +139,7 @@ func TestForeignFile(t *testing.T) {
 
 // TestDataFolder is replaced, moved and robbed between two runs.
 func TestDataFolder(t *testing.T) {
+	t.Parallel()
 	setup := func(t *testing.T) (*rig, string) {
 		t.Parallel()
 		r := seededRig(t, vendorsim.Options{}, 500)

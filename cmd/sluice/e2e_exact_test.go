@@ -12,6 +12,7 @@ import (
 
 // TestEveryLineOnce runs seeded logs of seven days through every format under both meanings of `to`, raw in hundreds of cuts.
 func TestEveryLineOnce(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"raw", "ndjson", "csv"} {
 		for _, bound := range []string{"exclusive", "inclusive"} {
 			t.Run(format+"/"+bound, func(t *testing.T) {
@@ -43,12 +44,12 @@ func TestEveryLineOnce(t *testing.T) {
 
 // TestRealSamples runs lines of real programs, where SLUICE_TEST_DATA names a folder of them, through all formats at once.
 func TestRealSamples(t *testing.T) {
+	t.Parallel()
 	dir := os.Getenv("SLUICE_TEST_DATA")
 	if dir == "" {
 		t.Log("SLUICE_TEST_DATA names no folder: there are no samples to run")
 		return
 	}
-	t.Parallel()
 	end := seedStart.AddDate(0, 0, 2)
 	logs, err := vendorsim.FromFolder(dir, seedStart, end)
 	if err != nil {
@@ -87,6 +88,7 @@ func (r *rig) mustKeepBudget() {
 
 // TestFaultyVendor lets everything go wrong that the vendor can do.
 func TestFaultyVendor(t *testing.T) {
+	t.Parallel()
 	at := vendorsim.At
 	rules := []vendorsim.Rule{
 		{Name: "busy", Every: 11, Fault: vendorsim.Fault{Status: 503}},
@@ -106,7 +108,6 @@ func TestFaultyVendor(t *testing.T) {
 	r.source["limit"] = 1000
 	r.source["http"] = obj{"timeout": "1s"}
 	r.write()
-	t.Parallel()
 	r.run(0, "run")
 	r.mustHold(root, "raw", seedStart, seedEnd)
 	fired := map[string]int{}
@@ -122,6 +123,7 @@ func TestFaultyVendor(t *testing.T) {
 
 // TestVendorClock has no `to`, a host whose clock is an hour off the vendor's, and records up to the vendor's now.
 func TestVendorClock(t *testing.T) {
+	t.Parallel()
 	for _, offset := range []time.Duration{-time.Hour, time.Hour} {
 		t.Run(fmt.Sprint(offset), func(t *testing.T) {
 			t.Parallel()

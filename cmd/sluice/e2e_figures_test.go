@@ -16,6 +16,7 @@ import (
 // TestFiguresFindWhatNoAnswerShows has two downloads end early and cleanly, which nobody can see from the answers: a run covers them, and
 // the vendor's own figures give them away to verify and report.
 func TestFiguresFindWhatNoAnswerShows(t *testing.T) {
+	t.Parallel()
 	r := seededRig(t, vendorsim.Options{Usage: vendorsim.UsageOptions{Days: 30, Overhead: 17}}, 3000)
 	r.sim.Clock().Set(seedEnd.AddDate(0, 0, 3))
 	none, some := int64(0), int64(30_000)

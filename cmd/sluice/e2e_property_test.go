@@ -27,6 +27,7 @@ import (
 //
 //	go test ./cmd/sluice -run 'TestAnythingHoldsWhatWasServed/elsa/seed=7$'
 func TestAnythingHoldsWhatWasServed(t *testing.T) {
+	t.Parallel()
 	rounds, first := number(t, "SLUICE_PROPERTY_ROUNDS", testsize.Of[uint64](2, 1)), number(t, "SLUICE_PROPERTY_SEED", 1)
 	for name, source := range map[string]func(*draw) *rig{
 		"rapid7-download": (*draw).download, "logentries": (*draw).events, "elsa": (*draw).elsa, "rapid7-usage": (*draw).usage,

@@ -74,7 +74,6 @@ func (r *rig) lastSummary() (sum runSummary, late lateSummary) {
 // recheckInto reads a day of two logs again an hour and a day after its end, through kills, into a sink of a real server.
 func recheckInto(t *testing.T, start func(*rig) lateTarget) {
 	t.Helper()
-	t.Parallel()
 	r, clock := lateRig(t)
 	r.logs = []string{r.logs[0], r.logs[2]} // of which the second has a line of 64 KiB
 	r.to = seedStart.AddDate(0, 0, 1)
@@ -131,6 +130,7 @@ func recheckInto(t *testing.T, start func(*rig) lateTarget) {
 }
 
 func TestRecheckKafka(t *testing.T) {
+	t.Parallel()
 	recheckInto(t, func(r *rig) lateTarget {
 		broker := kafka.Start(r.t, kafka.Options{})
 		c, err := kgo.NewClient(kgo.SeedBrokers(broker.Address))
@@ -159,6 +159,7 @@ func TestRecheckKafka(t *testing.T) {
 }
 
 func TestRecheckPostgres(t *testing.T) {
+	t.Parallel()
 	recheckInto(t, func(r *rig) lateTarget {
 		server := postgres.Start(r.t)
 		database := server.Database(r.t)
@@ -176,6 +177,7 @@ func TestRecheckPostgres(t *testing.T) {
 }
 
 func TestRecheckObject(t *testing.T) {
+	t.Parallel()
 	recheckInto(t, func(r *rig) lateTarget {
 		server := s3.Start(r.t, "lake")
 		root := r.objectSink(server, "packed", "ndjson")

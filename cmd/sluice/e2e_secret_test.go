@@ -49,6 +49,7 @@ func (r *rig) mustKeepSecret(t *testing.T, c *command) {
 // TestKeyIsNowhere looks for the key in everything that a run shows and keeps, while the vendor repeats it in its errors, sends
 // the client elsewhere, and the plugin dies with a dump of its goroutines.
 func TestKeyIsNowhere(t *testing.T) {
+	t.Parallel()
 	echo := "the key " + secretKey + " (" + base64.StdEncoding.EncodeToString([]byte(secretKey)) + ") is not welcome"
 	for _, format := range []string{"text", "json"} {
 		t.Run("run/"+format, func(t *testing.T) {
@@ -130,6 +131,7 @@ func TestKeyIsNowhere(t *testing.T) {
 
 // TestWrongKey is told apart from nothing else by the vendor: the error says all that a 404 can mean.
 func TestWrongKey(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{401, 404} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()

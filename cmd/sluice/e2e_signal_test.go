@@ -10,6 +10,7 @@ import (
 
 // TestSignals stops a run in every way while one slice moves bytes and another waits. A run afterwards completes.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name  string
 		stop  []syscall.Signal

@@ -92,6 +92,7 @@ func (r *rig) mustBeShaky() {
 // TestEverySourceHoldsWhatWasServed runs each source against a shaky vendor into every format and compares what arrived with what
 // was served, the awkward log included, byte for byte; a second run asks for nothing.
 func TestEverySourceHoldsWhatWasServed(t *testing.T) {
+	t.Parallel()
 	projects := []any{
 		obj{"key": vendorsim.SeedProject, "id": vendorsim.SeedProjectID},
 		obj{"key": vendorsim.SeedOddProject, "id": vendorsim.SeedOddProjectID},
@@ -241,6 +242,7 @@ func (r *rig) mustHoldFigures(root string) {
 // TestOneBudgetForOneKey lets pipelines of different sources share one key. All namespaces are short: the simulator counts no
 // request too many in any of them, and everything arrives.
 func TestOneBudgetForOneKey(t *testing.T) {
+	t.Parallel()
 	const window = 1500 * time.Millisecond
 	limits := func(n int64) vendorsim.Budget {
 		return vendorsim.Budget{Requests: n, Bytes: 1 << 40, Window: window}
@@ -290,6 +292,7 @@ func TestOneBudgetForOneKey(t *testing.T) {
 // TestAVendorInTroubleAtTheStart keeps a source from being configured, which has to ask for the IDs of logs: that is waited for, not a
 // failure, until somebody ends the run or the tries are used up.
 func TestAVendorInTroubleAtTheStart(t *testing.T) {
+	t.Parallel()
 	down := vendorsim.Rule{Name: "down", Path: "/management/", Fault: vendorsim.Fault{Status: 503}}
 	start := func(t *testing.T, retry obj, rule vendorsim.Rule) *rig {
 		t.Parallel()

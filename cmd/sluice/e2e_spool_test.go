@@ -31,7 +31,6 @@ func blockDay(t *testing.T, root, id string, day time.Time) (unblock func()) {
 // spoolRig reads one slice into a folder on a disk that is too small for it. start starts a run there, and unblock makes room.
 func spoolRig(t *testing.T, max string, attempts int) (r *rig, root string, start func(...string) *command, unblock func()) {
 	t.Helper()
-	t.Parallel()
 	r = newRig(t, vendorsim.Options{Logs: []vendorsim.Log{bulk(12 << 20)}})
 	r.to = seedStart.AddDate(0, 0, 1)
 	root = r.fileSink("out", "raw", "none")
@@ -74,6 +73,7 @@ func (r *rig) spooled() []string {
 
 // TestSpoolSavesDownloads: a sink fails a slice again and again, host and plugin are killed, and the vendor is asked once all the same.
 func TestSpoolSavesDownloads(t *testing.T) {
+	t.Parallel()
 	r, root, start, unblock := spoolRig(t, "100MiB", 1000)
 	for range 2 {
 		c := start("run")
@@ -99,6 +99,7 @@ func TestSpoolSavesDownloads(t *testing.T) {
 
 // TestSpoolWithoutUse: without a spool, with one that is full or one that was damaged the vendor is asked again, and nothing is lost.
 func TestSpoolWithoutUse(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, max        string
 		damage           bool

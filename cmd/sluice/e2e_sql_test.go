@@ -16,6 +16,7 @@ import (
 // TestSQLReadsWhatWasWritten has DuckDB and ClickHouse read each format and layout by the view that `sluice sql` prints, and compares the
 // records with what was served, byte by byte.
 func TestSQLReadsWhatWasWritten(t *testing.T) {
+	t.Parallel()
 	python := filepath.Join(realpart.Installed(t, "python"), "bin", "python")
 	chdb := filepath.Join(realpart.Installed(t, "chdb"), "bin", "python")
 	r := seededRig(t, vendorsim.Options{}, 250)

@@ -13,6 +13,7 @@ import (
 
 // A write to a pipe that nobody reads doesn't return: neither may keep a run, nor its plugin, from ending when it is told to.
 func TestASecondSignalEndsARunWhoseOutputIsStuck(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		args  []string

@@ -14,6 +14,7 @@ import (
 // TestTimesOfLinesArrive has each source of logs find the times that lines tell of themselves. A vendor's own time, where there is one, is
 // kept beside a line's, and stands for a line that tells none.
 func TestTimesOfLinesArrive(t *testing.T) {
+	t.Parallel()
 	at := seedStart.Add(8 * time.Hour)
 	lines := []string{"2026-03-01T07:59:59.5Z a line", "no time", `{"@timestamp":"2026-03-01T08:59:57+01:00"}`}
 	own := []any{"2026-03-01T07:59:59.500000000Z", nil, "2026-03-01T07:59:57.000000000Z"}

@@ -53,6 +53,7 @@ func (r *rig) sinkStatuses() []sinkStatus {
 // TestForgottenDaysAreUnavailable asks for more days than the vendor keeps, which tells so in one way or another: what it has arrives, the
 // rest is recorded with the reason, and that is no failure.
 func TestForgottenDaysAreUnavailable(t *testing.T) {
+	t.Parallel()
 	for _, beyond := range []string{vendorsim.UsageClamp, vendorsim.UsageEmpty, vendorsim.UsageNotFound, vendorsim.UsageRefuse} {
 		t.Run(beyond, func(t *testing.T) {
 			t.Parallel()

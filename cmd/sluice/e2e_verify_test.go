@@ -56,6 +56,7 @@ func findingsOf(lines []obj) []string {
 // TestVerify carries logs into sinks of every kind of file, proves them beside a host that holds the state, then damages what
 // they hold and expects each damage to be named.
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	r := seededRig(t, vendorsim.Options{}, 60)
 	r.to = seedStart.AddDate(0, 0, 2)
 	roots := map[string]string{
@@ -174,6 +175,7 @@ func TestVerify(t *testing.T) {
 
 // TestVerifyLedger has the ledger and a sink's commit log disagree, each way.
 func TestVerifyLedger(t *testing.T) {
+	t.Parallel()
 	r := seededRig(t, vendorsim.Options{}, 20)
 	r.to = seedStart.AddDate(0, 0, 2)
 	root := r.fileSink("lake", "ndjson", "none")
@@ -233,6 +235,7 @@ func TestVerifyLedger(t *testing.T) {
 
 // TestVerifyDrift has the vendor change its mind about what was committed: records come late, go, and get other bytes.
 func TestVerifyDrift(t *testing.T) {
+	t.Parallel()
 	day := func(n, rows int, line string) (out []vendorsim.Record) {
 		for i := range rows {
 			at := seedStart.AddDate(0, 0, n).Add(time.Duration(i) * time.Minute)

@@ -111,6 +111,7 @@ func opensearchWire(t *testing.T) wiredSink {
 // and receiver are ended at seeded random moments and what was left is run again: nothing is missing, nothing is there that
 // wasn't served, and once the repeats are dropped by the ID that each record carries, each record is there once.
 func TestWires(t *testing.T) {
+	t.Parallel()
 	for name, open := range wires {
 		if name == "otlp-http" && os.Getenv("SLUICE_CHAOS_ROUNDS") == "" {
 			continue // what differs from gRPC is the client alone, which the sink's own tests kill too
@@ -266,6 +267,7 @@ func compareReceived(served lineCounts, all []wireRecord, repeats bool) string {
 
 // TestReceiverDown begins with a collector that is down: the run says so, tries again, and loses nothing; a second run sends nothing.
 func TestReceiverDown(t *testing.T) {
+	t.Parallel()
 	server := hec.Start(t, hec.Options{Tokens: map[string]hec.Token{wireToken: {Ack: true}}, MaxContent: 16 << 20})
 	server.Kill()
 	r := seededRig(t, vendorsim.Options{}, 200)

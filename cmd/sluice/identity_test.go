@@ -10,6 +10,7 @@ import (
 
 // TestRootOfLabels: a sink's folder is told from its settings as the sink itself tells it, whatever the labels hold.
 func TestRootOfLabels(t *testing.T) {
+	t.Parallel()
 	for _, label := range []string{"acme", "Acme GmbH", "a/b", "..", "_x", "50%", "Zürich", `q"[1]`} {
 		p := &config.Pipeline{Name: "main", Source: config.Source{Type: "elsa"}, Labels: map[string]string{"tenant": label}}
 		got := config.ExpandRoot("./lake/{source}/{labels.tenant}/{pipeline}", p)

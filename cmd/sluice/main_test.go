@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 
 // TestCollectorIsTuned shows that the heap's start is over with the first collection.
 func TestCollectorIsTuned(t *testing.T) {
+	t.Parallel()
 	before := debug.SetGCPercent(100)
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 	percent := func() uint64 {

@@ -73,6 +73,7 @@ func wholeMetrics(t *testing.T) map[string]*dto.MetricFamily {
 // TestMetricNames holds the conventions of names, that docs/monitoring.md has every metric, and that nothing else is named there or in the
 // rules of the example.
 func TestMetricNames(t *testing.T) {
+	t.Parallel()
 	families := wholeMetrics(t)
 	documented := map[string]bool{}
 	name := regexp.MustCompile(`sluice_[a-z_]+`)
@@ -118,6 +119,7 @@ func TestMetricNames(t *testing.T) {
 }
 
 func TestMetricValues(t *testing.T) {
+	t.Parallel()
 	families := wholeMetrics(t)
 	got := map[string]float64{}
 	for _, n := range []string{

@@ -16,6 +16,7 @@ func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 // TestOutputThatCanNotBeWritten ends a command as a failure, whatever prints; that a reader has seen enough is none.
 func TestOutputThatCanNotBeWritten(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		err  error

@@ -7,6 +7,7 @@ import (
 )
 
 func TestPluginTLS(t *testing.T) {
+	t.Parallel()
 	for value, want := range map[string]bool{"": false, "mutual": true} {
 		a := &app{getenv: func(string) string { return value }}
 		if got, err := a.mutualTLS(); got != want || err != nil {

@@ -8,6 +8,7 @@ import (
 )
 
 func TestReplaceFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	for _, text := range []string{"first and longer", "second"} {

@@ -31,6 +31,7 @@ import (
 // standard output at once, most in two of their formats: with the race detector it says whether they share anything but memory that is only
 // read. What is constant in a slice is shared by its batches, too, while the next is decoded.
 func TestSinksSideBySide(t *testing.T) {
+	t.Parallel()
 	server := s3.Start(t, "lake")
 	for _, source := range builtinSources() {
 		for _, stream := range source.Streams {

@@ -28,6 +28,7 @@ func days(from, to float64) flow.Range {
 // TestStatusAsks takes the asked range from the file and the best clock that is known, and what a process said of its streams from what
 // runs, else from the last start, else from the last run that knew it, else from the file.
 func TestStatusAsks(t *testing.T) {
+	t.Parallel()
 	now := days(7.25, 8).From
 	half := map[string]int64{"usage": (12 * time.Hour).Milliseconds()}
 	slow := -24 * time.Hour.Seconds()
@@ -98,6 +99,7 @@ func TestStatusAsks(t *testing.T) {
 }
 
 func TestBehind(t *testing.T) {
+	t.Parallel()
 	figures := pipeline.Stream{Granularity: oneDay, Settle: oneDay}
 	for _, tt := range []struct {
 		name    string
@@ -140,6 +142,7 @@ func TestBehind(t *testing.T) {
 }
 
 func TestCells(t *testing.T) {
+	t.Parallel()
 	asked := days(0, 10)
 	for _, tt := range []struct {
 		name string
@@ -165,6 +168,7 @@ func TestCells(t *testing.T) {
 }
 
 func TestScale(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		r     flow.Range
 		most  int
@@ -196,6 +200,7 @@ func TestScale(t *testing.T) {
 
 // TestDrawing pins what is drawn, in testdata/status.
 func TestDrawing(t *testing.T) {
+	t.Parallel()
 	day := 7.0
 	few := []partitionStatus{
 		{Stream: "events", Partition: "aee00b66-a543-43dc-b093-53963c2e8f41", Name: "web", covered: flow.Ranges{days(0, day)}, Rows: 1234567, Bytes: 1 << 30},
@@ -285,6 +290,7 @@ func TestDrawing(t *testing.T) {
 }
 
 func TestAgo(t *testing.T) {
+	t.Parallel()
 	for d, want := range map[time.Duration]string{
 		0: "0s", 59*time.Second + 900*time.Millisecond: "59s", 61 * time.Second: "1m01s", 61 * time.Minute: "1h01m", 50 * time.Hour: "2d2h",
 	} {

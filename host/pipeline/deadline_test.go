@@ -65,6 +65,7 @@ func TestPaceLearns(t *testing.T) {
 
 // TestDeadline: a slice whose transaction comes near its end is cut, for that sink alone, and the parts arrive.
 func TestDeadline(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 2, 2)
 	const deadline = 500 * time.Millisecond
 	b.edit = func(c *Config) {

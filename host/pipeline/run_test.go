@@ -138,6 +138,7 @@ func (b *bench) kinds(kind EventKind) []Event {
 // TestEveryMillisecondOnce is the property that everything else serves: whatever the ranges, cuts, failures, ends of
 // runs, doubts and lost ledgers, each sink ends with each asked millisecond exactly once.
 func TestEveryMillisecondOnce(t *testing.T) {
+	t.Parallel()
 	rounds := 20
 	if testing.Short() {
 		rounds = 5
@@ -293,6 +294,7 @@ func TestTheFutureIsNeitherAskedForNorCovered(t *testing.T) {
 }
 
 func TestAToThatHasJustPassedIsWaitedForAndReadWhole(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, 1)
 	b.source.maxCut = 1000
 	first := sync.OnceValue(time.Now) // asked: what a slow machine takes to come so far doesn't count
@@ -308,6 +310,7 @@ func TestAToThatHasJustPassedIsWaitedForAndReadWhole(t *testing.T) {
 }
 
 func TestAnAnswerThatIsTooYoungIsNotCommitted(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, 1)
 	b.source.maxCut = 1000
 	late := 0

@@ -17,11 +17,13 @@ import (
 	"go.uber.org/goleak"
 
 	realkafka "github.com/sluice-io/sluice/internal/realpart/kafka"
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 )
 
 func TestMain(m *testing.M) {
+	testsize.Crowd()
 	code := m.Run()
 	if shared.end != nil {
 		shared.end()
