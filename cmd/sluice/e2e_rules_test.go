@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,4 +104,28 @@ func TestMetricsOfRuns(t *testing.T) {
 	}
 	promtool(t, r.dir, during, "check", "metrics")
 	promtool(t, r.dir, after, "check", "metrics")
+}
+
+// TestEachPipelineHasItsOwnExit: one that fails doesn't make the other's runs failed ones.
+func TestEachPipelineHasItsOwnExit(t *testing.T) {
+	t.Parallel()
+	r := seededRig(t, vendorsim.Options{}, 50)
+	r.logs, r.to = r.logs[:1], seedStart.AddDate(0, 0, 1)
+	r.fileSink("out", "raw", "none")
+	r.second = obj{
+		"name": "wrong", "source": obj{"type": "logentries", "config": obj{"base_url": r.url, "api_key": "${env:E2E_KEY}", "logs": []any{"nosuch"}}},
+		"sinks": []any{obj{"name": "out", "type": "file", "config": obj{"path": filepath.Join(r.dir, "wrong"), "format": "ndjson"}}},
+	}
+	r.write()
+	file := filepath.Join(r.dir, "sluice.prom")
+	r.run(2, "run", "--metrics-file", file)
+	text := string(mustRead(t, file))
+	for _, want := range []string{`sluice_run_exit_code{pipeline="main"} 0`, `sluice_last_success_timestamp_seconds{pipeline="main"}`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("metrics don't say %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, `sluice_last_success_timestamp_seconds{pipeline="wrong"}`) || strings.Contains(text, `sluice_run_exit_code{pipeline="wrong"} 0`) {
+		t.Errorf("the other's run counts as a good one:\n%s", text)
+	}
 }

@@ -37,6 +37,15 @@ func TestNewSelection(t *testing.T) {
 			t.Errorf("a line that the query doesn't want: %q", line)
 		}
 	}
+	views := r.run(0, "sql", "duckdb")
+	folder := strings.Split(strings.TrimPrefix(apart[0], root+"/"), "/")[0]
+	for _, want := range []string{
+		`_events" AS`, "_events_" + strings.TrimPrefix(folder, "selection="), filepath.Join(root, folder, "stream=events"), filepath.Join(root, "stream=events"),
+	} {
+		if !strings.Contains(views.stdout.String(), want) {
+			t.Errorf("sql duckdb doesn't say %q:\n%s", want, views.stdout.String())
+		}
+	}
 	r.run(0, "run").mustSay("nothing to do")
 	r.to = seedStart.AddDate(0, 0, 2)
 	r.write()

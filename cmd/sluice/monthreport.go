@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -123,6 +124,9 @@ func reportInput(ctx context.Context, l *ledger.Ledger, c *config.Config, p *con
 	}
 	for _, k := range known {
 		in.Logs = append(in.Logs, report.NamedLog{Partition: k.Partition, Name: k.Name})
+		if to := k.At.Add(-p.Lag); p.Range.Last > 0 { // its last start asked for this, though it may never have ended
+			in.Asked = append(in.Asked, flow.Range{From: to.Add(-p.Range.Last), To: to})
+		}
 	}
 	streams := streamsOf(p, summaries, control.Snapshot{}, known)
 	in.Asks = func(stream string, r flow.Range, horizon time.Time) flow.Ranges {
@@ -134,7 +138,10 @@ func reportInput(ctx context.Context, l *ledger.Ledger, c *config.Config, p *con
 		if err != nil {
 			return in, err
 		}
-		one := report.InputSink{Name: s.Name, Type: s.Type, Promise: d.Promise}
+		one := report.InputSink{
+			Name: s.Name, Type: s.Type, Promise: d.Promise,
+			Takes: func(stream string) bool { return !d.OneRun && slices.Contains(p.Streams, stream) && s.Takes(stream) },
+		}
 		info, known, err := knownSink(ctx, l, c, p, s)
 		if err != nil {
 			return in, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/sluice-io/sluice/host/views"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/commitlog"
 )
 
 func (a *app) sqlCommand() *cobra.Command {
@@ -25,7 +27,8 @@ func (a *app) sqlCommand() *cobra.Command {
 		Use:   "sql " + strings.Join(engines, "|") + " [PIPELINE...]",
 		Short: "Print the view or table of what was written",
 		Long: "sql prints the statements by which DuckDB, Spark, Athena or ClickHouse read what the sinks of files have written: a view or\n" +
-			"table for each stream, with its columns and those that the folders tell. It reads the config file alone and asks nobody.\n" +
+			"table for each stream, with its columns and those that the folders tell. It reads the config file and which selections a\n" +
+			"folder holds, and asks nobody.\n" +
 			"Sinks whose target is a database or a stream need none, and are told on stderr.",
 		Example: "  sluice sql duckdb | duckdb lake.db\n  sluice sql athena prod --sink lake",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -123,30 +126,68 @@ func (h *host) views(p *config.Pipeline, s config.Sink, e views.Engine, taken ma
 	if err != nil {
 		return nil, err
 	}
-	c, err := h.sinkConfig(p, s, streams)
-	if err != nil { // a secret that isn't there now: none is needed
+	c, unresolved := h.sinkConfig(p, s, streams)
+	if unresolved != nil { // a secret that isn't there now: none is needed
 		c = sinks.Config{Settings: s.Config.JSON, Base: h.config.Dir, Pipeline: p.Name, Source: p.Source.Type, Labels: p.Labels, Name: s.Name, Streams: streams}
 	}
 	files, err := d.Files(c)
 	if err != nil {
 		return nil, err
 	}
+	if unresolved != nil && strings.Contains(files.Root, "${") {
+		return nil, unresolved
+	}
 	var out []viewLine
 	for _, stream := range streams {
-		name := viewName(p, s, stream.Name)
-		for n := 2; taken[name]; n++ {
-			name = fmt.Sprintf("%s_%d", viewName(p, s, stream.Name), n)
-		}
-		taken[name] = true
-		sql, err := views.SQL(e, views.View{
-			Name: name, About: fmt.Sprintf("Stream %s of pipeline %s, as sink %s (%s) has it.", stream.Name, p.Name, s.Name, s.Type), Stream: stream, Files: files,
-		})
+		about := fmt.Sprintf("Stream %s of pipeline %s, as sink %s (%s) has it", stream.Name, p.Name, s.Name, s.Type)
+		folders, err := selectionFolders(files, stream.Name)
 		if err != nil {
-			return out, fault.New(fault.Config, "", "", err)
+			return out, fmt.Errorf("%s: %w", files.Root, err)
 		}
-		out = append(out, viewLine{1, "view", string(e), p.Name, s.Name, stream.Name, name, sql})
+		for _, folder := range folders {
+			v := views.View{Name: viewName(p, s, stream.Name), About: about + ".", Stream: stream, Files: files}
+			if folder != "" {
+				v.Name += "_" + strings.TrimPrefix(folder, "selection=")
+				v.About = fmt.Sprintf("%s, of the selection that `run --new-selection` let in under %s.", about, folder)
+				v.Files = filesBelow(files, stream.Name, folder)
+			}
+			for base, n := v.Name, 2; taken[v.Name]; n++ {
+				v.Name = fmt.Sprintf("%s_%d", base, n)
+			}
+			taken[v.Name] = true
+			sql, err := views.SQL(e, v)
+			if err != nil {
+				return out, fault.New(fault.Config, "", "", err)
+			}
+			out = append(out, viewLine{1, "view", string(e), p.Name, s.Name, stream.Name, v.Name, sql})
+		}
 	}
 	return out, nil
+}
+
+// selectionFolders are the folders below a root that the selections of a stream lie in, the first of which is the root itself. Of what isn't
+// on this disk, or isn't written yet, none but the first is known.
+func selectionFolders(files sinks.Files, stream string) ([]string, error) {
+	folders := []string{""}
+	if files.Place != sinks.OnDisk {
+		return folders, nil
+	}
+	owner, err := commitlog.ReadOwner(commitlog.OS{}, files.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return folders, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return append(folders, owner.OtherFolders(stream)...), nil
+}
+
+// filesBelow returns a stream's files as they lie below a folder of the root.
+func filesBelow(files sinks.Files, stream, folder string) sinks.Files {
+	one := files.Streams[stream]
+	one.Folders = append([]string{folder}, one.Folders...)
+	files.Streams = map[string]sinks.StreamFiles{stream: one}
+	return files
 }
 
 // streamsTaken are the source's streams that a sink is given, by the file.

@@ -39,6 +39,7 @@ type runSummary struct {
 }
 
 type pipelineSummary struct {
+	exit        int               // of this pipeline alone
 	Name        string            `json:"name"`
 	From        string            `json:"from,omitempty"`
 	To          string            `json:"to,omitempty"`
@@ -128,8 +129,10 @@ func (r *running) total(stop *stopper) runSummary {
 	now := time.Now().UTC()
 	t := runSummary{V: 1, TS: stamp(now), Event: "summary", Started: stamp(r.started), Seconds: now.Sub(r.started).Seconds()}
 	for _, live := range r.live() {
-		t.Exit = worse(t.Exit, live.exit(stop))
-		t.add(live.summarise())
+		p := live.summarise()
+		p.exit = live.exit(stop)
+		t.Exit = worse(t.Exit, p.exit)
+		t.add(p)
 	}
 	return t
 }
@@ -260,7 +263,7 @@ func (r *running) report(t runSummary, path string) error {
 			return err
 		}
 		err = r.host.recordRun(ledger.Run{
-			Pipeline: p.Name, Start: r.started, End: time.Now().UTC(), Exit: t.Exit, Summary: json.RawMessage(r.app.log.redactor.Redact(string(one))),
+			Pipeline: p.Name, Start: r.started, End: time.Now().UTC(), Exit: p.exit, Summary: json.RawMessage(r.app.log.redactor.Redact(string(one))),
 		})
 		if err != nil {
 			r.app.log.logger.Warn("the run isn't in the ledger's history", "error", err.Error())

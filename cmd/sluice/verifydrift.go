@@ -215,6 +215,9 @@ func (d *drifter) choose(units map[string]*unit) []*unit {
 		if c := a.of.From.Compare(b.of.From); c != 0 {
 			return c
 		}
+		if c := a.of.To.Compare(b.of.To); c != 0 {
+			return c
+		}
 		return slices.Compare([]string{a.partition.String()}, []string{b.partition.String()})
 	})
 	if d.sample == 0 || d.sample >= len(all) {

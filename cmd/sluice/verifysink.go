@@ -124,7 +124,9 @@ func (v *verification) read(ctx context.Context, p *config.Pipeline, s config.Si
 		return result, sinkOpenError(s.Name, err)
 	}
 	defer func() { err = errors.Join(err, sink.Close()) }()
-	if v.ledger != nil && known.Identity != "" && known.Identity != sink.Identity() {
+	if lost, err := v.lost(ctx, known, sink); err != nil {
+		return result, err
+	} else if lost {
 		result.Findings++
 		return result, found(verify.Finding{Finding: sinks.Finding{
 			Kind: verify.KindLost, Path: s.Name, Hint: "is another one mounted, or was it made anew? sluice ledger rebuild takes the sink's word over the ledger's",
@@ -144,6 +146,15 @@ func (v *verification) read(ctx context.Context, p *config.Pipeline, s config.Si
 		err = &unreadError{err} // of the sink, and not of the file
 	}
 	return result, err
+}
+
+// lost reports whether another sink is there than the ledger knows in its place. One that the ledger knows, too, is where the settings lead now.
+func (v *verification) lost(ctx context.Context, known ledger.SinkInfo, sink sinks.Sink) (bool, error) {
+	if v.ledger == nil || known.Identity == "" || known.Identity == sink.Identity() {
+		return false, nil
+	}
+	all, err := v.ledger.Sinks(ctx)
+	return !slices.ContainsFunc(all, func(k ledger.SinkInfo) bool { return k.Identity == sink.Identity() }), err
 }
 
 // unreadError says that a sink couldn't be read to its end, whatever the reason is called.

@@ -151,6 +151,21 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// TestCountsAloneWeighNothing: a vendor that tells how many records a day has, and no bytes, leaves what they weigh to assumptions.
+func TestCountsAloneWeighNothing(t *testing.T) {
+	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	m := flow.Measure{Range: flow.Range{From: day, To: day.AddDate(0, 0, 1)}, Rows: 500, Bytes: -1}
+	none := NewProfile(nil)
+	counted := Weights{Profile: none, Usage: NewUsage([]flow.Measure{m}, none)}
+	if counted.Known() {
+		t.Error("a count without bytes says what a log weighs")
+	}
+	m.Bytes = 1000
+	if weighed := (Weights{Profile: none, Usage: NewUsage([]flow.Measure{m}, none)}); !weighed.Known() {
+		t.Error("bytes of a day don't say what a log weighs")
+	}
+}
+
 func TestPace(t *testing.T) {
 	if p := PaceOf(nil); p.Runs != 0 || p.Rate.Mid != assumedRate || p.Requests(Exactly(1e9)) != Exactly(1) || p.Received != 1 {
 		t.Errorf("without runs: %+v", p)

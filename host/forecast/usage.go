@@ -20,6 +20,8 @@ type Usage struct {
 	ratio float64 // of bytes that are read to those that the vendor counts
 	sigma float64
 	held  int // days that the ratio rests on
+	// weighs says that bytes of a day are known, and not only how many records it has.
+	weighs bool
 }
 
 // NewUsage takes the vendor's figures, the latest of each range last, and holds the days that were read whole against them. Only figures
@@ -29,6 +31,7 @@ func NewUsage(measures []flow.Measure, p *Profile) *Usage {
 	for _, m := range measures {
 		if m.From.Equal(flow.Day(m.From)) && m.To.Sub(m.From) == 24*time.Hour && (m.Bytes >= 0 || m.Rows >= 0) {
 			u.days[m.From.UTC()] = m
+			u.weighs = u.weighs || m.Bytes >= 0
 		}
 	}
 	var ratios []float64
@@ -75,7 +78,7 @@ type Weights struct {
 }
 
 // Known reports whether figures rest on more than assumptions.
-func (w *Weights) Known() bool { return w.Profile.Known() || len(w.Usage.days) > 0 }
+func (w *Weights) Known() bool { return w.Profile.Known() || w.Usage.weighs }
 
 // Of returns what is expected of a range within a UTC day. Rows are exact zeros where only bytes are known.
 func (w *Weights) Of(r flow.Range) (rows, bytes float64, basis Basis) {

@@ -128,7 +128,8 @@ func (l *Ledger) Hints(ctx context.Context, p flow.Partition, n int) ([]flow.Hin
 		h.Rows, h.Bytes, h.Truncated = max(h.Rows, uint64(seen)), max(h.Bytes, uint64(bytes)), h.Truncated || truncated
 		return nil
 	}, `SELECT slice, from_ms, to_ms, rows + dead_rows, bytes + dead_bytes, state = 'split' FROM slices
-		WHERE partition_id = ? AND `+isWeighed+` ORDER BY at_ms DESC, from_ms DESC, rowid DESC`, partitionID)
+		WHERE partition_id = ? AND `+isWeighed+` AND (rev = 0 OR state = 'split') -- a revision holds only what was late
+		ORDER BY at_ms DESC, from_ms DESC, rowid DESC`, partitionID)
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +106,9 @@ func TestHints(t *testing.T) {
 	}
 	now := day0.AddDate(0, 1, 0)
 	l.now = func() time.Time { return now }
+	late := receipt(minutes(240, 300), 9)
+	late.Slice, late.At = flow.NewSlice(testPartition, late.Slice.From, late.Slice.To, 1), now // of the hour it tells only what was late
+	must(t, l.Record(t.Context(), "A", late))
 	must(t, l.Split(t.Context(), []string{"A"}, minutes(300, 360), []flow.Slice{minutes(300, 330), minutes(330, 360)}, 1000, 5000))
 	got, err := l.Hints(t.Context(), testPartition, 3)
 	must(t, err)
@@ -150,5 +154,21 @@ func TestUnavailableAndRuns(t *testing.T) {
 	}
 	if runs, err := l.LastRuns(t.Context(), "", 2); err != nil || len(runs) != 2 {
 		t.Errorf("runs of all: %v, %v", runs, err)
+	}
+}
+
+// TestSinksLastFirst: a sink that was led to another target, and back, is found by its name where it was opened last.
+func TestSinksLastFirst(t *testing.T) {
+	l := open(t, t.TempDir())
+	now := day0
+	l.now = func() time.Time { now = now.Add(time.Second); return now }
+	for _, last := range []string{"old-target", "new-target", "old-target"} {
+		must(t, l.RegisterSink(t.Context(), SinkInfo{Identity: last, Pipeline: "prod", Name: "bus", Type: "kafka", Memory: true}, nil))
+		all, err := l.Sinks(t.Context())
+		must(t, err)
+		i := slices.IndexFunc(all, func(s SinkInfo) bool { return s.Name == "bus" })
+		if i < 0 || all[i].Identity != last {
+			t.Errorf("%v, want %s before others of its name", all, last)
+		}
 	}
 }

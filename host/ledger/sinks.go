@@ -37,7 +37,7 @@ func (l *Ledger) RegisterSink(ctx context.Context, info SinkInfo, look func(loca
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO sinks (identity, pipeline, name, type, location, memory, registered_ms)
 			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (identity) DO UPDATE SET pipeline = excluded.pipeline, name = excluded.name,
-			type = excluded.type, location = excluded.location, memory = excluded.memory`,
+			type = excluded.type, location = excluded.location, memory = excluded.memory, registered_ms = excluded.registered_ms`,
 			info.Identity, info.Pipeline, info.Name, info.Type, info.Location, info.Memory, l.now().UnixMilli())
 		return err
 	})
@@ -77,9 +77,10 @@ func (l *Ledger) SinkAt(ctx context.Context, location string) (info SinkInfo, ok
 	return all[0], true, nil
 }
 
-// Sinks lists every sink that is known, by pipeline and name.
+// Sinks lists every sink that is known, by pipeline and name; of those with one name, which have had other targets, the one that was
+// registered last is the first.
 func (l *Ledger) Sinks(ctx context.Context) ([]SinkInfo, error) {
-	return l.sinks(ctx, `ORDER BY pipeline, name, identity`)
+	return l.sinks(ctx, `ORDER BY pipeline, name, registered_ms DESC, identity`)
 }
 
 func (l *Ledger) sinks(ctx context.Context, clause string, args ...any) ([]SinkInfo, error) {

@@ -36,7 +36,12 @@ type NamedLog struct {
 }
 
 // InputSink is a sink of a pipeline. Its Identity is empty if the ledger doesn't know it.
-type InputSink struct{ Name, Type, Promise, Identity, Location string }
+type InputSink struct {
+	Name, Type, Promise, Identity, Location string
+	Takes                                   func(stream string) bool // whether it is given a stream, and keeps it; nil: it is
+}
+
+func (s InputSink) takes(stream string) bool { return s.Takes == nil || s.Takes(stream) }
 
 // steady is how often a report is made anew because a running host wrote meanwhile.
 const steady = 5
@@ -257,7 +262,7 @@ func (b *builder) versions(ctx context.Context) ([]Version, error) {
 func (b *builder) log(ctx context.Context, s InputSink, p flow.Partition, h held, asked flow.Ranges) (*Log, error) {
 	log := &Log{Stream: p.Stream, Partition: p.Key, Name: b.name(p), Selection: p.Selection.String(), Snapshot: b.in.Snapshot(p.Stream)}
 	var want flow.Ranges
-	if b.isAsked(p) {
+	if b.isAsked(p) && s.takes(p.Stream) {
 		for _, r := range asked {
 			want = want.Union(b.in.Asks(p.Stream, r, b.closed))
 		}

@@ -117,6 +117,7 @@ func input() []Input {
 			{Name: "lake", Type: "file", Promise: "exactly once per slice", Identity: "lake-id", Location: "/data/lake"},
 			{Name: "copy", Type: "file", Promise: "exactly once per slice", Identity: "copy-id", Location: "/data/copy"},
 			{Name: "new", Type: "kafka", Promise: "exactly once"},
+			{Name: "screen", Type: "stdout", Promise: "at least once", Takes: func(string) bool { return false }},
 		},
 	}}
 }

@@ -88,7 +88,7 @@ func (t *table) athena() (string, error) {
 	case "csv":
 		return "", t.cant(Athena, "its reader of CSV takes a line break in a value for the end of the record; ndjson and parquet can be read")
 	case "raw":
-		format = "ROW FORMAT SERDE 'org.apache.hadoop.hive.serde2.RegexSerDe'\nWITH SERDEPROPERTIES ('input.regex' = '^([^\\\\n]*)$')\n"
+		return "", t.cant(Athena, "its reader of lines takes a carriage return for the end of the record, too; ndjson and parquet can be read")
 	default:
 		return "", t.cant(Athena, "it has no reader of Arrow files; parquet can be read")
 	}

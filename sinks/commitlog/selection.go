@@ -21,8 +21,20 @@ func (o Owner) SelectionFolder(stream string, id flow.SelectionID) string {
 	if s, ok := o.Streams[stream]; !ok || s.Selection == id {
 		return ""
 	}
-	return "selection=" + id.Short()
+	return selectionFolder(id.String())
 }
+
+// OtherFolders are the folders that the selections of a stream lie in that were let in after its first, in their order by name.
+func (o Owner) OtherFolders(stream string) []string {
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(o.Streams[stream].Others)) {
+		out = append(out, selectionFolder(id))
+	}
+	return out
+}
+
+// selectionFolder names the folder of a selection by the first of its 32 hex digits.
+func selectionFolder(id string) string { return "selection=" + id[:8] }
 
 // version is that of owner.json: programs that know of no further selections must not take them for the first.
 func (o Owner) version() int {
