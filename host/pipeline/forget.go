@@ -69,11 +69,15 @@ func (f *Forgetter) Plan(ctx context.Context) ([]Forgettable, error) {
 		}
 		for _, p := range f.r.cfg.Partitions {
 			if len(f.o.Partitions) > 0 {
-				at := slices.IndexFunc(f.o.Partitions, func(n string) bool { return n == p.Key || n == p.Name })
-				if at < 0 {
+				chosen := false
+				for _, n := range f.o.Partitions { // a log may be given by its ID and by its name
+					if n == p.Key || n == p.Name {
+						chosen, known[n] = true, true
+					}
+				}
+				if !chosen {
 					continue
 				}
-				known[f.o.Partitions[at]] = true
 			}
 			if !s.takes(p.Stream) {
 				continue
