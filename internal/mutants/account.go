@@ -86,4 +86,34 @@ var accountMutants = []mutant{
 		file: "host/metrics/text.go", old: "\"\\n\", `\\n`, `\"`, `\\\"`)", new: "\"\\n\", `\\n`)",
 		pkg: "./host/metrics", test: "^TestParses$",
 	},
+	{
+		name: "hints: a revision tells all that its hours hold",
+		file: "host/ledger/coverage.go", old: " AND (rev = 0 OR state = 'split') -- a", new: " -- a",
+		pkg: "./host/ledger", test: "^TestHints$",
+	},
+	{
+		name: "ledger: a sink is found at whichever of its targets",
+		file: "host/ledger/sinks.go", old: "name, registered_ms DESC, identity", new: "name, identity",
+		pkg: "./host/ledger", test: "^TestSinksLastFirst$",
+	},
+	{
+		name: "report: asks of a sink what it isn't given",
+		file: "host/report/build.go", old: "b.isAsked(p) && s.takes(p.Stream)", new: "b.isAsked(p)",
+		pkg: "./host/report", test: "^TestReport$",
+	},
+	{
+		name: "history: each pipeline has the exit of the worst",
+		file: "cmd/sluice/summary.go", old: "Exit: p.exit, Summary", new: "Exit: t.Exit, Summary",
+		pkg: "./cmd/sluice", test: "^TestEachPipelineHasItsOwnExit$",
+	},
+	{
+		name: "sql: one selection of several",
+		file: "cmd/sluice/sqlcmd.go", old: "owner.OtherFolders(stream)...)", new: "owner.OtherFolders(stream)[:0]...)",
+		pkg: "./cmd/sluice", test: "^TestNewSelection$",
+	},
+	{
+		name: "plan: counts are weights",
+		file: "host/forecast/usage.go", old: "u.weighs || m.Bytes >= 0", new: "true",
+		pkg: "./host/forecast", test: "^TestCountsAloneWeighNothing$",
+	},
 }
