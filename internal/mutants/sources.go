@@ -122,6 +122,11 @@ var sourceMutants = []mutant{
 		test: "^TestOddEntries$",
 	},
 	{
+		name: "elsa: records in a long wrapper are one record",
+		file: "plugins/elsa/decode.go", old: "\t\t\tif err := e.suspectLong(p, inArray); err != nil {", new: "\t\t\tif err := e.suspectLong(p, inArray); false {",
+		test: "^TestOddEntries$",
+	},
+	{
 		name: "elsa: a quota that names a second waits a quarter of an hour",
 		file: "plugins/elsa/refusal.go", old: "r.code == codeQuota && known && !refused.Told", new: "r.code == codeQuota && known",
 		test: "^TestFaults$/^quota,_told_when$",

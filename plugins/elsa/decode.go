@@ -208,10 +208,8 @@ func (e *entryDecoder) object(ctx context.Context, inArray bool) error {
 		n, err := e.json.object(p, e.row.set)
 		switch {
 		case err == nil:
-			if !inArray {
-				if err := e.suspect(p[:n]); err != nil {
-					return err
-				}
+			if err := e.suspect(p[:n], inArray); err != nil {
+				return err
 			}
 			if err := e.take(ctx, p[:n]); err != nil {
 				return err
@@ -221,6 +219,9 @@ func (e *entryDecoder) object(ctx context.Context, inArray bool) error {
 		case !errors.Is(err, errShort):
 			return e.broken(err)
 		case len(p) > e.record:
+			if err := e.suspectLong(p, inArray); err != nil {
+				return err
+			}
 			return e.long(ctx, &jsonEnd{})
 		}
 		if err := e.feed.more(); err == io.EOF {
@@ -231,20 +232,66 @@ func (e *entryDecoder) object(ctx context.Context, inArray bool) error {
 	}
 }
 
-// suspect refuses an object outside of an array that isn't a record: an error, or something around records.
-func (e *entryDecoder) suspect(p []byte) error {
-	if e.row.documented > 0 {
+// suspect refuses an object that isn't a record: an error, or something around records. Taken for one record, that would lose those
+// that it holds. In an array, an object of other fields may be a record that has nothing else; on its own it is none.
+func (e *entryDecoder) suspect(p []byte, inArray bool) error {
+	if e.row.isRecord() {
 		return nil
 	}
-	if e.row.members == 1 && e.row.nestedErrors {
+	if !inArray && e.row.members == 1 && e.row.nestedErrors {
 		return refusedBy(p, opUnpack, "in entry "+shown(e.name))
 	}
-	for _, a := range e.row.attributes {
-		if bytes.HasPrefix(a.value, []byte("[")) && bytes.Contains(a.value, []byte("{")) && !slices.Contains(e.known, string(a.name)) {
-			return e.broken(fmt.Errorf("an object with a list %q where a record should be: the answer's form isn't known", a.name))
-		}
+	known, err := e.members()
+	if err == nil && !known && !inArray {
+		err = e.unknownForm("without a known field")
+	}
+	return err
+}
+
+// suspectLong is suspect for an object that is too long to be held, of which p is the beginning.
+func (e *entryDecoder) suspectLong(p []byte, inArray bool) error {
+	name, at := e.json.open, e.json.openAt
+	if field := fieldOf(name); e.row.isRecord() || at > 0 && (field == recordBody || field == recordTime) {
+		return nil
+	}
+	known, err := e.members()
+	if err != nil || at == 0 || e.isKnown(name) || p[at] != '[' && p[at] != '{' {
+		return err
+	}
+	if !known && !inArray || holdsList(p[at:]) {
+		return e.unknownForm(fmt.Sprintf("with a long member %q", name))
 	}
 	return nil
+}
+
+// members looks at the members so far of an object that may be no record: whether one has a known name, and whether another holds what
+// may be records.
+func (e *entryDecoder) members() (known bool, err error) {
+	known = e.row.documented > 0
+	for _, a := range e.row.attributes {
+		switch {
+		case e.isKnown(a.name):
+			known = true
+		case holdsList(a.value):
+			return known, e.unknownForm(fmt.Sprintf("with a list %q", a.name))
+		}
+	}
+	return known, nil
+}
+
+func (e *entryDecoder) isKnown(name []byte) bool { return slices.Contains(e.known, string(name)) }
+
+func (e *entryDecoder) unknownForm(what string) error {
+	return e.broken(fmt.Errorf("an object %s where a record should be: the answer's form isn't known", what))
+}
+
+// holdsList says whether a nested value, or the beginning of one, may hold a list of objects.
+func holdsList(p []byte) bool {
+	if !bytes.HasPrefix(p, []byte("[")) && !bytes.HasPrefix(p, []byte("{")) {
+		return false
+	}
+	list := bytes.IndexByte(p, '[')
+	return list >= 0 && bytes.IndexByte(p[list:], '{') >= 0
 }
 
 // runCSV decodes records behind a header.

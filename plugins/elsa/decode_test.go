@@ -122,6 +122,7 @@ func TestGoldenBatches(t *testing.T) {
 func TestOddEntries(t *testing.T) {
 	row := `{"body":"a","logTime":1793491200000}`
 	big := `{"body":"` + strings.Repeat("x", 5000) + `"}`
+	many := func(piece string) string { return strings.Repeat(piece, 1<<20/len(piece)) } // more than the window holds
 	tests := []struct {
 		name    string
 		entries []string
@@ -159,6 +160,16 @@ func TestOddEntries(t *testing.T) {
 		{"an error in an entry", []string{"a", `{"error":{"errorCode":"210","message":"Permission Denied"}}`}, nil, "Permission Denied"},
 		{"an XML error in an entry", []string{"a", `<Error><errorCode>900</errorCode><message>Unexpected</message></Error>`}, nil, "error 900"},
 		{"records in a wrapper", []string{"a", `{"total": 1, "logs": [{"body":"a"}]}`}, nil, "form isn't known"},
+		{"records in a wrapper beyond the window", []string{"a", `{"total":1,"logs":[` + many(row+",") + row + "]}"}, nil, "form isn't known"},
+		{"records in a wrapper's wrapper", []string{"a", `{"result":{"logs":[{"body":"a"}]}}`}, nil, "form isn't known"},
+		{"the same beyond the window", []string{"a", `{"result":{"logs":[` + many(row+",") + row + "]}}"}, nil, "form isn't known"},
+		{"a wrapper that names the project", []string{"a", `{"projectName":"p","logs":[` + row + "]}"}, nil, "form isn't known"},
+		{"the same beyond the window, too", []string{"a", `{"projectName":"p","logs":[` + many(row+",") + row + "]}"}, nil, "form isn't known"},
+		{"a wrapper in an array", []string{"a", `[{"total":1,"logs":[` + row + "]}]"}, nil, "form isn't known"},
+		{"the same beyond the window, in an array", []string{"a", `[{"total":1,"logs":[` + many(row+",") + row + "]}]"}, nil, "form isn't known"},
+		{"many small members of records", []string{"a", `{"h1":[` + row + "]" + many(`,"h":[`+row+"]") + "}"}, nil, "form isn't known"},
+		{"an object of other fields", []string{"a", `{"status":"ok"}`}, nil, "form isn't known"},
+		{"a long record with a nested field", []string{"a", `{"body":"b","ctx":[` + many(row+",") + row + "]}"}, []string{`{"body":"b","ctx":[` + many(row+",") + row + "]}"}, ""},
 		{"UTF-16", []string{"a", "\xff\xfe[\x00"}, nil, "UTF-16"},
 		{"zip in a zip", []string{"a", "PK\x03\x04...."}, nil, "nested archives"},
 		{"gzip in a zip", []string{"a", "\x1f\x8b\x08\x00"}, nil, "nested archives"},
