@@ -127,6 +127,16 @@ var sourceMutants = []mutant{
 		test: "^TestOddEntries$",
 	},
 	{
+		name: "elsa: a long quoted field without an end takes the records behind it",
+		file: "plugins/elsa/csv.go", old: "\tcase e.state == csvQuoted:\n\t\treturn errShort\n", new: "",
+		test: "^TestOddEntries$",
+	},
+	{
+		name: "elsa: a quote in a plain field of a long record opens one",
+		file: "plugins/elsa/csv.go", old: "case c == '\"' && e.state == csvBegin:", new: "case c == '\"':",
+		test: "^TestOddEntries$",
+	},
+	{
 		name: "elsa: a quota that names a second waits a quarter of an hour",
 		file: "plugins/elsa/refusal.go", old: "r.code == codeQuota && known && !refused.Told", new: "r.code == codeQuota && known",
 		test: "^TestFaults$/^quota,_told_when$",

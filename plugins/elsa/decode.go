@@ -455,17 +455,17 @@ func (e *entryDecoder) long(ctx context.Context, end ender) error {
 		return err
 	case record.err == nil:
 		return fault.Errorf(fault.Bug, "send a dead letter", "the emitter left bytes of the record unread")
-	case !record.whole:
-		if _, isCSV := end.(*csvEnd); !isCSV { // the last CSV record may have no line break
-			return e.broken(errShort)
-		}
+	}
+	if err := end.check(record.whole); err != nil {
+		return e.broken(err)
 	}
 	return nil
 }
 
-// ender finds a record's last byte.
+// ender finds a record's last byte. check says what is wrong with the record when that has come, or when the text is at its end.
 type ender interface {
 	next(c byte) (done bool)
+	check(whole bool) error
 }
 
 // longRecord reads the record at a feed's beginning to its end.

@@ -147,6 +147,12 @@ func TestOddEntries(t *testing.T) {
 		{"long record", []string{"a", "[" + row + "," + big + "," + row + "]"}, []string{big, "a", "a"}, ""},
 		{"long CSV record", []string{"a", "body,x\na,1\n" + strings.Repeat("y", 5000) + ",2\nb,3\n"}, []string{strings.Repeat("y", 5000) + ",2\n", "a", "b"}, ""},
 
+		{"long CSV record with quotes in a plain field", []string{"a", "body,x\n5\" " + many("y") + ",1\nb,3\n"}, []string{"5\" " + many("y") + ",1\n", "b"}, ""},
+		{"long CSV record of quoted fields", []string{"a", "body,x\n\"\"\"\n" + many("y") + "\"\"\",\"a\n\"\r\nb,3\n"}, []string{"\"\"\"\n" + many("y") + "\"\"\",\"a\n\"\r\n", "b"}, ""},
+		{"long CSV record at the end", []string{"a", "body,x\na,\"" + many("y") + "\""}, []string{"a,\"" + many("y") + "\""}, ""},
+
+		{"a long quoted field has no end", []string{"a", "body,x\n\"a,1\n" + many("b,2\n")}, nil, "ends inside of a record"},
+		{"a long quoted field ends in a record", []string{"a", "body,x\n\"a,1\n" + many("b,2\n") + "\"c\",3\n"}, nil, "behind a quoted field"},
 		{"ends in an array", []string{"a", "[" + row}, nil, "ends inside of a record"},
 		{"ends in a record", []string{"a", row[:10]}, nil, "ends inside of a record"},
 		{"ends in a quoted field", []string{"a", "body\n\"a"}, nil, "has no end"},
@@ -340,7 +346,7 @@ func FuzzJSON(f *testing.F) {
 }
 
 func FuzzCSV(f *testing.F) {
-	for _, seed := range []string{"a,b\r\nc,d\r\n", "\"a\"\"b\",\"c\nd\"\n", "a\n\n\"\"", "\"a\r\n\"\r\n", ",,\n", "\"a"} {
+	for _, seed := range []string{"a,b\r\nc,d\r\n", "\"a\"\"b\",\"c\nd\"\n", "a\n\n\"\"", "\"a\r\n\"\r\n", ",,\n", "\"a", "a\"b,\"c\"\"\n\",d\n", "\"a\"\r"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -360,6 +366,14 @@ func FuzzCSV(f *testing.F) {
 			}
 			if n <= 0 || n > len(rest) {
 				t.Fatalf("%d of %d bytes", n, len(rest))
+			}
+			// What finds the end of long records must find that of any.
+			end, long := csvEnd{}, 0
+			for whole := false; !whole && long < len(rest); long++ {
+				whole = end.next(rest[long])
+			}
+			if err := end.check(true); err != nil || long != n {
+				t.Fatalf("%q is %d bytes long, not %d: %v", rest, n, long, err)
 			}
 			rest = rest[n:]
 			got = append(got, record)

@@ -459,3 +459,10 @@ func (e *jsonEnd) next(c byte) (done bool) {
 	}
 	return false
 }
+
+func (e *jsonEnd) check(whole bool) error {
+	if !whole {
+		return errShort
+	}
+	return nil
+}
