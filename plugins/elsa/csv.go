@@ -1,6 +1,9 @@
 package elsa
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+)
 
 // csvScanner takes records out of a text by RFC 4180: fields may be quoted and then hold commas, quotes (doubled) and line
 // breaks, which stay as they are. Records end in LF or CRLF, the last one perhaps in nothing.
@@ -22,6 +25,9 @@ func (f csvField) value() value {
 	return value{formText, f.text}
 }
 
+// maxCSVFields is how many fields a CSV record may have: each takes more memory than a comma.
+const maxCSVFields = 100_000
+
 const errBehindQuoted = "text behind a quoted field"
 
 // record reads one record at the beginning of p, which isn't empty, and returns its length, line break included. final says
@@ -29,6 +35,9 @@ const errBehindQuoted = "text behind a quoted field"
 func (s *csvScanner) record(p []byte, final bool) ([]csvField, int, error) {
 	s.scratch, s.fields = s.scratch[:0], s.fields[:0]
 	for i := 0; ; i++ {
+		if len(s.fields) == maxCSVFields {
+			return nil, 0, &syntaxError{i, fmt.Sprintf("a record of more than %d fields", maxCSVFields)}
+		}
 		var f csvField
 		var err error
 		if i < len(p) && p[i] == '"' {
