@@ -295,6 +295,16 @@ var sourceMutants = []mutant{
 		test: "^TestYears$",
 	},
 	{
+		name: "time: an hour that clocks show twice is the later one",
+		file: "plugins/logtime/forms.go", old: " || p.twice(t) {", new: " {",
+		test: "^TestClocksThatChange$",
+	},
+	{
+		name: "time: a time that clocks skip is moved",
+		file: "plugins/logtime/forms.go", old: " || t.Hour() != hour || t.Day() != day ||", new: " ||",
+		test: "^TestClocksThatChange$",
+	},
+	{
 		name: "time: a line's own time leaves no trace of the vendor's, elsa",
 		file: "plugins/elsa/batch.go", old: "\tif r.timed {\n\t\tb.vendor", new: "\tif false {\n\t\tb.vendor",
 		test: "^TestTimesOfBodies$",
