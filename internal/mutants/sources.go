@@ -137,6 +137,11 @@ var sourceMutants = []mutant{
 		test: "^TestOddEntries$",
 	},
 	{
+		name: "elsa: CSV that goes on loses the blanks of its first value",
+		file: "plugins/elsa/decode.go", old: "\tif len(e.header) == 0 {\n\t\treturn e.feed.token()\n\t}\n", new: "\tif e.feed.r != nil {\n\t\treturn e.feed.token()\n\t}\n",
+		test: "^TestOddEntries$",
+	},
+	{
 		name: "elsa: a quota that names a second waits a quarter of an hour",
 		file: "plugins/elsa/refusal.go", old: "r.code == codeQuota && known && !refused.Told", new: "r.code == codeQuota && known",
 		test: "^TestFaults$/^quota,_told_when$",

@@ -111,7 +111,10 @@ func (s *csvScanner) quoted(p []byte, i int, final bool) ([]byte, int, error) {
 }
 
 // csvEnd finds the end of a record that is too long to be held, with csvScanner's rules: a quote opens a field only at its beginning.
-type csvEnd struct{ state csvState }
+type csvEnd struct {
+	state  csvState
+	commas int // between fields
+}
 
 // csvState is where in a record a text has come.
 type csvState uint8
@@ -140,6 +143,7 @@ func (e *csvEnd) next(c byte) (done bool) {
 			e.state = csvReturn
 		case ',':
 			e.state = csvBegin
+			e.commas++
 		case '\n':
 		default:
 			e.state = csvBroken
@@ -152,6 +156,7 @@ func (e *csvEnd) next(c byte) (done bool) {
 		switch {
 		case c == ',':
 			e.state = csvBegin
+			e.commas++
 		case c == '"' && e.state == csvBegin:
 			e.state = csvQuoted
 		default:

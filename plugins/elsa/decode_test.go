@@ -140,6 +140,15 @@ func TestOddEntries(t *testing.T) {
 		{"empty object", []string{"a", "[{}]"}, []string{""}, ""},
 		{"forms of each entry", []string{"a", "[" + row + "]", "b", row, "c", "body,logTime\r\n\"b\nc\",1793491200000\r\n"}, []string{"a", "a", "b\nc"}, ""},
 		{"CSV that goes on in a second entry", []string{"a", "body,x\n1,2\n", "b", "3,4\n", "c", "x,body\n5,6\n"}, []string{"1", "3", "6"}, ""},
+		{"CSV that goes on with a field's name for a value", []string{"a", "body,x\n1,2\n", "b", "host,4\n5,6\n"}, []string{"1", "host", "5"}, ""},
+		{"CSV that goes on with the same header", []string{"a", "body,x\n1,2\n", "b", "body,x\r\n5,6\n"}, []string{"1", "5"}, ""},
+		{"CSV that goes on with another header", []string{"a", "body,x\n1,2\n", "b", " logTime,body\n1793491200000,6\n"}, []string{"6", "1"}, ""},
+		{"CSV that goes on with blanks", []string{"a", "body,x\n1,2\n", "b", "\t 3 ,4\n"}, []string{"1", "\t 3 "}, ""},
+		{"CSV that goes on with many blanks", []string{"a", "body,x\n1,2\n", "b", many(" ") + ",4\n5,6\n"}, []string{many(" ") + ",4\n", "1", "5"}, ""},
+		{"CSV that goes on with an empty line", []string{"a", "body,x\n1,2\n", "b", "\r\n\n3,4\n"}, []string{"1", "3"}, ""},
+		{"CSV that goes on with an empty line and a header", []string{"a", "body,x\n1,2\n", "b", "\nx,body\n4,3\n"}, []string{"1", "3"}, ""},
+		{"CSV of one column that goes on with an empty record", []string{"a", "body\n1\n", "b", "\n3\n", "c", "\r\nbody\n4\n"}, []string{"1", "", "3", "", "4"}, ""},
+		{"JSON and blanks behind CSV", []string{"a", "body,x\n1,2\n", "b", "\n " + row, "c", "\uFEFF\r\n"}, []string{"a", "1"}, ""},
 		{"CSV of one column", []string{"a", "body\n\na\n\"\"\n"}, []string{"", "a", ""}, ""},
 		{"CSV without a final line feed", []string{"a", "body,x\na,"}, []string{"a"}, ""},
 		{"CSV header alone", []string{"a", "body,x\r\n"}, nil, ""},
@@ -162,6 +171,9 @@ func TestOddEntries(t *testing.T) {
 		{"bad escape", []string{"a", `[{"body":"\x"}]`}, nil, "unknown escape"},
 		{"text behind a quoted field", []string{"a", "body\n\"a\"b\n"}, nil, "behind a quoted field"},
 		{"other number of fields", []string{"a", "body,x\n1\n"}, nil, "1 fields, the header names 2"},
+		{"other number of fields in a long record", []string{"a", "body,x\n" + many("y") + "\n"}, nil, "1 fields, the header names 2"},
+		{"a long text behind CSV", []string{"a", "body,x\n1,2\n", "b", many("Error ")}, nil, "1 fields, the header names 2"},
+		{"a long header", []string{"a", "body," + many("y") + "\n"}, nil, "header is too long"},
 		{"plain text", []string{"a", "Internal Server Error"}, nil, "neither JSON nor CSV"},
 		{"an error in an entry", []string{"a", `{"error":{"errorCode":"210","message":"Permission Denied"}}`}, nil, "Permission Denied"},
 		{"an XML error in an entry", []string{"a", `<Error><errorCode>900</errorCode><message>Unexpected</message></Error>`}, nil, "error 900"},
@@ -372,8 +384,8 @@ func FuzzCSV(f *testing.F) {
 			for whole := false; !whole && long < len(rest); long++ {
 				whole = end.next(rest[long])
 			}
-			if err := end.check(true); err != nil || long != n {
-				t.Fatalf("%q is %d bytes long, not %d: %v", rest, n, long, err)
+			if err := end.check(true); err != nil || long != n || end.commas+1 != len(fields) {
+				t.Fatalf("%q is %d bytes long, not %d, and has %d fields, not %d: %v", rest, n, long, len(fields), end.commas+1, err)
 			}
 			rest = rest[n:]
 			got = append(got, record)
