@@ -142,6 +142,11 @@ var sourceMutants = []mutant{
 		test: "^TestOddEntries$",
 	},
 	{
+		name: "elsa: a spool disk that fails is the vendor's archive",
+		file: "plugins/elsa/zip.go", old: "\tif a.disk.err != nil {", new: "\tif false {",
+		test: "^TestBrokenSpoolDisk$",
+	},
+	{
 		name: "elsa: a quota that names a second waits a quarter of an hour",
 		file: "plugins/elsa/refusal.go", old: "r.code == codeQuota && known && !refused.Told", new: "r.code == codeQuota && known",
 		test: "^TestFaults$/^quota,_told_when$",

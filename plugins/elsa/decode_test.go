@@ -291,6 +291,47 @@ func TestArchiveLimits(t *testing.T) {
 	}
 }
 
+// brokenDisk fails beyond its first so many reads.
+type brokenDisk struct {
+	io.ReaderAt
+	left int
+}
+
+func (b *brokenDisk) ReadAt(p []byte, off int64) (int, error) {
+	if b.left--; b.left < 0 {
+		return 0, errors.New("input/output error")
+	}
+	return b.ReaderAt.ReadAt(p, off)
+}
+
+// TestBrokenSpoolDisk has a disk that fails sooner or later: what can't be read back says nothing about the vendor's archive.
+func TestBrokenSpoolDisk(t *testing.T) {
+	var lines strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&lines, "{\"body\":\"line %x\"}\n", i*i)
+	}
+	text := pack(t, "a", lines.String(), "b", `{"body":"b"}`)
+	for reads := 0; ; reads++ {
+		disk := &brokenDisk{bytes.NewReader(text), reads}
+		a, err := openArchive(disk, int64(len(text)), defaultLimits, time.Now)
+		if err == nil {
+			err = a.each(t.Context(), func(_ string, r io.Reader) error {
+				_, err := io.Copy(io.Discard, r)
+				return err
+			})
+		}
+		if disk.left >= 0 {
+			if err != nil || reads < 5 {
+				t.Errorf("a disk that doesn't fail in %d reads: %v", reads, err)
+			}
+			return
+		}
+		if fault.KindOf(err) != fault.Transient || !strings.Contains(fault.HintOf(err), "spool folder") {
+			t.Fatalf("a disk that fails behind %d reads: %v, %v (%s)", reads, fault.KindOf(err), err, fault.HintOf(err))
+		}
+	}
+}
+
 // sameJSON compares the scanner with encoding/json on one object: what that takes, this must take, with the same members.
 func sameJSON(t *testing.T, text []byte) {
 	t.Helper()
