@@ -216,6 +216,11 @@ var sourceMutants = []mutant{
 		test: "^TestDenseSliceIsCutEarly$",
 	},
 	{
+		name: "query: pages grow to what was too large before",
+		file: "plugins/logentries/poll.go", old: "if 2*b.size <= p.sizes.page {", new: "if true {",
+		test: "^TestPagesOfFatEventsAreAskedForOnce$",
+	},
+	{
 		name: "query: a link is polled too rarely",
 		file: "plugins/logentries/poll.go", old: "most: 6 * time.Second", new: "most: 30 * time.Second",
 		test: "^TestPaceKeepsLinksAlive$",

@@ -51,7 +51,7 @@ func (s *source) readEvents(ctx context.Context, slice flow.Slice, out plugins.E
 	inner, cancel := context.WithCancel(ctx)
 	news, pages := newNews(), make(chan *batch, 1)
 	p := &pager{
-		client: s.client, directory: s.directory, slice: slice, pace: s.pace, perPage: s.perPage, news: news, rowCap: s.rowCap(),
+		client: s.client, directory: s.directory, slice: slice, pace: s.pace, perPage: s.perPage, sizes: s.sizes, news: news, rowCap: s.rowCap(),
 	}
 	var failed error // set before pages is closed
 	done := make(chan struct{})

@@ -32,12 +32,18 @@ func defaultPace() pace {
 }
 
 const (
-	attempts    = 6         // of one page, before its error is the read's
-	pauses      = 20        // of one page because of the vendor's limit
-	pageBytes   = 16 << 20  // of an answer: beyond, fewer events are asked for at a time
-	singleBytes = 128 << 20 // of an answer with one event
+	attempts    = 6  // of one page, before its error is the read's
+	pauses      = 20 // of one page because of the vendor's limit
+	pageBytes   = 16 << 20
+	singleBytes = 128 << 20
 	shrink      = 8
 )
+
+// sizes bound what is held of answers, in bytes.
+type sizes struct {
+	page   int64 // of an answer: beyond, fewer events are asked for at a time
+	single int64 // of an answer with one event
+}
 
 // errExpired is a query that the vendor no longer knows.
 var errExpired = errors.New("the vendor no longer knows the query that it ran")
@@ -49,6 +55,7 @@ type batch struct {
 	date    time.Time // of the page's first answer
 	beyond  string    // what the vendor says about its retention, "" if nothing
 	retried uint64    // how often the page was asked for again
+	size    int64     // bytes of the answer that the events lie in
 }
 
 // pager reads a slice's events page by page, each to its end before the next, in a goroutine of its own: however long a sink
@@ -59,16 +66,19 @@ type pager struct {
 	directory *directory
 	slice     flow.Slice
 	pace      pace
-	perPage   int
+	perPage   int // events of a page at most
+	sizes     sizes
 	news      *news
 	rowCap    uint64
 
+	asked       int    // events of the next page: fewer than perPage as long as they are large
 	rows, bytes uint64 // so far
 }
 
 // run sends batches until the events are complete. The first is always sent, even without events.
 func (p *pager) run(ctx context.Context, out chan<- *batch) error {
 	at := position{from: p.slice.From.UnixMilli()}
+	p.asked = p.perPage
 	for pages := 1; ; pages++ {
 		b, next, done, err := p.page(ctx, at, pages == 1)
 		if err != nil {
@@ -96,19 +106,22 @@ func (p *pager) run(ctx context.Context, out chan<- *batch) error {
 
 // page asks for a page until it has come whole.
 func (p *pager) page(ctx context.Context, at position, first bool) (b *batch, next position, done bool, err error) {
-	perPage, failures, waits := p.perPage, 0, 0
+	failures, waits := 0, 0
 	for {
-		b, next, done, err = p.ask(ctx, at, perPage)
+		b, next, done, err = p.ask(ctx, at, p.asked)
 		if err == nil {
 			b.retried = uint64(failures + waits)
+			if 2*b.size <= p.sizes.page {
+				p.asked = min(p.perPage, 2*p.asked)
+			}
 			return b, next, done, nil
 		}
 		pause := fault.RetryAfterOf(err)
 		switch kind := fault.KindOf(err); {
 		case ctx.Err() != nil:
 			return nil, at, false, err
-		case errors.Is(err, errLarge) && perPage > 1:
-			perPage = max(1, perPage/shrink)
+		case errors.Is(err, errLarge) && p.asked > 1:
+			p.asked = max(1, p.asked/shrink)
 			continue
 		case kind == fault.Throttled:
 			// Before anything was read the host may as well do something else meanwhile.
@@ -149,9 +162,9 @@ func (p *pager) ask(ctx context.Context, at position, perPage int) (b *batch, ne
 	if p.client.settings.inclusive {
 		to--
 	}
-	most := int64(pageBytes)
+	most := p.sizes.page
 	if perPage == 1 {
-		most = singleBytes
+		most = p.sizes.single
 	}
 	answer, err := p.client.start(ctx, p.slice.Key, at, to, perPage, p.news.put)
 	if err != nil {
@@ -216,6 +229,7 @@ func (p *pager) read(answer *rest.Answer, most int64, b *batch) (*page, error) {
 		}
 	}
 	p.bytes += uint64(len(body))
+	b.size = int64(len(body))
 	return pg, nil
 }
 

@@ -92,12 +92,7 @@ func TestBrokenPagesAreAskedAgain(t *testing.T) {
 			if diff := cmp.Diff(served(sim, hour.Key, hour.From, hour.To), out.lines); diff != "" {
 				t.Errorf("lines (-served +read):\n%s", diff)
 			}
-			starts := 0
-			for _, r := range sim.Requests() {
-				if strings.HasPrefix(r.Path, "/query/logs/") {
-					starts++
-				}
-			}
+			starts := started(sim)
 			// The last page is full: that nothing follows takes another.
 			if starts != tt.starts+1 || out.counters[countRetried] != uint64(tt.starts-4) {
 				t.Errorf("%d queries, %d asked again, want %d", starts, out.counters[countRetried], tt.starts+1)
@@ -374,6 +369,48 @@ func TestGoldenRequests(t *testing.T) {
 	}
 }
 
+// started counts the queries that were started.
+func started(sim *vendorsim.Sim) (n int) {
+	for _, r := range sim.Requests() {
+		if strings.HasPrefix(r.Path, "/query/logs/") {
+			n++
+		}
+	}
+	return n
+}
+
+// fat is numbered with so many bytes more in each line.
+func fat(n, bytes int) vendorsim.Log {
+	l := numbered(n, 2)
+	for i := range l.Records {
+		l.Records[i].Line = append(l.Records[i].Line, strings.Repeat("x", bytes)...)
+	}
+	return l
+}
+
+// A page that was too large tells what the next ones weigh: they aren't asked for in vain first.
+func TestPagesOfFatEventsAreAskedForOnce(t *testing.T) {
+	t.Parallel()
+	l := fat(1000, 4000)
+	for i := range 1000 {
+		l.Records = append(l.Records, vendorsim.Record{Time: firstDay.Add(time.Minute + time.Duration(i)*time.Millisecond), Line: []byte("small")})
+	}
+	sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{l} })
+	s := newSource(t, nil, simSettings(base))
+	s.sizes = sizes{page: 1 << 20, single: 3 << 20}
+	out, err := read(t, s, hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(served(sim, hour.Key, hour.From, hour.To), out.lines); diff != "" {
+		t.Errorf("lines (-served +read):\n%.500s", diff)
+	}
+	// 500 in vain, 62, and seven times 124; then the last fat ones, 124, 248 and the rest, for pages may grow again.
+	if n := started(sim); n != 13 {
+		t.Errorf("%d queries for %d events, want 13", n, len(l.Records))
+	}
+}
+
 func TestLargeEvents(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -383,10 +420,7 @@ func TestLargeEvents(t *testing.T) {
 		dead      int
 	}{{"more than a page should weigh", 3 << 20, 0, 0}, {"more than a record may weigh", 4000, 3000, 6}} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := numbered(6, 2)
-			for i := range l.Records {
-				l.Records[i].Line = append(l.Records[i].Line, strings.Repeat("x", tt.bytes)...)
-			}
+			l := fat(6, tt.bytes)
 			l.Records = append(l.Records, vendorsim.Record{Time: firstDay.Add(time.Second), Line: []byte("small")})
 			sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{l} })
 			s := newSource(t, nil, simSettings(base))
