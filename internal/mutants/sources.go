@@ -221,6 +221,11 @@ var sourceMutants = []mutant{
 		test: "^TestPagesOfFatEventsAreAskedForOnce$",
 	},
 	{
+		name: "query: large pages are read ahead of the sink",
+		file: "plugins/logentries/poll.go", old: "\tp.room.Release(most - held)\n", new: "\tp.room.Release(most + 0*held)\n\tif b != nil {\n\t\tb.held = 0\n\t}\n",
+		test: "^TestOneLargePageAtATime$",
+	},
+	{
 		name: "query: a link is polled too rarely",
 		file: "plugins/logentries/poll.go", old: "most: 6 * time.Second", new: "most: 30 * time.Second",
 		test: "^TestPaceKeepsLinksAlive$",
