@@ -122,6 +122,31 @@ var sourceMutants = []mutant{
 		test: "^TestOddEntries$",
 	},
 	{
+		name: "elsa: records in a long wrapper are one record",
+		file: "plugins/elsa/decode.go", old: "\t\t\tif err := e.suspectLong(p, inArray); err != nil {", new: "\t\t\tif err := e.suspectLong(p, inArray); false {",
+		test: "^TestOddEntries$",
+	},
+	{
+		name: "elsa: a long quoted field without an end takes the records behind it",
+		file: "plugins/elsa/csv.go", old: "\tcase e.state == csvQuoted:\n\t\treturn errShort\n", new: "",
+		test: "^TestOddEntries$",
+	},
+	{
+		name: "elsa: a quote in a plain field of a long record opens one",
+		file: "plugins/elsa/csv.go", old: "case c == '\"' && e.state == csvBegin:", new: "case c == '\"':",
+		test: "^TestOddEntries$",
+	},
+	{
+		name: "elsa: CSV that goes on loses the blanks of its first value",
+		file: "plugins/elsa/decode.go", old: "\tif len(e.header) == 0 {\n\t\treturn e.feed.token()\n\t}\n", new: "\tif e.feed.r != nil {\n\t\treturn e.feed.token()\n\t}\n",
+		test: "^TestOddEntries$",
+	},
+	{
+		name: "elsa: a spool disk that fails is the vendor's archive",
+		file: "plugins/elsa/zip.go", old: "\tif a.disk.err != nil {", new: "\tif false {",
+		test: "^TestBrokenSpoolDisk$",
+	},
+	{
 		name: "elsa: a quota that names a second waits a quarter of an hour",
 		file: "plugins/elsa/refusal.go", old: "r.code == codeQuota && known && !refused.Told", new: "r.code == codeQuota && known",
 		test: "^TestFaults$/^quota,_told_when$",
@@ -189,6 +214,16 @@ var sourceMutants = []mutant{
 		name: "query: a slice that is too dense is cut in halves",
 		file: "plugins/logentries/poll.go", old: "n := int(min(estimate/(capShare*float64(p.rowCap))+1, maxPieces))", new: "n := 2",
 		test: "^TestDenseSliceIsCutEarly$",
+	},
+	{
+		name: "query: pages grow to what was too large before",
+		file: "plugins/logentries/poll.go", old: "if 2*b.size <= p.sizes.page {", new: "if true {",
+		test: "^TestPagesOfFatEventsAreAskedForOnce$",
+	},
+	{
+		name: "query: large pages are read ahead of the sink",
+		file: "plugins/logentries/poll.go", old: "\tp.room.Release(most - held)\n", new: "\tp.room.Release(most + 0*held)\n\tif b != nil {\n\t\tb.held = 0\n\t}\n",
+		test: "^TestOneLargePageAtATime$",
 	},
 	{
 		name: "query: a link is polled too rarely",
@@ -278,6 +313,16 @@ var sourceMutants = []mutant{
 		name: "time: RFC 3164 is of this year, in January too",
 		file: "plugins/logtime/parser.go", old: "{middle.Year(), middle.Year() - 1, middle.Year() + 1}", new: "{middle.Year()}",
 		test: "^TestYears$",
+	},
+	{
+		name: "time: an hour that clocks show twice is the later one",
+		file: "plugins/logtime/forms.go", old: " || p.twice(t) {", new: " {",
+		test: "^TestClocksThatChange$",
+	},
+	{
+		name: "time: a time that clocks skip is moved",
+		file: "plugins/logtime/forms.go", old: " || t.Hour() != hour || t.Day() != day ||", new: " ||",
+		test: "^TestClocksThatChange$",
 	},
 	{
 		name: "time: a line's own time leaves no trace of the vendor's, elsa",

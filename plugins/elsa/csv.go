@@ -1,6 +1,9 @@
 package elsa
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+)
 
 // csvScanner takes records out of a text by RFC 4180: fields may be quoted and then hold commas, quotes (doubled) and line
 // breaks, which stay as they are. Records end in LF or CRLF, the last one perhaps in nothing.
@@ -22,11 +25,19 @@ func (f csvField) value() value {
 	return value{formText, f.text}
 }
 
+// maxCSVFields is how many fields a CSV record may have: each takes more memory than a comma.
+const maxCSVFields = 100_000
+
+const errBehindQuoted = "text behind a quoted field"
+
 // record reads one record at the beginning of p, which isn't empty, and returns its length, line break included. final says
 // that nothing follows p. The fields are valid until the next record. It fails with errShort or a *syntaxError.
 func (s *csvScanner) record(p []byte, final bool) ([]csvField, int, error) {
 	s.scratch, s.fields = s.scratch[:0], s.fields[:0]
 	for i := 0; ; i++ {
+		if len(s.fields) == maxCSVFields {
+			return nil, 0, &syntaxError{i, fmt.Sprintf("a record of more than %d fields", maxCSVFields)}
+		}
 		var f csvField
 		var err error
 		if i < len(p) && p[i] == '"' {
@@ -65,7 +76,7 @@ func (s *csvScanner) record(p []byte, final bool) ([]csvField, int, error) {
 			}
 			return s.fields, end + 1, nil
 		case p[end] != ',':
-			return nil, 0, &syntaxError{end, "text behind a quoted field"}
+			return nil, 0, &syntaxError{end, errBehindQuoted}
 		}
 		i = end
 	}
@@ -99,12 +110,69 @@ func (s *csvScanner) quoted(p []byte, i int, final bool) ([]byte, int, error) {
 	}
 }
 
-// csvEnd finds the end of a record that is too long to be held: quotes only toggle, since a doubled one toggles twice.
-type csvEnd struct{ inQuotes bool }
+// csvEnd finds the end of a record that is too long to be held, with csvScanner's rules: a quote opens a field only at its beginning.
+type csvEnd struct {
+	state  csvState
+	commas int // between fields
+}
+
+// csvState is where in a record a text has come.
+type csvState uint8
+
+const (
+	csvBegin  csvState = iota // of a field
+	csvPlain                  // in an unquoted field
+	csvQuoted                 // in a quoted one
+	csvQuote                  // behind a quote in it: its end, or the first half of a doubled one
+	csvReturn                 // behind that and a carriage return
+	csvBroken                 // behind text where none may be
+)
 
 func (e *csvEnd) next(c byte) (done bool) {
-	if c == '"' {
-		e.inQuotes = !e.inQuotes
+	switch e.state {
+	case csvQuoted:
+		if c == '"' {
+			e.state = csvQuote
+		}
+		return false
+	case csvQuote:
+		switch c {
+		case '"':
+			e.state = csvQuoted
+		case '\r':
+			e.state = csvReturn
+		case ',':
+			e.state = csvBegin
+			e.commas++
+		case '\n':
+		default:
+			e.state = csvBroken
+		}
+	case csvReturn:
+		if c != '\n' {
+			e.state = csvBroken
+		}
+	default:
+		switch {
+		case c == ',':
+			e.state = csvBegin
+			e.commas++
+		case c == '"' && e.state == csvBegin:
+			e.state = csvQuoted
+		default:
+			e.state = csvPlain
+		}
 	}
-	return c == '\n' && !e.inQuotes
+	return c == '\n' || e.state == csvBroken
+}
+
+// check says what is wrong with the record, of which nothing more will come.
+func (e *csvEnd) check(bool) error {
+	switch {
+	case e.state == csvBroken:
+		return &syntaxError{0, errBehindQuoted}
+	case e.state == csvQuoted:
+		return errShort
+	}
+	return nil // the last record may have no line break
 }

@@ -145,7 +145,7 @@ func (e *entryDecoder) run(ctx context.Context) error {
 	if bytes.HasPrefix(start, []byte(byteOrderMark)) {
 		e.feed.pass(len(byteOrderMark))
 	}
-	c, err := e.feed.token()
+	c, err := e.first()
 	switch {
 	case err == io.EOF:
 		return nil // an empty entry holds no records
@@ -157,6 +157,26 @@ func (e *entryDecoder) run(ctx context.Context) error {
 		return refusedBy(e.feed.data(), opUnpack, "in entry "+shown(e.name))
 	}
 	return e.runCSV(ctx)
+}
+
+// first returns the first byte of the entry's text that isn't white space; io.EOF if there is none. White space before it is passed unless
+// it may belong to a value: that of CSV that goes on from another entry.
+func (e *entryDecoder) first() (byte, error) {
+	if len(e.header) == 0 {
+		return e.feed.token()
+	}
+	for {
+		p := e.feed.data()
+		if i := skipSpace(p, 0); i < len(p) {
+			return p[i], nil
+		}
+		if len(p) > e.record {
+			return p[0], nil // no JSON begins so late
+		}
+		if err := e.feed.more(); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // runJSON decodes a sequence of values: arrays of objects, or objects, perhaps each on a line of its own.
@@ -208,10 +228,8 @@ func (e *entryDecoder) object(ctx context.Context, inArray bool) error {
 		n, err := e.json.object(p, e.row.set)
 		switch {
 		case err == nil:
-			if !inArray {
-				if err := e.suspect(p[:n]); err != nil {
-					return err
-				}
+			if err := e.suspect(p[:n], inArray); err != nil {
+				return err
 			}
 			if err := e.take(ctx, p[:n]); err != nil {
 				return err
@@ -221,6 +239,9 @@ func (e *entryDecoder) object(ctx context.Context, inArray bool) error {
 		case !errors.Is(err, errShort):
 			return e.broken(err)
 		case len(p) > e.record:
+			if err := e.suspectLong(p, inArray); err != nil {
+				return err
+			}
 			return e.long(ctx, &jsonEnd{})
 		}
 		if err := e.feed.more(); err == io.EOF {
@@ -231,25 +252,71 @@ func (e *entryDecoder) object(ctx context.Context, inArray bool) error {
 	}
 }
 
-// suspect refuses an object outside of an array that isn't a record: an error, or something around records.
-func (e *entryDecoder) suspect(p []byte) error {
-	if e.row.documented > 0 {
+// suspect refuses an object that isn't a record: an error, or something around records. Taken for one record, that would lose those
+// that it holds. In an array, an object of other fields may be a record that has nothing else; on its own it is none.
+func (e *entryDecoder) suspect(p []byte, inArray bool) error {
+	if e.row.isRecord() {
 		return nil
 	}
-	if e.row.members == 1 && e.row.nestedErrors {
+	if !inArray && e.row.members == 1 && e.row.nestedErrors {
 		return refusedBy(p, opUnpack, "in entry "+shown(e.name))
 	}
-	for _, a := range e.row.attributes {
-		if bytes.HasPrefix(a.value, []byte("[")) && bytes.Contains(a.value, []byte("{")) && !slices.Contains(e.known, string(a.name)) {
-			return e.broken(fmt.Errorf("an object with a list %q where a record should be: the answer's form isn't known", a.name))
-		}
+	known, err := e.members()
+	if err == nil && !known && !inArray {
+		err = e.unknownForm("without a known field")
+	}
+	return err
+}
+
+// suspectLong is suspect for an object that is too long to be held, of which p is the beginning.
+func (e *entryDecoder) suspectLong(p []byte, inArray bool) error {
+	name, at := e.json.open, e.json.openAt
+	if field := fieldOf(name); e.row.isRecord() || at > 0 && (field == recordBody || field == recordTime) {
+		return nil
+	}
+	known, err := e.members()
+	if err != nil || at == 0 || e.isKnown(name) || p[at] != '[' && p[at] != '{' {
+		return err
+	}
+	if !known && !inArray || holdsList(p[at:]) {
+		return e.unknownForm(fmt.Sprintf("with a long member %q", name))
 	}
 	return nil
 }
 
+// members looks at the members so far of an object that may be no record: whether one has a known name, and whether another holds what
+// may be records.
+func (e *entryDecoder) members() (known bool, err error) {
+	known = e.row.documented > 0
+	for _, a := range e.row.attributes {
+		switch {
+		case e.isKnown(a.name):
+			known = true
+		case holdsList(a.value):
+			return known, e.unknownForm(fmt.Sprintf("with a list %q", a.name))
+		}
+	}
+	return known, nil
+}
+
+func (e *entryDecoder) isKnown(name []byte) bool { return slices.Contains(e.known, string(name)) }
+
+func (e *entryDecoder) unknownForm(what string) error {
+	return e.broken(fmt.Errorf("an object %s where a record should be: the answer's form isn't known", what))
+}
+
+// holdsList says whether a nested value, or the beginning of one, may hold a list of objects.
+func holdsList(p []byte) bool {
+	if !bytes.HasPrefix(p, []byte("[")) && !bytes.HasPrefix(p, []byte("{")) {
+		return false
+	}
+	list := bytes.IndexByte(p, '[')
+	return list >= 0 && bytes.IndexByte(p[list:], '{') >= 0
+}
+
 // runCSV decodes records behind a header.
 func (e *entryDecoder) runCSV(ctx context.Context) error {
-	for first := true; ; first = false {
+	for first := true; ; {
 		if len(e.feed.data()) == 0 {
 			if err := e.feed.more(); err == io.EOF {
 				return nil
@@ -262,27 +329,31 @@ func (e *entryDecoder) runCSV(ctx context.Context) error {
 			return err
 		}
 		if n == 0 { // it was long, and went to the dead letters
-			if first {
+			if len(e.header) == 0 {
 				return e.broken(errors.New("the header is too long"))
 			}
+			first = false
 			continue
 		}
+		empty := len(fields) == 1 && len(fields[0].text) == 0 && !fields[0].quoted
 		isHeader := false
-		if first {
+		if first && !empty {
+			first = false
 			if isHeader, err = e.isHeader(fields); err != nil {
 				return err
 			}
 		}
-		switch empty := len(fields) == 1 && len(fields[0].text) == 0 && !fields[0].quoted; {
+		switch {
 		case isHeader:
 			e.header = e.header[:0]
+			fields[0].text = bytes.TrimLeft(fields[0].text, " \t")
 			for _, f := range fields {
 				e.header = append(e.header, bytes.Clone(f.text))
 			}
 		case empty && len(e.header) > 1:
 			// An empty line between records of several fields.
 		case len(fields) != len(e.header):
-			return e.broken(fmt.Errorf("%d fields, the header names %d", len(fields), len(e.header)))
+			return e.otherFields(len(fields))
 		default:
 			e.row.reset()
 			for i, f := range fields {
@@ -311,7 +382,12 @@ func (e *entryDecoder) fields(ctx context.Context) ([]csvField, int, error) {
 		case !errors.Is(err, errShort):
 			return nil, 0, e.broken(err)
 		case len(p) > e.record:
-			return nil, 0, e.long(ctx, &csvEnd{})
+			end := &csvEnd{}
+			err := e.long(ctx, end)
+			if n := end.commas + 1; err == nil && len(e.header) > 0 && n != len(e.header) {
+				err = e.otherFields(n)
+			}
+			return nil, 0, err
 		}
 		if err := e.feed.more(); err != nil && err != io.EOF {
 			return nil, 0, err
@@ -319,21 +395,41 @@ func (e *entryDecoder) fields(ctx context.Context) ([]csvField, int, error) {
 	}
 }
 
-// isHeader says whether an entry's first record names fields. One behind another entry may go on with that one's header.
+// otherFields is the error of a record whose fields aren't those of the header.
+func (e *entryDecoder) otherFields(n int) error {
+	return e.broken(fmt.Errorf("%d fields, the header names %d", n, len(e.header)))
+}
+
+// isHeader says whether an entry's first record names fields. One behind another entry may go on with that one's header, and its values may
+// be words such as host: where they could be records, only the time's name, which any header has, or the same names make a header.
 func (e *entryDecoder) isHeader(fields []csvField) (bool, error) {
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = string(f.text)
 	}
-	if slices.ContainsFunc(names, func(n string) bool { return slices.Contains(e.known, n) }) {
+	names[0] = strings.TrimLeft(names[0], " \t") // which may stand before a header, too
+	goesOn := len(e.header) > 0 && len(fields) == len(e.header)
+	switch {
+	case slices.Contains(names, fieldLogTime), goesOn && e.sameNames(names):
 		return true, nil
-	}
-	if len(e.header) > 0 && len(fields) == len(e.header) {
+	case goesOn:
 		return false, nil
+	case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(e.known, n) }):
+		return true, nil
 	}
 	const most = 200
 	text := strings.Join(names, ",")
 	return false, e.broken(fmt.Errorf("neither JSON nor CSV with a header that names a known field: it begins with %.*q", most, text[:min(len(text), most)]))
+}
+
+// sameNames says whether names are those of the header that stands, in any order.
+func (e *entryDecoder) sameNames(names []string) bool {
+	standing := make([]string, len(e.header))
+	for i, name := range e.header {
+		standing[i] = string(name)
+	}
+	slices.Sort(standing)
+	return slices.Equal(standing, slices.Sorted(slices.Values(names)))
 }
 
 // take hands the record that was decoded on; raw is its text.
@@ -408,17 +504,17 @@ func (e *entryDecoder) long(ctx context.Context, end ender) error {
 		return err
 	case record.err == nil:
 		return fault.Errorf(fault.Bug, "send a dead letter", "the emitter left bytes of the record unread")
-	case !record.whole:
-		if _, isCSV := end.(*csvEnd); !isCSV { // the last CSV record may have no line break
-			return e.broken(errShort)
-		}
+	}
+	if err := end.check(record.whole); err != nil {
+		return e.broken(err)
 	}
 	return nil
 }
 
-// ender finds a record's last byte.
+// ender finds a record's last byte. check says what is wrong with the record when that has come, or when the text is at its end.
 type ender interface {
 	next(c byte) (done bool)
+	check(whole bool) error
 }
 
 // longRecord reads the record at a feed's beginning to its end.

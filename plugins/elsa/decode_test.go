@@ -122,6 +122,7 @@ func TestGoldenBatches(t *testing.T) {
 func TestOddEntries(t *testing.T) {
 	row := `{"body":"a","logTime":1793491200000}`
 	big := `{"body":"` + strings.Repeat("x", 5000) + `"}`
+	many := func(piece string) string { return strings.Repeat(piece, 1<<20/len(piece)) } // more than the window holds
 	tests := []struct {
 		name    string
 		entries []string
@@ -139,6 +140,15 @@ func TestOddEntries(t *testing.T) {
 		{"empty object", []string{"a", "[{}]"}, []string{""}, ""},
 		{"forms of each entry", []string{"a", "[" + row + "]", "b", row, "c", "body,logTime\r\n\"b\nc\",1793491200000\r\n"}, []string{"a", "a", "b\nc"}, ""},
 		{"CSV that goes on in a second entry", []string{"a", "body,x\n1,2\n", "b", "3,4\n", "c", "x,body\n5,6\n"}, []string{"1", "3", "6"}, ""},
+		{"CSV that goes on with a field's name for a value", []string{"a", "body,x\n1,2\n", "b", "host,4\n5,6\n"}, []string{"1", "host", "5"}, ""},
+		{"CSV that goes on with the same header", []string{"a", "body,x\n1,2\n", "b", "body,x\r\n5,6\n"}, []string{"1", "5"}, ""},
+		{"CSV that goes on with another header", []string{"a", "body,x\n1,2\n", "b", " logTime,body\n1793491200000,6\n"}, []string{"6", "1"}, ""},
+		{"CSV that goes on with blanks", []string{"a", "body,x\n1,2\n", "b", "\t 3 ,4\n"}, []string{"1", "\t 3 "}, ""},
+		{"CSV that goes on with many blanks", []string{"a", "body,x\n1,2\n", "b", many(" ") + ",4\n5,6\n"}, []string{many(" ") + ",4\n", "1", "5"}, ""},
+		{"CSV that goes on with an empty line", []string{"a", "body,x\n1,2\n", "b", "\r\n\n3,4\n"}, []string{"1", "3"}, ""},
+		{"CSV that goes on with an empty line and a header", []string{"a", "body,x\n1,2\n", "b", "\nx,body\n4,3\n"}, []string{"1", "3"}, ""},
+		{"CSV of one column that goes on with an empty record", []string{"a", "body\n1\n", "b", "\n3\n", "c", "\r\nbody\n4\n"}, []string{"1", "", "3", "", "4"}, ""},
+		{"JSON and blanks behind CSV", []string{"a", "body,x\n1,2\n", "b", "\n " + row, "c", "\uFEFF\r\n"}, []string{"a", "1"}, ""},
 		{"CSV of one column", []string{"a", "body\n\na\n\"\"\n"}, []string{"", "a", ""}, ""},
 		{"CSV without a final line feed", []string{"a", "body,x\na,"}, []string{"a"}, ""},
 		{"CSV header alone", []string{"a", "body,x\r\n"}, nil, ""},
@@ -146,6 +156,12 @@ func TestOddEntries(t *testing.T) {
 		{"long record", []string{"a", "[" + row + "," + big + "," + row + "]"}, []string{big, "a", "a"}, ""},
 		{"long CSV record", []string{"a", "body,x\na,1\n" + strings.Repeat("y", 5000) + ",2\nb,3\n"}, []string{strings.Repeat("y", 5000) + ",2\n", "a", "b"}, ""},
 
+		{"long CSV record with quotes in a plain field", []string{"a", "body,x\n5\" " + many("y") + ",1\nb,3\n"}, []string{"5\" " + many("y") + ",1\n", "b"}, ""},
+		{"long CSV record of quoted fields", []string{"a", "body,x\n\"\"\"\n" + many("y") + "\"\"\",\"a\n\"\r\nb,3\n"}, []string{"\"\"\"\n" + many("y") + "\"\"\",\"a\n\"\r\n", "b"}, ""},
+		{"long CSV record at the end", []string{"a", "body,x\na,\"" + many("y") + "\""}, []string{"a,\"" + many("y") + "\""}, ""},
+
+		{"a long quoted field has no end", []string{"a", "body,x\n\"a,1\n" + many("b,2\n")}, nil, "ends inside of a record"},
+		{"a long quoted field ends in a record", []string{"a", "body,x\n\"a,1\n" + many("b,2\n") + "\"c\",3\n"}, nil, "behind a quoted field"},
 		{"ends in an array", []string{"a", "[" + row}, nil, "ends inside of a record"},
 		{"ends in a record", []string{"a", row[:10]}, nil, "ends inside of a record"},
 		{"ends in a quoted field", []string{"a", "body\n\"a"}, nil, "has no end"},
@@ -155,10 +171,23 @@ func TestOddEntries(t *testing.T) {
 		{"bad escape", []string{"a", `[{"body":"\x"}]`}, nil, "unknown escape"},
 		{"text behind a quoted field", []string{"a", "body\n\"a\"b\n"}, nil, "behind a quoted field"},
 		{"other number of fields", []string{"a", "body,x\n1\n"}, nil, "1 fields, the header names 2"},
+		{"other number of fields in a long record", []string{"a", "body,x\n" + many("y") + "\n"}, nil, "1 fields, the header names 2"},
+		{"a long text behind CSV", []string{"a", "body,x\n1,2\n", "b", many("Error ")}, nil, "1 fields, the header names 2"},
+		{"a long header", []string{"a", "body," + many("y") + "\n"}, nil, "header is too long"},
 		{"plain text", []string{"a", "Internal Server Error"}, nil, "neither JSON nor CSV"},
 		{"an error in an entry", []string{"a", `{"error":{"errorCode":"210","message":"Permission Denied"}}`}, nil, "Permission Denied"},
 		{"an XML error in an entry", []string{"a", `<Error><errorCode>900</errorCode><message>Unexpected</message></Error>`}, nil, "error 900"},
 		{"records in a wrapper", []string{"a", `{"total": 1, "logs": [{"body":"a"}]}`}, nil, "form isn't known"},
+		{"records in a wrapper beyond the window", []string{"a", `{"total":1,"logs":[` + many(row+",") + row + "]}"}, nil, "form isn't known"},
+		{"records in a wrapper's wrapper", []string{"a", `{"result":{"logs":[{"body":"a"}]}}`}, nil, "form isn't known"},
+		{"the same beyond the window", []string{"a", `{"result":{"logs":[` + many(row+",") + row + "]}}"}, nil, "form isn't known"},
+		{"a wrapper that names the project", []string{"a", `{"projectName":"p","logs":[` + row + "]}"}, nil, "form isn't known"},
+		{"the same beyond the window, too", []string{"a", `{"projectName":"p","logs":[` + many(row+",") + row + "]}"}, nil, "form isn't known"},
+		{"a wrapper in an array", []string{"a", `[{"total":1,"logs":[` + row + "]}]"}, nil, "form isn't known"},
+		{"the same beyond the window, in an array", []string{"a", `[{"total":1,"logs":[` + many(row+",") + row + "]}]"}, nil, "form isn't known"},
+		{"many small members of records", []string{"a", `{"h1":[` + row + "]" + many(`,"h":[`+row+"]") + "}"}, nil, "form isn't known"},
+		{"an object of other fields", []string{"a", `{"status":"ok"}`}, nil, "form isn't known"},
+		{"a long record with a nested field", []string{"a", `{"body":"b","ctx":[` + many(row+",") + row + "]}"}, []string{`{"body":"b","ctx":[` + many(row+",") + row + "]}"}, ""},
 		{"UTF-16", []string{"a", "\xff\xfe[\x00"}, nil, "UTF-16"},
 		{"zip in a zip", []string{"a", "PK\x03\x04...."}, nil, "nested archives"},
 		{"gzip in a zip", []string{"a", "\x1f\x8b\x08\x00"}, nil, "nested archives"},
@@ -262,6 +291,47 @@ func TestArchiveLimits(t *testing.T) {
 	}
 }
 
+// brokenDisk fails beyond its first so many reads.
+type brokenDisk struct {
+	io.ReaderAt
+	left int
+}
+
+func (b *brokenDisk) ReadAt(p []byte, off int64) (int, error) {
+	if b.left--; b.left < 0 {
+		return 0, errors.New("input/output error")
+	}
+	return b.ReaderAt.ReadAt(p, off)
+}
+
+// TestBrokenSpoolDisk has a disk that fails sooner or later: what can't be read back says nothing about the vendor's archive.
+func TestBrokenSpoolDisk(t *testing.T) {
+	var lines strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&lines, "{\"body\":\"line %x\"}\n", i*i)
+	}
+	text := pack(t, "a", lines.String(), "b", `{"body":"b"}`)
+	for reads := 0; ; reads++ {
+		disk := &brokenDisk{bytes.NewReader(text), reads}
+		a, err := openArchive(disk, int64(len(text)), defaultLimits, time.Now)
+		if err == nil {
+			err = a.each(t.Context(), func(_ string, r io.Reader) error {
+				_, err := io.Copy(io.Discard, r)
+				return err
+			})
+		}
+		if disk.left >= 0 {
+			if err != nil || reads < 5 {
+				t.Errorf("a disk that doesn't fail in %d reads: %v", reads, err)
+			}
+			return
+		}
+		if fault.KindOf(err) != fault.Transient || !strings.Contains(fault.HintOf(err), "spool folder") {
+			t.Fatalf("a disk that fails behind %d reads: %v, %v (%s)", reads, fault.KindOf(err), err, fault.HintOf(err))
+		}
+	}
+}
+
 // sameJSON compares the scanner with encoding/json on one object: what that takes, this must take, with the same members.
 func sameJSON(t *testing.T, text []byte) {
 	t.Helper()
@@ -329,7 +399,7 @@ func FuzzJSON(f *testing.F) {
 }
 
 func FuzzCSV(f *testing.F) {
-	for _, seed := range []string{"a,b\r\nc,d\r\n", "\"a\"\"b\",\"c\nd\"\n", "a\n\n\"\"", "\"a\r\n\"\r\n", ",,\n", "\"a"} {
+	for _, seed := range []string{"a,b\r\nc,d\r\n", "\"a\"\"b\",\"c\nd\"\n", "a\n\n\"\"", "\"a\r\n\"\r\n", ",,\n", "\"a", "a\"b,\"c\"\"\n\",d\n", "\"a\"\r"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -349,6 +419,14 @@ func FuzzCSV(f *testing.F) {
 			}
 			if n <= 0 || n > len(rest) {
 				t.Fatalf("%d of %d bytes", n, len(rest))
+			}
+			// What finds the end of long records must find that of any.
+			end, long := csvEnd{}, 0
+			for whole := false; !whole && long < len(rest); long++ {
+				whole = end.next(rest[long])
+			}
+			if err := end.check(true); err != nil || long != n || end.commas+1 != len(fields) {
+				t.Fatalf("%q is %d bytes long, not %d, and has %d fields, not %d: %v", rest, n, long, len(fields), end.commas+1, err)
 			}
 			rest = rest[n:]
 			got = append(got, record)

@@ -44,6 +44,10 @@ type value struct {
 // that UTF-8's pattern gives it, which aren't UTF-8 either, so that nothing is lost.
 type jsonScanner struct {
 	scratch []byte // of strings with escapes; older ones stay valid when it grows
+
+	// Of a text that was too short: the member whose value it ends in. openAt is where that begins, 0 if it ends in none.
+	open   []byte
+	openAt int
 }
 
 func skipSpace(p []byte, i int) int {
@@ -56,7 +60,7 @@ func skipSpace(p []byte, i int) int {
 // object reads one object at the beginning of p, which begins with '{', calls member for each of its members and returns
 // its length. It fails with errShort or a *syntaxError; member may have been called by then.
 func (j *jsonScanner) object(p []byte, member func(name []byte, v value)) (int, error) {
-	j.scratch = j.scratch[:0]
+	j.scratch, j.open, j.openAt = j.scratch[:0], nil, 0
 	i := skipSpace(p, 1)
 	if i == len(p) {
 		return 0, errShort
@@ -81,10 +85,12 @@ func (j *jsonScanner) object(p []byte, member func(name []byte, v value)) (int, 
 		if i = skipSpace(p, i+1); i == len(p) {
 			return 0, errShort
 		}
+		j.open, j.openAt = name, i
 		v, next, err := j.value(p, i)
 		if err != nil {
 			return 0, err
 		}
+		j.open, j.openAt = nil, 0
 		member(name, v)
 		if i = skipSpace(p, next); i == len(p) {
 			return 0, errShort
@@ -452,4 +458,11 @@ func (e *jsonEnd) next(c byte) (done bool) {
 		return e.depth == 0
 	}
 	return false
+}
+
+func (e *jsonEnd) check(whole bool) error {
+	if !whole {
+		return errShort
+	}
+	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/sluice-io/sluice/proto/fault"
 )
 
 // TestStop has a quote, a backslash, both or neither at every place of texts of many lengths.
@@ -99,6 +101,22 @@ func TestRandomJSON(t *testing.T) {
 				t.Fatalf("%q is no JSON and was taken", taken)
 			}
 		}
+	}
+}
+
+// TestCSVFieldsAreBounded has a text of commas, which deflates to almost nothing and would take 32 bytes of memory for each.
+func TestCSVFieldsAreBounded(t *testing.T) {
+	var s csvScanner
+	var syntax *syntaxError
+	_, _, err := s.record(bytes.Repeat([]byte{','}, 1<<20), false)
+	if !errors.As(err, &syntax) || cap(s.fields) > 2*maxCSVFields {
+		t.Errorf("%v, with room for %d fields", err, cap(s.fields))
+	}
+	if fields, _, err := s.record(append(bytes.Repeat([]byte{','}, maxCSVFields-1), '\n'), false); err != nil || len(fields) != maxCSVFields {
+		t.Errorf("%d fields: %v", len(fields), err)
+	}
+	if _, _, err := decodeArchive(t, pack(t, "a", "body"+strings.Repeat(",", 1<<20)), plainOptions()); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("a header of commas: %v", err)
 	}
 }
 

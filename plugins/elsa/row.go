@@ -44,6 +44,9 @@ type row struct {
 	documented   int
 }
 
+// isRecord says whether a field was met that only records have: every record is asked for its time.
+func (r *row) isRecord() bool { return r.seen&(1<<recordBody|1<<recordTime) != 0 }
+
 func (r *row) reset() {
 	attributes, names, numbers := r.attributes[:0], r.names, r.numbers
 	names.reset()
@@ -53,13 +56,19 @@ func (r *row) reset() {
 	*r = row{attributes: attributes, names: names, numbers: numbers}
 }
 
+// Numbers of the fields that only records have.
+const (
+	recordBody = iota
+	recordTime
+)
+
 // fieldOf returns the number of a documented field, from 0, and -1 for others.
 func fieldOf(name []byte) int {
 	switch string(name) {
 	case fieldBody:
-		return 0
+		return recordBody
 	case fieldLogTime:
-		return 1
+		return recordTime
 	case fieldSendTime:
 		return 2
 	case fieldLogLevel:

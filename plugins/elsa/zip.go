@@ -81,6 +81,7 @@ func (r *readErr) Read(p []byte) (int, error) {
 
 // archive is a zip file that is read entry by entry. The names of its entries are shown, never used.
 type archive struct {
+	disk    *boundedReaderAt
 	size    int64
 	limits  archiveLimits
 	files   []*zip.File
@@ -106,7 +107,7 @@ func openArchive(r io.ReaderAt, size int64, limits archiveLimits, now func() tim
 	}
 	bounded.unbounded = true
 	z.RegisterDecompressor(zip.Deflate, func(r io.Reader) io.ReadCloser { return flate.NewReader(r) })
-	a := &archive{size: size, limits: limits, now: now, started: now()}
+	a := &archive{disk: bounded, size: size, limits: limits, now: now, started: now()}
 	if len(z.File) > limits.entries {
 		return nil, broken("the archive has %d entries, more than %d", len(z.File), limits.entries)
 	}
@@ -174,7 +175,7 @@ func (a *archive) each(ctx context.Context, use func(name string, r io.Reader) e
 	for _, f := range a.files {
 		r, err := f.Open()
 		if err != nil {
-			return broken("entry %s: %w", shown(f.Name), err)
+			return a.failed(broken("entry %s: %w", shown(f.Name), err))
 		}
 		e := &entry{ctx: ctx, archive: a, file: f, r: r, crc: crc32.NewIEEE()}
 		err = use(f.Name, e)
@@ -188,6 +189,14 @@ func (a *archive) each(ctx context.Context, use func(name string, r io.Reader) e
 		}
 	}
 	return nil
+}
+
+// failed returns an error of reading the archive, or the disk's if that is why it can't be read: then the archive may be as it should be.
+func (a *archive) failed(err error) error {
+	if a.disk.err != nil {
+		return spoolError(a.disk.err)
+	}
+	return err
 }
 
 // entry is one entry's unpacked bytes.
@@ -225,7 +234,7 @@ func (e *entry) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		e.err = io.EOF
 	case err != nil:
-		e.err = broken("entry %s, %d bytes in: %w", name, e.n, err)
+		e.err = a.failed(broken("entry %s, %d bytes in: %w", name, e.n, err))
 	case a.total > a.limits.unpacked:
 		e.err = broken("the archive unpacks to more than %d bytes: is it a bomb?", a.limits.unpacked)
 	case a.total > a.limits.ratioFrom && a.total/a.limits.ratio > a.size:

@@ -204,16 +204,35 @@ func (c *client) getOwner(ctx context.Context, op, path string, w waiting) (*res
 // errLarge is an answer beyond a limit of ours.
 var errLarge = errors.New("the answer is too large")
 
+// readAll reads an answer of at most so many bytes. Its buffer doubles up to just that, so that with the old one, while it grows, it is
+// never more than half as large again.
 func readAll(r io.Reader, op string, most int64) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(r, most+1))
-	if err != nil {
-		return nil, err
+	room := most + 1 // one more shows that there is more
+	for room > firstRoom {
+		room = (room + 1) / 2
 	}
-	if int64(len(body)) > most {
-		return nil, fault.New(fault.Oversize, op, "", fmt.Errorf("%w: more than %d bytes", errLarge, most))
+	body := make([]byte, 0, room)
+	for {
+		n, err := r.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case int64(len(body)) > most:
+			return nil, fault.New(fault.Oversize, op, "", fmt.Errorf("%w: more than %d bytes", errLarge, most))
+		case err == io.EOF:
+			return body, nil
+		case err != nil:
+			return nil, err
+		}
+		if len(body) == cap(body) {
+			grown := make([]byte, len(body), min(2*int64(cap(body)), most+1))
+			copy(grown, body)
+			body = grown
+		}
 	}
-	return body, nil
 }
+
+// firstRoom is how large a buffer for an answer begins, in bytes, more or less.
+const firstRoom = 64 << 10
 
 // explain adds to a refusal what it can mean: a wrong region has no status of its own. missing says what a 404 may mean beside that.
 func (c *client) explain(err error, missing string) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/plugins/logtime"
@@ -51,7 +52,8 @@ func (s *source) readEvents(ctx context.Context, slice flow.Slice, out plugins.E
 	inner, cancel := context.WithCancel(ctx)
 	news, pages := newNews(), make(chan *batch, 1)
 	p := &pager{
-		client: s.client, directory: s.directory, slice: slice, pace: s.pace, perPage: s.perPage, news: news, rowCap: s.rowCap(),
+		client: s.client, directory: s.directory, slice: slice, pace: s.pace, perPage: s.perPage, sizes: s.sizes,
+		room: semaphore.NewWeighted(s.sizes.single), news: news, rowCap: s.rowCap(),
 	}
 	var failed error // set before pages is closed
 	done := make(chan struct{})
@@ -89,6 +91,7 @@ func (s *source) readEvents(ctx context.Context, slice flow.Slice, out plugins.E
 		if err := w.page(ctx, b); err != nil {
 			return err
 		}
+		p.release(b)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/plugins/rest"
 	"github.com/sluice-io/sluice/proto/fault"
@@ -32,12 +34,18 @@ func defaultPace() pace {
 }
 
 const (
-	attempts    = 6         // of one page, before its error is the read's
-	pauses      = 20        // of one page because of the vendor's limit
-	pageBytes   = 16 << 20  // of an answer: beyond, fewer events are asked for at a time
-	singleBytes = 128 << 20 // of an answer with one event
+	attempts    = 6  // of one page, before its error is the read's
+	pauses      = 20 // of one page because of the vendor's limit
+	pageBytes   = 16 << 20
+	singleBytes = 48 << 20 // three times the longest message: what \uXXXX for each character may take; only control characters take more
 	shrink      = 8
 )
+
+// sizes bound what is held of answers, in bytes.
+type sizes struct {
+	page   int64 // of an answer: beyond, fewer events are asked for at a time
+	single int64 // of an answer with one event, and of all answers whose events haven't been emitted
+}
 
 // errExpired is a query that the vendor no longer knows.
 var errExpired = errors.New("the vendor no longer knows the query that it ran")
@@ -49,6 +57,8 @@ type batch struct {
 	date    time.Time // of the page's first answer
 	beyond  string    // what the vendor says about its retention, "" if nothing
 	retried uint64    // how often the page was asked for again
+	size    int64     // bytes of the answer that the events lie in
+	held    int64     // bytes of the pager's room that this takes until release
 }
 
 // pager reads a slice's events page by page, each to its end before the next, in a goroutine of its own: however long a sink
@@ -59,16 +69,20 @@ type pager struct {
 	directory *directory
 	slice     flow.Slice
 	pace      pace
-	perPage   int
+	perPage   int // events of a page at most
+	sizes     sizes
+	room      *semaphore.Weighted // bytes of answers that may be held
 	news      *news
 	rowCap    uint64
 
+	asked       int    // events of the next page: fewer than perPage as long as they are large
 	rows, bytes uint64 // so far
 }
 
 // run sends batches until the events are complete. The first is always sent, even without events.
 func (p *pager) run(ctx context.Context, out chan<- *batch) error {
 	at := position{from: p.slice.From.UnixMilli()}
+	p.asked = p.perPage
 	for pages := 1; ; pages++ {
 		b, next, done, err := p.page(ctx, at, pages == 1)
 		if err != nil {
@@ -96,20 +110,26 @@ func (p *pager) run(ctx context.Context, out chan<- *batch) error {
 
 // page asks for a page until it has come whole.
 func (p *pager) page(ctx context.Context, at position, first bool) (b *batch, next position, done bool, err error) {
-	perPage, failures, waits := p.perPage, 0, 0
+	failures, waits := 0, 0
 	for {
-		b, next, done, err = p.ask(ctx, at, perPage)
+		b, next, done, err = p.askInRoom(ctx, at, p.asked)
 		if err == nil {
 			b.retried = uint64(failures + waits)
+			if 2*b.size <= p.sizes.page {
+				p.asked = min(p.perPage, 2*p.asked)
+			}
 			return b, next, done, nil
 		}
 		pause := fault.RetryAfterOf(err)
 		switch kind := fault.KindOf(err); {
 		case ctx.Err() != nil:
 			return nil, at, false, err
-		case errors.Is(err, errLarge) && perPage > 1:
-			perPage = max(1, perPage/shrink)
+		case errors.Is(err, errLarge) && p.asked > 1:
+			p.asked = max(1, p.asked/shrink)
 			continue
+		case errors.Is(err, errLarge):
+			return nil, at, false, fault.New(fault.Oversize, p.op(), "leave it out by a query that doesn't match it", fmt.Errorf(
+				"one event, of %s or later, doesn't fit in an answer: %w", time.UnixMilli(at.from).UTC().Format(time.RFC3339Nano), err))
 		case kind == fault.Throttled:
 			// Before anything was read the host may as well do something else meanwhile.
 			if waits++; waits > pauses || first && !errors.Is(err, errExpired) {
@@ -143,15 +163,33 @@ func firstLine(err error) string {
 	return text
 }
 
+// askInRoom is ask as soon as there is room for the answer; what that doesn't take is given back. It waits here, where no query runs whose
+// link could die meanwhile. As the room is just what one event may take, such a one is held alone, and large pages aren't read ahead.
+func (p *pager) askInRoom(ctx context.Context, at position, perPage int) (b *batch, next position, done bool, err error) {
+	most := p.sizes.page
+	if perPage == 1 {
+		most = p.sizes.single
+	}
+	if err := p.room.Acquire(ctx, most); err != nil {
+		return nil, at, false, err
+	}
+	var held int64
+	if b, next, done, err = p.ask(ctx, at, perPage, most); err == nil {
+		b.held = min(b.held, most)
+		held = b.held
+	}
+	p.room.Release(most - held)
+	return b, next, done, err
+}
+
+// release gives back the room of a batch whose events have been emitted.
+func (p *pager) release(b *batch) { p.room.Release(b.held) }
+
 // ask asks for a page once: it starts the query and polls it until it is finished.
-func (p *pager) ask(ctx context.Context, at position, perPage int) (b *batch, next position, done bool, err error) {
+func (p *pager) ask(ctx context.Context, at position, perPage int, most int64) (b *batch, next position, done bool, err error) {
 	to := p.slice.To.UnixMilli()
 	if p.client.settings.inclusive {
 		to--
-	}
-	most := int64(pageBytes)
-	if perPage == 1 {
-		most = singleBytes
 	}
 	answer, err := p.client.start(ctx, p.slice.Key, at, to, perPage, p.news.put)
 	if err != nil {
@@ -216,6 +254,7 @@ func (p *pager) read(answer *rest.Answer, most int64, b *batch) (*page, error) {
 		}
 	}
 	p.bytes += uint64(len(body))
+	b.size, b.held = int64(len(body)), int64(cap(body))
 	return pg, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,12 +93,7 @@ func TestBrokenPagesAreAskedAgain(t *testing.T) {
 			if diff := cmp.Diff(served(sim, hour.Key, hour.From, hour.To), out.lines); diff != "" {
 				t.Errorf("lines (-served +read):\n%s", diff)
 			}
-			starts := 0
-			for _, r := range sim.Requests() {
-				if strings.HasPrefix(r.Path, "/query/logs/") {
-					starts++
-				}
-			}
+			starts := started(sim)
 			// The last page is full: that nothing follows takes another.
 			if starts != tt.starts+1 || out.counters[countRetried] != uint64(tt.starts-4) {
 				t.Errorf("%d queries, %d asked again, want %d", starts, out.counters[countRetried], tt.starts+1)
@@ -374,6 +370,123 @@ func TestGoldenRequests(t *testing.T) {
 	}
 }
 
+// started counts the queries that were started.
+func started(sim *vendorsim.Sim) (n int) {
+	for _, r := range sim.Requests() {
+		if strings.HasPrefix(r.Path, "/query/logs/") {
+			n++
+		}
+	}
+	return n
+}
+
+// fat is numbered with so many bytes more in each line.
+func fat(n, bytes int) vendorsim.Log {
+	l := numbered(n, 2)
+	for i := range l.Records {
+		l.Records[i].Line = append(l.Records[i].Line, strings.Repeat("x", bytes)...)
+	}
+	return l
+}
+
+// A page that was too large tells what the next ones weigh: they aren't asked for in vain first.
+func TestPagesOfFatEventsAreAskedForOnce(t *testing.T) {
+	t.Parallel()
+	l := fat(1000, 4000)
+	for i := range 1000 {
+		l.Records = append(l.Records, vendorsim.Record{Time: firstDay.Add(time.Minute + time.Duration(i)*time.Millisecond), Line: []byte("small")})
+	}
+	sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{l} })
+	s := newSource(t, nil, simSettings(base))
+	s.sizes = sizes{page: 1 << 20, single: 3 << 20}
+	out, err := read(t, s, hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(served(sim, hour.Key, hour.From, hour.To), out.lines); diff != "" {
+		t.Errorf("lines (-served +read):\n%.500s", diff)
+	}
+	// 500 in vain, 62, and seven times 124; then the last fat ones, 124, 248 and the rest, for pages may grow again.
+	if n := started(sim); n != 13 {
+		t.Errorf("%d queries for %d events, want 13", n, len(l.Records))
+	}
+}
+
+// What is held of answers stays within what one large event may take: while such a one is emitted, no other page is asked for.
+func TestOneLargePageAtATime(t *testing.T) {
+	t.Parallel()
+	sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{fat(4, 150<<10)} })
+	s := newSource(t, nil, simSettings(base))
+	s.sizes = sizes{page: 64 << 10, single: 192 << 10}
+	s.perPage, s.limits.FrameTarget = 2, 1 // each event a batch
+	out := newCollector(t)
+	defer out.release()
+	var ahead []int
+	out.onBatch = func() {
+		time.Sleep(50 * time.Millisecond) // in which the pager may go on, if it does
+		ahead = append(ahead, started(sim))
+	}
+	if err := s.Read(t.Context(), hour, out); err != nil {
+		t.Fatal(err)
+	}
+	// Two events in vain, then one after the other.
+	if diff := cmp.Diff([]int{2, 3, 4, 5}, ahead); diff != "" {
+		t.Errorf("queries started by the time of each batch (-want +got):\n%s", diff)
+	}
+	if want := served(sim, hour.Key, hour.From, hour.To); !slices.Equal(want, out.lines) {
+		t.Errorf("%d lines, want %d", len(out.lines), len(want))
+	}
+}
+
+// An event that is longer than any answer may be fails its slice, and says so.
+func TestEventTooLargeForAnAnswer(t *testing.T) {
+	t.Parallel()
+	_, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{fat(4, 150<<10)} })
+	s := newSource(t, nil, simSettings(base))
+	s.sizes = sizes{page: 64 << 10, single: 128 << 10}
+	_, err := read(t, s, hour)
+	if fault.KindOf(err) != fault.Oversize || !strings.Contains(err.Error(), "one event") || !strings.Contains(err.Error(), "2026-11-01T00:00:00Z") {
+		t.Errorf("%v: %v", fault.KindOf(err), err)
+	}
+}
+
+// asked gives as many bytes as it is asked for, and remembers how many those were.
+type asked struct {
+	left  int64
+	reads []int64
+}
+
+func (a *asked) Read(p []byte) (int, error) {
+	if a.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(a.left, int64(len(p)))
+	a.left -= n
+	a.reads = append(a.reads, int64(len(p)))
+	return int(n), nil
+}
+
+// An answer grows in a buffer that never takes more than the stream says: half as much again as the answer may have.
+func TestReadAllTakesNoMoreThanItMay(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int64{1, 1000, 64 << 10, 1 << 20, 1<<20 + 1, pageBytes} {
+		for _, size := range []int64{0, 1, most / 3, most / 2, most - 1, most, most + 1} {
+			r := &asked{left: size}
+			body, err := readAll(r, "op", most)
+			if tooLarge := size > most; errors.Is(err, errLarge) != tooLarge || err == nil && int64(len(body)) != size {
+				t.Fatalf("%d bytes of at most %d: %d, %v", size, most, len(body), err)
+			}
+			var room int64 // of the buffer so far
+			for _, n := range r.reads {
+				if held := 2*room + n; held > most+most/2+1<<10 && room > 0 {
+					t.Errorf("%d bytes of at most %d: %d are held while the buffer grows to %d", size, most, held, room+n)
+				}
+				room += n
+			}
+		}
+	}
+}
+
 func TestLargeEvents(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -383,10 +496,7 @@ func TestLargeEvents(t *testing.T) {
 		dead      int
 	}{{"more than a page should weigh", 3 << 20, 0, 0}, {"more than a record may weigh", 4000, 3000, 6}} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := numbered(6, 2)
-			for i := range l.Records {
-				l.Records[i].Line = append(l.Records[i].Line, strings.Repeat("x", tt.bytes)...)
-			}
+			l := fat(6, tt.bytes)
 			l.Records = append(l.Records, vendorsim.Record{Time: firstDay.Add(time.Second), Line: []byte("small")})
 			sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{l} })
 			s := newSource(t, nil, simSettings(base))

@@ -91,10 +91,11 @@ func constants(mem memory.Allocator, schema *arrow.Schema, s flow.Slice, observe
 	return b.NewRecord()
 }
 
-// What a read holds beside what it has sent, in bytes: of events one page that is being emitted, one that waits, and one that is being
-// read and grows; of snapshots one object; of both the batch that is being filled.
+// What a read holds beside what it has sent, in bytes: of events the answers that the pager has room for, the last of which may take half as
+// much again while it is read (one page that is being emitted, one that waits and one that is being read, or a large event alone); of
+// snapshots one object; of both the batch that is being filled.
 const (
-	eventBuffer    = 4*pageBytes + 4<<20
+	eventBuffer    = singleBytes + singleBytes/2 + 4<<20
 	snapshotBuffer = 5 << 20
 )
 

@@ -59,6 +59,7 @@ type source struct {
 	mem       memory.Allocator
 	pace      pace
 	perPage   int
+	sizes     sizes
 	patience  time.Duration // with the vendor when the source is configured
 }
 
@@ -104,6 +105,7 @@ func open(cfg plugins.Config) (*source, error) {
 		},
 		client: c, directory: newDirectory(c), schema: schema, frame: project(schema, varies), times: times,
 		target: cfg.Slice, limits: cfg.Limits, mem: mem, pace: defaultPace(), perPage: maxPerPage,
+		sizes:    sizes{page: pageBytes, single: singleBytes},
 		patience: 20 * time.Second,
 	}, nil
 }

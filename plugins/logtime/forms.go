@@ -100,10 +100,39 @@ func unix(year, month, day, hour, minute, second int) int64 {
 	return int64(days)*86400 + int64(3600*hour+60*minute+second)
 }
 
-// in returns the instant that a clock in p's zone shows; false for one that is skipped when clocks go forward.
+// in returns the instant at which a clock in p's zone shows a time; false for one that it never shows, because clocks go forward then, and
+// for one that it shows twice, because they go back.
 func (p *Parser) in(year, month, day, hour, minute, second int, ns int64) (time.Time, bool) {
+	leap := time.Duration(0)
+	if second == 60 {
+		second, leap = 59, time.Second
+	}
 	t := time.Date(year, time.Month(month), day, hour, minute, second, int(ns), p.zone)
-	return t, second == 60 || t.Minute() == minute && t.Hour() == hour && t.Day() == day
+	if t.Second() != second || t.Minute() != minute || t.Hour() != hour || t.Day() != day || p.twice(t) {
+		return time.Time{}, false
+	}
+	return t.Add(leap), true
+}
+
+// twice says whether clocks in p's zone show at another instant what they show at t: they were put back not long before, or will be.
+func (p *Parser) twice(t time.Time) bool {
+	if p.zone == time.UTC {
+		return false
+	}
+	const most = 48 * time.Hour // no clock was ever put back by more
+	start, end := t.ZoneBounds()
+	_, offset := t.Zone()
+	if since := t.Sub(start); !start.IsZero() && since < most {
+		_, before := start.Add(-1).Zone()
+		if since < time.Duration(before-offset)*time.Second {
+			return true
+		}
+	}
+	if until := end.Sub(t); !end.IsZero() && until <= most {
+		_, after := end.Zone()
+		return until <= time.Duration(offset-after)*time.Second
+	}
+	return false
 }
 
 // rfc3339 reads 2026-11-22T13:55:36.123+01:00, also with a blank for the T, a comma before the fraction, and a shorter or
@@ -181,12 +210,14 @@ func (p *Parser) rfc3164(text []byte, received flow.Range) (ns int64, used int) 
 	if rest := text[15+n:]; len(rest) >= 5 && rest[0] == ' ' && number(rest[1:], 4) >= 1970 && ends(rest[5:]) {
 		return 0, 0 // a year behind the clock, or what looks like one
 	}
-	ns, ok = nearestYear(received, func(year int) (time.Time, bool) {
-		if day > daysIn(year, month) {
-			return time.Time{}, false
-		}
-		return p.in(year, month, day, hour, minute, second, nano)
-	})
+	year, ok := nearestYear(received, month, day, hour, minute, second)
+	if !ok {
+		return 0, 0
+	}
+	t, ok := p.in(year, month, day, hour, minute, second, nano)
+	if ok {
+		ns, ok = nanos(t)
+	}
 	if !ok {
 		return 0, 0
 	}

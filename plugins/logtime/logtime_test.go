@@ -113,6 +113,8 @@ func TestYears(t *testing.T) {
 		{"Jan  1 00:00:01 h", "2027-01-01T00:00:00Z", "2027-01-01T00:00:01Z"},
 		{"Feb 29 00:00:00 h", "2028-03-01T00:00:00Z", "2028-02-29T00:00:00Z"},
 		{"Feb 29 00:00:00 h", "2026-03-01T00:00:00Z", ""},
+		{"Jul  3 00:00:00 h", "2027-01-01T00:00:00Z", "2026-07-03T00:00:00Z"},
+		{"Jul  2 00:00:00 h", "2027-01-01T00:00:00Z", "2027-07-02T00:00:00Z"},
 	} {
 		got := ""
 		if ns, ok := p.Time([]byte(tt.line), hour(tt.received)); ok {
@@ -150,6 +152,89 @@ func TestZonesAndLayouts(t *testing.T) {
 				t.Errorf("%q: %q, want %q", tt.line, got, tt.want)
 			}
 		})
+	}
+}
+
+// TestClocksThatChange has clocks that go forward, which skip an hour, and back, which show one twice: neither's times are certain.
+func TestClocksThatChange(t *testing.T) {
+	const (
+		berlin   = `{"zone":"Europe/Berlin"}`
+		newYork  = `{"zone":"America/New_York"}`
+		lordHowe = `{"zone":"Australia/Lord_Howe"}` // half an hour
+		layout   = `{"regex":"^(\\S+ \\S+)","layout":"%Y-%m-%d %H:%M:%S","zone":"Europe/Berlin"}`
+		offset   = `{"regex":"^(\\S+ \\S+ \\S+)","layout":"%Y-%m-%d %H:%M:%S %z","zone":"Europe/Berlin"}`
+		yearless = `{"regex":"^(\\S+ \\S+)","layout":"%m/%d %H:%M:%S","zone":"Europe/Berlin"}`
+		rfc3339  = `{"regex":"^(\\S+ \\S+)","layout":"rfc3339","zone":"Europe/Berlin"}`
+
+		spring, autumn = "2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z"
+	)
+	for _, tt := range []struct{ settings, received, line, want string }{
+		{berlin, spring, "2026-03-29 01:59:59 x", "2026-03-29T00:59:59Z"},
+		{berlin, spring, "2026-03-29 01:59:60 x", "2026-03-29T01:00:00Z"}, // a leap second
+		{berlin, spring, "2026-03-29 02:00:00 x", ""},
+		{berlin, spring, "2026-03-29 02:30:60 x", ""},
+		{berlin, spring, "2026-03-29 02:59:59 x", ""},
+		{berlin, spring, "2026-03-29 03:00:00 x", "2026-03-29T01:00:00Z"},
+		{berlin, spring, "2026-03-29 02:30:00+02:00 x", "2026-03-29T00:30:00Z"},
+		{layout, spring, "2026-03-29 02:30:00 x", ""},
+		{rfc3339, spring, "2026-03-29 02:30:00 x", ""},
+		{offset, spring, "2026-03-29 02:30:00 +0200 x", "2026-03-29T00:30:00Z"},
+		{yearless, spring, "03/29 02:30:00 x", ""},
+		{yearless, spring, "03/29 03:30:00 x", "2026-03-29T01:30:00Z"},
+		{berlin, spring, "Mar 29 02:30:00 host x", ""},
+		{berlin, spring, "Mar 29 03:30:00 host x", "2026-03-29T01:30:00Z"},
+		{berlin, spring, `{"time":"2026-03-29 02:30:00"}`, ""},
+
+		{berlin, autumn, "2026-10-25 01:59:59 x", "2026-10-24T23:59:59Z"},
+		{berlin, autumn, "2026-10-25 02:00:00 x", ""},
+		{berlin, autumn, "2026-10-25 02:30:00.5 x", ""},
+		{berlin, autumn, "2026-10-25 02:59:59.999999999 x", ""},
+		{berlin, autumn, "2026-10-25 03:00:00 x", "2026-10-25T02:00:00Z"},
+		{berlin, autumn, "2026-10-25 02:30:00+01:00 x", "2026-10-25T01:30:00Z"},
+		{berlin, autumn, "Oct 25 02:30:00 host x", ""},
+		{berlin, autumn, "Oct 25 03:00:00 host x", "2026-10-25T02:00:00Z"},
+		{layout, autumn, "2026-10-25 02:30:00 x", ""},
+		{layout, autumn, "2026-10-25 03:00:00 x", "2026-10-25T02:00:00Z"},
+		{offset, autumn, "2026-10-25 02:30:00 +0200 x", "2026-10-25T00:30:00Z"},
+		{yearless, autumn, "10/25 02:30:00 x", ""},
+		{yearless, autumn, "10/25 03:00:00 x", "2026-10-25T02:00:00Z"},
+		{newYork, autumn, "2026-11-01 00:59:59 x", "2026-11-01T04:59:59Z"},
+		{newYork, autumn, "2026-11-01 01:30:00 x", ""},
+		{newYork, autumn, "2026-11-01 02:00:00 x", "2026-11-01T07:00:00Z"},
+		{newYork, autumn, "2026-03-08 02:30:00 x", ""},
+		{lordHowe, autumn, "2026-04-05 01:29:59 x", "2026-04-04T14:29:59Z"},
+		{lordHowe, autumn, "2026-04-05 01:30:00 x", ""},
+		{lordHowe, autumn, "2026-04-05 02:00:00 x", "2026-04-04T15:30:00Z"},
+	} {
+		got := ""
+		if ns, ok := parser(t, tt.settings).Time([]byte(tt.line), hour(tt.received)); ok {
+			got = time.Unix(0, ns).UTC().Format(time.RFC3339Nano)
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q: %q, want %q", tt.settings, tt.line, got, tt.want)
+		}
+	}
+}
+
+// TestEveryHourOfAYear holds what a zone's clocks show against all instants that show it.
+func TestEveryHourOfAYear(t *testing.T) {
+	for _, name := range []string{"Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Africa/Casablanca", "Pacific/Chatham", "UTC"} {
+		p := parser(t, `{"zone":"`+name+`"}`)
+		const step = 15 * time.Minute
+		shown := map[string][]time.Time{}
+		from, to := time.Date(2025, 12, 30, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC)
+		for at := from; at.Before(to); at = at.Add(step) {
+			text := at.In(p.zone).Format(time.DateTime)
+			shown[text] = append(shown[text], at)
+		}
+		for wall := from.AddDate(0, 0, 2); wall.Before(to.AddDate(0, 0, -2)); wall = wall.Add(step) {
+			line := wall.Format(time.DateTime)
+			ns, ok := p.Time([]byte(line), noon)
+			at := shown[line]
+			if ok != (len(at) == 1) || ok && at[0].UnixNano() != ns {
+				t.Fatalf("%s: %s: %v, %v; clocks show it at %v", name, line, time.Unix(0, ns).UTC(), ok, at)
+			}
+		}
 	}
 }
 
@@ -254,6 +339,10 @@ func TestNoAllocation(t *testing.T) {
 		if n := testing.AllocsPerRun(100, func() { p.Time(text, noon) }); n > 0 {
 			t.Errorf("%s: %v allocations a line", name, n)
 		}
+	}
+	zoned, line := parser(t, `{"zone":"Europe/Berlin"}`), []byte("Oct 25 02:30:00 host x")
+	if n := testing.AllocsPerRun(100, func() { zoned.Time(line, noon) }); n > 0 {
+		t.Errorf("on the day when clocks go back: %v allocations a line", n)
 	}
 }
 

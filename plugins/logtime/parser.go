@@ -16,6 +16,7 @@ type Parser struct {
 	group    int
 	layout   string
 	yearless bool
+	offset   bool // the layout names a zone
 }
 
 // Time returns the time that a line tells, in nanoseconds since 1970; false if none is certain. received is when the
@@ -42,20 +43,26 @@ func (p *Parser) byRegex(line []byte, received flow.Range) (int64, bool) {
 	case layoutEpochMs:
 		return epoch(text, 13)
 	}
-	t, err := time.ParseInLocation(p.layout, string(text), p.zone)
+	// Without a zone in the layout this is what a clock showed, in UTC: a time of p's zone would have been moved out of an hour that is skipped.
+	t, err := time.Parse(p.layout, string(text))
 	if err != nil {
 		return 0, false
 	}
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
 	if p.yearless {
-		_, offset := t.Zone()
-		return nearestYear(received, func(year int) (time.Time, bool) {
-			zone := p.zone
-			if t.Location() != p.zone {
-				zone = time.FixedZone("", offset)
-			}
-			u := time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone)
-			return u, u.Day() == t.Day()
-		})
+		var ok bool
+		if year, ok = nearestYear(received, int(month), day, hour, minute, second); !ok {
+			return 0, false
+		}
+	}
+	if p.offset {
+		_, seconds := t.Zone()
+		return nanos(time.Date(year, month, day, hour, minute, second-seconds, t.Nanosecond(), time.UTC))
+	}
+	t, ok := p.in(year, int(month), day, hour, minute, second, int64(t.Nanosecond()))
+	if !ok {
+		return 0, false
 	}
 	return nanos(t)
 }
@@ -177,24 +184,21 @@ func bracketed(line []byte) (int64, bool) {
 	return 0, false
 }
 
-// nearestYear returns the time in the year that brings it nearest to a range.
-func nearestYear(received flow.Range, in func(year int) (time.Time, bool)) (int64, bool) {
+// nearestYear returns the year that brings a day nearest to a range; false if none near it has that day. It goes by the calendar alone:
+// whether clocks showed the time in that year is for the caller to ask, for another year would be a guess.
+func nearestYear(received flow.Range, month, day, hour, minute, second int) (nearest int, ok bool) {
 	middle := received.From.Add(received.To.Sub(received.From) / 2).UTC()
-	var best time.Time
-	var distance time.Duration
+	var distance int64
 	for _, year := range [...]int{middle.Year(), middle.Year() - 1, middle.Year() + 1} {
-		t, ok := in(year)
-		if !ok {
+		if day > daysIn(year, month) {
 			continue
 		}
-		if d := t.Sub(middle).Abs(); best.IsZero() || d < distance {
-			best, distance = t, d
+		d := unix(year, month, day, hour, minute, second) - middle.Unix()
+		if d = max(d, -d); !ok || d < distance {
+			nearest, distance, ok = year, d, true
 		}
 	}
-	if best.IsZero() {
-		return 0, false
-	}
-	return nanos(best)
+	return nearest, ok
 }
 
 // nanos refuses years whose nanoseconds don't fit.

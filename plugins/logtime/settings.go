@@ -4,6 +4,7 @@
 //	"time": {"regex": "at=(\\S+)", "layout": "%Y/%m/%d %H:%M:%S", "zone": "Europe/Berlin"}
 //
 // A line whose time can't be told for certain has none: the column is null, and the source counts it as "without_time".
+// So it is with a time without a zone that the zone's clocks never showed, because they went forward, or showed twice, because they went back.
 // The package deliberately guesses neither zones nor the order of day and month.
 package logtime
 
@@ -155,7 +156,8 @@ func (p *Parser) read(layout string) error {
 		return fmt.Errorf("time.layout: %q holds no day and month: want a layout as Go (2006-01-02 15:04:05) or strptime (%%Y-%%m-%%d %%H:%%M:%%S) write it", layout)
 	}
 	p.yearless = same(base.AddDate(1, 0, 0))
-	if !p.zoned && base.Format(p.layout) == base.In(time.FixedZone("", 3600)).Add(-time.Hour).Format(p.layout) {
+	p.offset = base.Format(p.layout) != base.In(time.FixedZone("", 3600)).Add(-time.Hour).Format(p.layout)
+	if !p.zoned && !p.offset {
 		return fmt.Errorf("time.zone: is missing: times of the layout %q name none", layout)
 	}
 	return nil
