@@ -76,11 +76,10 @@ func (r *run) settleOpen(ctx context.Context, o opened) {
 	r.pending--
 	st := &r.sinks[o.sink]
 	st.opening = false
-	before := r.cfg.Sinks[o.sink].Sink
 	r.cfg.Sinks[o.sink].Sink = o.open.Sink
 	err := o.err
-	if err == nil && st.ready && before != nil && before.Identity() != o.open.Identity() {
-		err = fault.Errorf(fault.Config, "sink "+o.open.Name, "it was %s and is %s after it was opened again", before.Identity(), o.open.Identity())
+	if err == nil && st.ready && st.identity != o.open.Identity() {
+		err = fault.Errorf(fault.Config, "sink "+o.open.Name, "it was %s and is %s after it was opened again", st.identity, o.open.Identity())
 	}
 	if err == nil {
 		err = r.adopt(ctx, o.sink)

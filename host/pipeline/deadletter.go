@@ -335,8 +335,9 @@ func readOwner(folder string) (owner stagedOwner, err error) {
 		return stagedOwner{}, nil
 	case err != nil:
 		return stagedOwner{}, err
-	case json.Unmarshal(text, &owner) != nil:
-		return stagedOwner{}, nil
+	}
+	if json.Unmarshal(text, &owner) != nil {
+		owner = stagedOwner{}
 	}
 	return owner, nil
 }

@@ -69,7 +69,7 @@ var followMutants = []mutant{
 	},
 	{
 		name: "forget: what a crash left is in the way",
-		file: "sinks/commitlog/remove.go", old: "if !old.forgotten || !old.rng().Meets(c.Slice.Range()) || stands(old.id) {", new: "if old.number > 0 {",
+		file: "sinks/commitlog/remove.go", old: "if !old.forgotten || !old.rng().Meets(c.Slice.Range()) || stands(old.id) {", new: "if stands(old.id) || old.number > 0 {",
 		pkg: "./sinks/file", test: "^TestWithdraw$",
 	},
 	{

@@ -54,7 +54,7 @@ var hostMutants = []mutant{
 	},
 	{
 		name: "sinks: one that is another after it was opened again is taken for the same",
-		file: "host/pipeline/bringup.go", old: "err == nil && st.ready && before != nil && before.Identity() != o.open.Identity()", new: "err == nil && st.ready && before == nil",
+		file: "host/pipeline/bringup.go", old: "err == nil && st.ready && st.identity != o.open.Identity()", new: "err == nil && st.ready && st.identity == \"\"",
 		test: "^TestASinkThatIsAnotherWhenItIsOpenedAgain$",
 	},
 	{

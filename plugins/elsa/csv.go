@@ -168,10 +168,10 @@ func (e *csvEnd) next(c byte) (done bool) {
 
 // check says what is wrong with the record, of which nothing more will come.
 func (e *csvEnd) check(bool) error {
-	switch {
-	case e.state == csvBroken:
+	switch e.state {
+	case csvBroken:
 		return &syntaxError{0, errBehindQuoted}
-	case e.state == csvQuoted:
+	case csvQuoted:
 		return errShort
 	}
 	return nil // the last record may have no line break
