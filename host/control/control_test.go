@@ -153,9 +153,31 @@ func TestKilledHost(t *testing.T) {
 	if got, err := Query(t.Context(), state); err != nil || got.PID != 7 {
 		t.Errorf("the next host: %+v, %v", got, err)
 	}
-	if err := s.Close(); err != nil {
+	if left, err := filepath.Glob(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "sluice-*")); err != nil || len(left) != 1 {
+		t.Errorf("folders of sockets: %v, %v, want the next host's alone", left, err)
+	}
+	// Of a copy of the state folder the socket isn't one's own to remove, while its host lives.
+	copied := t.TempDir()
+	if err := os.WriteFile(filepath.Join(copied, fileName), must(os.ReadFile(filepath.Join(state, fileName))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Serve(copied, Host{Snapshot: func() Snapshot { return Snapshot{PID: 8} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Query(t.Context(), state); err != nil || got.PID != 7 {
+		t.Errorf("beside a copy: %+v, %v", got, err)
+	}
+	if err := errors.Join(other.Close(), s.Close()); err != nil {
 		t.Error(err)
 	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func TestQueryErrors(t *testing.T) {

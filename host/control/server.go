@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/fault"
@@ -86,6 +87,7 @@ func Serve(stateDir string, host Host) (*Server, error) {
 	}()
 	err = os.Chmod(s.socket, 0o700)
 	if err == nil {
+		removeLeftover(s.file)
 		err = writeAddress(s.file, address{Socket: s.socket, PID: os.Getpid()})
 	}
 	if err != nil {
@@ -111,6 +113,30 @@ func (s *Server) closeAll() error {
 	return errors.Join(err, s.err, os.RemoveAll(s.dir))
 }
 
+// removeLeftover removes the socket and the folder of a host that was killed, by what it said of them. Whatever else the file may name stays: it
+// must be a folder that makeFolder made, of ours and with nothing but a socket in it.
+func removeLeftover(file string) {
+	text, err := os.ReadFile(file)
+	var old address
+	if err != nil || json.Unmarshal(text, &old) != nil {
+		return
+	}
+	if !errors.Is(syscall.Kill(old.PID, 0), syscall.ESRCH) {
+		return // it lives: the state folder is a copy
+	}
+	dir, name := filepath.Split(old.Socket)
+	info, err := os.Lstat(old.Socket)
+	if err != nil || name != socketName || info.Mode().Type() != os.ModeSocket || !strings.HasPrefix(filepath.Base(dir), folderPrefix) {
+		return
+	}
+	if os.Remove(old.Socket) == nil { // others' can't be removed
+		_ = os.Remove(dir) // not if it holds more
+	}
+}
+
+// folderPrefix begins the names of the folders that makeFolder makes.
+const folderPrefix = "sluice-"
+
 // makeFolder makes a new folder of our own, 0700, where sockets belong and their paths are short enough.
 func makeFolder() (string, error) {
 	candidates := []string{os.Getenv("RUNTIME_DIRECTORY"), os.Getenv("XDG_RUNTIME_DIR"), os.TempDir(), "/tmp"}
@@ -120,7 +146,7 @@ func makeFolder() (string, error) {
 		if !filepath.IsAbs(base) {
 			continue
 		}
-		dir, err := os.MkdirTemp(base, "sluice-")
+		dir, err := os.MkdirTemp(base, folderPrefix)
 		if err != nil {
 			errs = append(errs, err)
 			continue
