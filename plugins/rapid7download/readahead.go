@@ -9,7 +9,7 @@ import (
 
 const (
 	blockSize  = 256 << 10 // bytes read from the wire before they are handed on, unless the wire is idle
-	blockCount = 3         // one being filled, one waiting, one being split
+	blockCount = 8         // one being filled, one being split, and two frames' worth between, so that they seldom wake each other
 	idleTick   = 100 * time.Millisecond
 )
 

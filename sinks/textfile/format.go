@@ -17,8 +17,9 @@ const (
 	// blockSize is how much is encoded, hashed and written at a time: large enough that a system call costs nothing beside
 	// its copy, small enough that a block is still in the processor's cache when it is hashed and written.
 	blockSize = 256 << 10
-	// blocks is how many a slice has: one is encoded, one written, the others level out.
-	blocks = 4
+	// blocks is how many a slice has: three frames' worth. With as many as one frame fills, encoder and writer took turns, and waking each other
+	// was a tenth of the path's CPU (bench/DATAPATH.md).
+	blocks = 12
 )
 
 // Format is a text format with a compression.
