@@ -123,7 +123,7 @@ var sourceMutants = []mutant{
 	},
 	{
 		name: "elsa: records in a long wrapper are one record",
-		file: "plugins/elsa/decode.go", old: "\t\t\tif err := e.suspectLong(p, inArray); err != nil {", new: "\t\t\tif err := e.suspectLong(p, inArray); false {",
+		file: "plugins/elsa/decodejson.go", old: "\t\t\tif err := e.suspectLong(p, inArray); err != nil {", new: "\t\t\tif err := e.suspectLong(p, inArray); false {",
 		test: "^TestOddEntries$",
 	},
 	{
