@@ -33,23 +33,3 @@ func TestAStartThatNeverEndedAsked(t *testing.T) {
 		t.Errorf("asked %v, want %s", in.Asked, want)
 	}
 }
-
-// TestSampleIsDrawnAgain: units that begin alike have one order, so that --seed draws the same ones.
-func TestSampleIsDrawnAgain(t *testing.T) {
-	t.Parallel()
-	units := map[string]*unit{}
-	from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	for i := range 40 {
-		r := flow.Range{From: from, To: from.Add(time.Duration(i+1) * time.Hour)}
-		units[r.String()] = &unit{of: r}
-	}
-	d := &drifter{verification: &verification{}}
-	first := d.choose(units)
-	for range 5 {
-		for i, u := range d.choose(units) {
-			if u != first[i] {
-				t.Fatalf("the %d. is %s, and was %s", i, u.of, first[i].of)
-			}
-		}
-	}
-}
