@@ -296,6 +296,18 @@ func TestForeignTransaction(t *testing.T) {
 	}
 }
 
+// makeTopic makes a topic of one partition with some settings of its own.
+func makeTopic(t *testing.T, adm *kadm.Client, name string, configs map[string]string) {
+	t.Helper()
+	all := map[string]*string{}
+	for k, v := range configs {
+		all[k] = &v
+	}
+	if _, err := adm.CreateTopic(begun(t), 1, 1, all, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTopics(t *testing.T) {
 	t.Parallel()
 	address := broker(t).Address
@@ -359,13 +371,7 @@ func TestTopics(t *testing.T) {
 	} {
 		t.Run("check says what it deletes, "+tt.name, func(t *testing.T) {
 			r := newRig(address)
-			configs := map[string]*string{}
-			for k, v := range tt.configs {
-				configs[k] = &v
-			}
-			if _, err := adm.CreateTopic(begun(t), 1, 1, configs, r.topic); err != nil {
-				t.Fatal(err)
-			}
+			makeTopic(t, adm, r.topic, tt.configs)
 			said, err := Definition.Online(begun(t), r.config(nil))
 			if err != nil {
 				t.Fatal(err)
@@ -388,13 +394,7 @@ func TestTopics(t *testing.T) {
 	} {
 		t.Run("marker topic, "+tt.name, func(t *testing.T) {
 			r := newRig(address)
-			configs := map[string]*string{}
-			for k, v := range tt.configs {
-				configs[k] = &v
-			}
-			if _, err := adm.CreateTopic(begun(t), 1, 1, configs, r.markers); err != nil {
-				t.Fatal(err)
-			}
+			makeTopic(t, adm, r.markers, tt.configs)
 			k, err := Open(begun(t), r.config(nil))
 			if tt.ok {
 				if err != nil {
