@@ -21,7 +21,7 @@ type hostBudget struct{ client v1.HostServiceClient }
 // dialHost returns a connection to the host's socket; it connects when it is first used.
 func dialHost(socket string) (*grpc.ClientConn, error) {
 	opts := append(
-		wire.DialOptions(),
+		wire.DialOptions(nil),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer

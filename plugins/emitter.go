@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-io/sluice/proto/credit"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/proto/shm"
 	v1 "github.com/sluice-io/sluice/proto/sluice/v1"
 	"github.com/sluice-io/sluice/proto/wire"
 )
@@ -27,6 +28,7 @@ type emitter struct {
 	limits Limits
 	gate   *credit.Gate
 	send   func(msg any) error
+	shared *shm.Sender // nil: frames are sent; used while mu is held
 
 	layout   *wire.Layout // nil until opened; used by the source's goroutine and, when that has ended, by finish
 	seq      uint64
@@ -42,6 +44,10 @@ type emitter struct {
 	waiting  *v1.Waiting // what the source said last, nil once records move again
 	blocked  bool        // without credit
 }
+
+// sharedFrom is the shortest frame in bytes that goes by shared memory: a shorter one costs no more in the socket, and its read needn't wait at
+// its end for the host to have copied it.
+const sharedFrom = 64 << 10
 
 var (
 	_ Emitter = (*emitter)(nil)
@@ -215,12 +221,20 @@ func (e *emitter) frame(ctx context.Context, r arrow.Record, from, to int) error
 	}
 	defer f.Release()
 	out := &wire.OutBatch{Seq: e.seq, Frame: f}
-	size := out.Size()
-	if size > wire.MaxMessage {
+	if size := out.Size(); size > wire.MaxMessage {
 		return fault.Errorf(fault.Oversize, "emit batch", "one record takes %d bytes, want at most %d", size, wire.MaxMessage).
 			WithHint("the source should send records beyond its limit to the dead letters")
 	}
-	if err := e.pass(ctx, size, out); err != nil {
+	if err := e.waitForCredit(ctx); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.shared != nil && e.closed == nil && f.Len() >= sharedFrom {
+		out.Shared, _ = e.shared.Put(f.Len(), f.CopyTo)
+	}
+	e.gate.Spend(int64(out.Size()))
+	if err := e.writeLocked(out); err != nil {
 		return err
 	}
 	e.seq++
@@ -229,14 +243,17 @@ func (e *emitter) frame(ctx context.Context, r arrow.Record, from, to int) error
 
 // pass waits for credit, then sends a message that costs size bytes of it.
 func (e *emitter) pass(ctx context.Context, size int, msg any) error {
-	e.setBlocked(true)
-	err := e.gate.Wait(ctx)
-	e.setBlocked(false)
-	if err != nil {
+	if err := e.waitForCredit(ctx); err != nil {
 		return err
 	}
 	e.gate.Spend(int64(size))
 	return e.write(msg)
+}
+
+func (e *emitter) waitForCredit(ctx context.Context) error {
+	e.setBlocked(true)
+	defer e.setBlocked(false)
+	return e.gate.Wait(ctx)
 }
 
 func (e *emitter) setBlocked(blocked bool) {

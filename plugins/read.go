@@ -42,8 +42,10 @@ func (s *Server) Read(stream readStream) error {
 	defer cancel(nil)
 	gate := credit.NewGate()
 	e := newEmitter(slice, st, limits, gate, stream.SendMsg)
+	e.shared = s.sender()
 
-	s.reading.Go(func() { s.receive(stream, gate, cancel) }) // ends when this handler has returned
+	through := make(chan struct{})                                    // closed when the host has nothing more to say
+	s.reading.Go(func() { s.receive(stream, gate, cancel, through) }) // ends when this handler has returned
 
 	var beating sync.WaitGroup
 	beatCtx, endBeat := context.WithCancel(ctx)
@@ -64,6 +66,7 @@ func (s *Server) Read(stream readStream) error {
 		case err = <-result:
 		case <-grace.C:
 			e.close(errReturned)
+			e.endSharing(stream.Context(), through)
 			s.log.Error("the source ignores the end of its context: its goroutine is left behind",
 				"slice", slice.String(), "cause", context.Cause(ctx).Error())
 			return wire.ToStatus(context.Cause(ctx))
@@ -76,7 +79,30 @@ func (s *Server) Read(stream readStream) error {
 		err = context.Cause(ctx) // why it was canceled says more
 	}
 	e.close(errReturned)
+	e.endSharing(stream.Context(), through)
 	return wire.ToStatus(err)
+}
+
+// endSharing waits until the host has copied every frame of a read out of the shared memory, or has given the stream up: only then may their
+// slots hold others. The emitter is closed.
+func (e *emitter) endSharing(stream context.Context, through <-chan struct{}) {
+	if e.shared == nil {
+		return
+	}
+	defer e.shared.Close()
+	const first, most = 200 * time.Microsecond, 20 * time.Millisecond
+	for pause := first; e.shared.InUse(); pause = min(2*pause, most) {
+		timer := time.NewTimer(pause)
+		select {
+		case <-stream.Done():
+			timer.Stop()
+			return
+		case <-through: // it has read the last message, which comes behind them all
+			timer.Stop()
+			through = nil
+		case <-timer.C:
+		}
+	}
 }
 
 // openRead takes the stream's first message.
@@ -102,7 +128,7 @@ func (s *Server) openRead(stream readStream) (flow.Slice, Stream, error) {
 
 // receive takes the host's messages until the stream ends. Stop gives the source some time to finish before its context
 // ends.
-func (s *Server) receive(stream readStream, gate *credit.Gate, cancel context.CancelCauseFunc) {
+func (s *Server) receive(stream readStream, gate *credit.Gate, cancel context.CancelCauseFunc, through chan<- struct{}) {
 	var stopping *time.Timer
 	defer func() {
 		if stopping != nil {
@@ -115,6 +141,7 @@ func (s *Server) receive(stream readStream, gate *credit.Gate, cancel context.Ca
 		case errors.Is(err, io.EOF):
 			// The host has nothing more to say; what it granted stands. The stream's own context ends the wait for the
 			// rest.
+			close(through)
 			<-stream.Context().Done()
 			return
 		case err != nil:

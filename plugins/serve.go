@@ -7,11 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	"github.com/sluice-io/sluice/proto/shm"
 	"github.com/sluice-io/sluice/proto/wire"
 )
 
@@ -38,6 +40,7 @@ func serve(def Definition, stderr io.Writer) error {
 		return err
 	}
 	endWithHost(os.Stdin, os.Exit)
+	server.shared = sharedMemory(log)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: wire.Handshake,
 		Plugins:         plugin.PluginSet{wire.PluginSetName: &servedPlugin{server: server}},
@@ -52,6 +55,25 @@ func serve(def Definition, stderr io.Writer) error {
 		log.Warn("close the source", "error", err.Error())
 	}
 	return nil
+}
+
+// sharedMemory maps the memory that the host has opened for this process, nil without.
+func sharedMemory(log *slog.Logger) *shm.Memory {
+	number, ok := os.LookupEnv(wire.SharedMemoryVar)
+	if !ok {
+		return nil
+	}
+	fd, err := strconv.ParseUint(number, 10, 16)
+	if err != nil {
+		log.Warn("no shared memory: "+wire.SharedMemoryVar+" isn't the number of an open file", "value", number)
+		return nil
+	}
+	file := os.NewFile(uintptr(fd), "memory shared with the host")
+	memory, err := shm.Open(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		log.Warn("no shared memory: frames go over the socket", "error", err.Error())
+	}
+	return memory
 }
 
 // servedPlugin registers the services with go-plugin; its broker isn't used.

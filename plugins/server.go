@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/proto/shm"
 	v1 "github.com/sluice-io/sluice/proto/sluice/v1"
 	"github.com/sluice-io/sluice/proto/wire"
 )
@@ -34,10 +35,12 @@ type Server struct {
 	level   *slog.LevelVar
 	pace    pace
 	reading sync.WaitGroup // receivers of Read streams
+	shared  *shm.Memory    // what the host offers for frames, nil without; set before anything is served
 
 	mu     sync.Mutex
 	source Source // nil until configured
 	limits Limits
+	share  bool // the host takes frames from shared
 	host   *grpc.ClientConn
 }
 
@@ -85,15 +88,22 @@ func (s *Server) Close() error {
 	if s.host != nil {
 		errs = append(errs, s.host.Close())
 	}
+	if s.shared != nil {
+		errs = append(errs, s.shared.Close())
+	}
 	s.source, s.host = nil, nil
 	return errors.Join(errs...)
 }
 
 // Describe implements the PluginService.
 func (s *Server) Describe(context.Context, *v1.DescribeRequest) (*v1.DescribeResponse, error) {
+	features := wire.Features()
+	if s.shared == nil {
+		features = slices.DeleteFunc(features, func(f string) bool { return f == wire.FeatureSharedMemory })
+	}
 	out := &v1.DescribeResponse{
 		Name: s.def.Name, Version: s.def.Version,
-		ProtocolVersions: []uint32{wire.ProtocolVersion}, Features: wire.Features(),
+		ProtocolVersions: []uint32{wire.ProtocolVersion}, Features: features,
 		Kind: v1.PluginKind_PLUGIN_KIND_SOURCE, ConfigSchema: s.def.Config,
 	}
 	for _, st := range s.def.Streams {
@@ -157,6 +167,7 @@ func (s *Server) Configure(ctx context.Context, req *v1.ConfigureRequest) (_ *v1
 		return nil, wire.ToStatus(err)
 	}
 	s.source, s.limits, s.host = source, cfg.Limits, host
+	s.share = s.shared != nil && slices.Contains(req.GetFeatures(), wire.FeatureSharedMemory)
 	return out, nil
 }
 
@@ -246,6 +257,16 @@ func partitionKeys(ctx context.Context, source Source, stream string) ([]*v1.Par
 		out = append(out, &v1.PartitionKey{Key: k.Key, Name: k.Name})
 	}
 	return out, nil
+}
+
+// sender returns who puts a read's frames into shared memory, nil if they are sent.
+func (s *Server) sender() *shm.Sender {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.share {
+		return nil
+	}
+	return s.shared.NewSender()
 }
 
 // configured returns the source, or the status of a call that came before Configure.

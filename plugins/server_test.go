@@ -27,6 +27,7 @@ import (
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/proto/shm"
 	v1 "github.com/sluice-io/sluice/proto/sluice/v1"
 	"github.com/sluice-io/sluice/proto/wire"
 )
@@ -71,6 +72,12 @@ func (l *logBuffer) String() string {
 // serveFake serves a source over a unix socket with short times, and returns a client's connection and the log.
 func serveFake(t *testing.T, read func(context.Context, flow.Slice, Emitter) error) (*grpc.ClientConn, *logBuffer) {
 	t.Helper()
+	return serveSharing(t, nil, nil, read)
+}
+
+// serveSharing is serveFake with memory that plugin and host have mapped.
+func serveSharing(t *testing.T, theirs, ours *shm.Memory, read func(context.Context, flow.Slice, Emitter) error) (*grpc.ClientConn, *logBuffer) {
+	t.Helper()
 	def := Definition{
 		Name: "fake", Version: "1", Config: Schema(`{}`),
 		Streams: []Stream{{Name: "events", Kind: Time, Schema: bodySchema, Main: true}},
@@ -81,20 +88,21 @@ func serveFake(t *testing.T, read func(context.Context, flow.Slice, Emitter) err
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.shared = theirs
 	s.pace = pace{silence: 50 * time.Millisecond, stop: 100 * time.Millisecond, cancel: 100 * time.Millisecond}
-	conn := listen(t, func(g *grpc.Server) { s.Register(g) }, func() {
+	conn := listen(t, ours, func(g *grpc.Server) { s.Register(g) }, func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if _, err := v1.NewPluginServiceClient(conn).Configure(t.Context(), &v1.ConfigureRequest{ProtocolVersion: 1}); err != nil {
+	if _, err := v1.NewPluginServiceClient(conn).Configure(t.Context(), &v1.ConfigureRequest{ProtocolVersion: 1, Features: wire.Features()}); err != nil {
 		t.Fatal(err)
 	}
 	return conn, log
 }
 
 // listen serves on a socket until the test ends.
-func listen(t *testing.T, register func(*grpc.Server), stopped func()) *grpc.ClientConn {
+func listen(t *testing.T, shared *shm.Memory, register func(*grpc.Server), stopped func()) *grpc.ClientConn {
 	t.Helper()
 	socket := filepath.Join(shortDir(t), "s")
 	l, err := net.Listen("unix", socket)
@@ -105,7 +113,7 @@ func listen(t *testing.T, register func(*grpc.Server), stopped func()) *grpc.Cli
 	register(g)
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(l) }()
-	conn, err := grpc.NewClient("unix:"+socket, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	conn, err := grpc.NewClient("unix:"+socket, append(wire.DialOptions(shared), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +395,7 @@ func TestCallsBeforeConfigure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := listen(t, func(g *grpc.Server) { s.Register(g) }, func() { _ = s.Close() })
+	conn := listen(t, nil, func(g *grpc.Server) { s.Register(g) }, func() { _ = s.Close() })
 	p, src := v1.NewPluginServiceClient(conn), v1.NewSourceServiceClient(conn)
 	if _, err := src.Now(t.Context(), &v1.NowRequest{}); fault.KindOf(wire.FromStatus(err)) != fault.Bug {
 		t.Errorf("Now before Configure: %v", err)
@@ -437,7 +445,7 @@ func (h *fakeHost) SettleBudget(_ context.Context, r *v1.SettleBudgetRequest) (*
 
 func TestBudgetClient(t *testing.T) {
 	host := &fakeHost{}
-	conn := listen(t, func(g *grpc.Server) { v1.RegisterHostServiceServer(g, host) }, func() {})
+	conn := listen(t, nil, func(g *grpc.Server) { v1.RegisterHostServiceServer(g, host) }, func() {})
 	b := &hostBudget{v1.NewHostServiceClient(conn)}
 	_, err := b.Acquire(t.Context(), BudgetRequest{Limit: Limit{Namespace: "download"}, Requests: 1})
 	if fault.KindOf(err) != fault.Throttled || fault.RetryAfterOf(err) != time.Minute {

@@ -418,7 +418,7 @@ func sendGRPC(conn *net.UnixConn, _ []byte, size, n int) error {
 }
 
 func receiveGRPC(conn *net.UnixConn, _ []byte, n int, take func([]byte)) error {
-	opts := append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+	opts := append(wire.DialOptions(nil), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return conn, nil }))
 	client, err := grpc.NewClient("passthrough:///plugin", opts...)
 	if err != nil {

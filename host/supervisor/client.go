@@ -258,7 +258,7 @@ func (p *Plugin) describeAnswer(m *v1.DescribeResponse) (Description, error) {
 		return d, p.misfit(fmt.Sprintf("is no source (%s)", m.GetKind()), "give the path of a source")
 	}
 	for _, f := range wire.Features() {
-		if slices.Contains(m.GetFeatures(), f) {
+		if slices.Contains(m.GetFeatures(), f) && (f != wire.FeatureSharedMemory || p.shared != nil) {
 			d.Features = append(d.Features, f)
 		}
 	}

@@ -568,6 +568,22 @@ func (r *fakeRead) run() error {
 			}
 			return r.stream.Send(&v1.ReadResponse{Message: &v1.ReadResponse_Batch{Batch: &v1.Batch{Rows: 3, Frame: []byte("no frame at all")}}})
 		})
+	case "shared-gone", "shared-slot", "shared-both":
+		return steps(r.opened, func() error {
+			if err := r.gate.Wait(r.stream.Context()); err != nil {
+				return err
+			}
+			b := &v1.Batch{Rows: 3, Shared: &v1.SharedFrame{Ticket: 77, Length: 1000}}
+			switch r.slice.Key {
+			case "shared-slot":
+				b.Shared.Slot = 1 << 30
+			case "shared-both":
+				b.Frame = []byte("and a frame")
+			}
+			return steps(func() error {
+				return r.stream.Send(&v1.ReadResponse{Message: &v1.ReadResponse_Batch{Batch: b}})
+			}, func() error { select {} })
+		})
 	case "empty-message":
 		return r.stream.Send(&v1.ReadResponse{})
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/proto/shm"
 	"github.com/sluice-io/sluice/proto/wire"
 )
 
@@ -42,6 +43,7 @@ type Plugin struct {
 	conn        *grpc.ClientConn // nil before the handshake
 	description Description
 	host        *hostService // nil before Configure, or without a budget
+	shared      *shm.Memory  // in which the plugin may put frames; nil: it sends them
 
 	stopping atomic.Bool // its end is wanted
 	worked   atomic.Bool // a Read has ended as it should
@@ -84,10 +86,36 @@ func (p *Plugin) connect(ctx context.Context) error {
 }
 
 func (p *Plugin) dialOptions() []grpc.DialOption {
-	options := append(wire.DialOptions(), grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+	options := append(wire.DialOptions(p.shared), grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return dialPlugin(ctx, p.address, p.proc.pid)
 	}), grpc.WithChainStreamInterceptor(bearStdio))
 	return append(options, p.sup.opts.dial...)
+}
+
+// share makes memory for the plugin's frames. Without it they go over the socket, as they do if each byte between host and plugin is to
+// be encrypted.
+func (p *Plugin) share() {
+	if p.sup.opts.MutualTLS {
+		return
+	}
+	memory, file, err := shm.Create()
+	if err != nil {
+		p.sup.opts.Log.Debug("frames go over the socket", "plugin", p.Name(), "error", err.Error())
+		return
+	}
+	p.shared, p.proc.frame = memory, file
+}
+
+// unshare gives the memory back. Idempotent.
+func (p *Plugin) unshare() {
+	if p.shared == nil {
+		return
+	}
+	// A file that was handed to the child is closed already.
+	_ = p.proc.frame.Close()
+	if err := p.shared.Close(); err != nil {
+		p.sup.opts.Log.Warn("memory of a plugin's frames is left over", "plugin", p.Name(), "error", err.Error())
+	}
 }
 
 // bearStdio words every failure to open go-plugin's stream of printed output as Unavailable. It is what go-plugin bears: after
@@ -173,6 +201,7 @@ func (p *Plugin) watch() {
 		p.blame(func() error { return p.died() })
 	}
 	p.tidy() // the calls that still wait fail now
+	p.unshare()
 	p.mu.Lock()
 	cause, host := p.cause, p.host
 	p.mu.Unlock()

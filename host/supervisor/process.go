@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/sluice-io/sluice/proto/wire"
 )
 
 // drainTime is how long the output of an ended plugin is read on: a process that left the group may hold the pipe open.
@@ -31,6 +33,7 @@ type process struct {
 	out   *handshakeReader
 	log   *logReader
 	pipes []*os.File // our ends; closed by run
+	frame *os.File   // of the memory for frames, nil without; closed by Start
 
 	mu     sync.Mutex
 	group  int  // the process group while it may be killed, else 0
@@ -52,6 +55,10 @@ func newProcess(path string, args []string, dir string, log *logReader) *process
 // setEnvironment takes what go-plugin tells the child, of which only what the handshake needs is kept.
 func (p *process) setEnvironment(environment, extra []string) {
 	p.cmd.Env = pluginEnvironment(p.dir, environment, extra)
+	if p.frame != nil {
+		p.cmd.ExtraFiles = []*os.File{p.frame}
+		p.cmd.Env = append(p.cmd.Env, wire.SharedMemoryVar+"=3") // the first behind the standard ones
+	}
 }
 
 // pluginEnvironment is all that a plugin's environment holds: the cookie, the protocol versions, the folders, and what the
@@ -77,7 +84,7 @@ func (p *process) Start(context.Context) error {
 	inR, inW := pipe()
 	outR, outW := pipe()
 	errR, errW := pipe()
-	theirs = append(theirs, inR, outW, errW)
+	theirs = append(theirs, inR, outW, errW, p.frame)
 	p.pipes = append(p.pipes, inW, outR, errR)
 	if err != nil {
 		closeAll(append(theirs, p.pipes...))

@@ -384,6 +384,9 @@ func (r *Read) receive(ctx context.Context) (err error) {
 			return r.streamError(ctx, err, c.end)
 		}
 		r.alive.Add(1)
+		if in.Gone {
+			return r.gone(ctx)
+		}
 		q, err := c.take(in)
 		if q.in == nil {
 			in.Release()
@@ -403,6 +406,21 @@ func (r *Read) receive(ctx context.Context) (err error) {
 			}
 		}
 	}
+}
+
+// gone says why a frame isn't in the shared memory any more: its plugin takes it back only from a stream that has ended.
+func (r *Read) gone(ctx context.Context) error {
+	p := r.plugin
+	timer := time.NewTimer(cutTime)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return p.callError(ctx, "read", ctx.Err())
+	case <-p.proc.exited:
+		return p.lost(io.ErrUnexpectedEOF)
+	case <-timer.C:
+	}
+	return p.violation("it took a frame back from the shared memory before it was read")
 }
 
 // streamError says why no message comes any more. end is what the last message said, nil if none was a last one.

@@ -217,7 +217,7 @@ func TestReadsAreBoundedByCredit(t *testing.T) {
 	const share = 100 << 10
 	pool := arena.NewPool(1 << 30)
 	pool.Overwrite()
-	s, _ := newSupervisor(t, Options{dial: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.CodecWithPool(pool)))}})
+	s, _ := newSupervisor(t, Options{dial: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.CodecWith(pool, nil)))}})
 	p := start(t, s, "serve")
 	var readers sync.WaitGroup
 	for range 4 {
@@ -267,7 +267,7 @@ func TestReadsAreBoundedByCredit(t *testing.T) {
 func TestCloseFreesWhatIsQueued(t *testing.T) {
 	t.Parallel()
 	pool := arena.NewPool(1 << 30)
-	s, _ := newSupervisor(t, Options{dial: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.CodecWithPool(pool)))}})
+	s, _ := newSupervisor(t, Options{dial: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.CodecWith(pool, nil)))}})
 	p := start(t, s, "serve")
 	r, err := p.Read(t.Context(), fakeSlice("batches 50 1000"), ReadOptions{Share: 500 << 10})
 	if err != nil {
@@ -320,6 +320,9 @@ func TestReadFails(t *testing.T) {
 		{"after", []string{"a message after the last one"}, "update"},
 		{"nodone", []string{"ended without Done"}, "update"},
 		{"frame", []string{"wrong frame in batch 0"}, "update"},
+		{"shared-gone", []string{"took a frame back from the shared memory"}, "update"},
+		{"shared-slot", []string{"a message can't be read", "slot 1073741824"}, "update"},
+		{"shared-both", []string{"a message can't be read", "2 frames"}, "update"},
 		{"empty-message", []string{"empty or unknown message"}, "update"},
 		{"dead-order", []string{"a piece of the dead record 1 came where one of 0 was due"}, "update"},
 		{"dead-cut", []string{"Done within the dead record 0"}, "update"},

@@ -219,6 +219,7 @@ func (s *Supervisor) launch(ctx context.Context, spec Spec, path string, args []
 	p.logs = newLogReader(s.opts.Log.With("plugin", spec.String()), &p.redact)
 	p.proc = newProcess(path, args, dir, p.logs)
 	p.proc.cmd.Dir = s.opts.WorkDir
+	p.share()
 	versions := []int{wire.ProtocolVersion}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
@@ -241,6 +242,7 @@ func (s *Supervisor) launch(ctx context.Context, spec Spec, path string, args []
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
+		p.unshare()
 		return nil, errors.Join(fault.Errorf(fault.Canceled, "plugin "+spec.String(), "start: the supervisor is closed"), os.RemoveAll(dir))
 	}
 	s.plugins[p] = struct{}{}

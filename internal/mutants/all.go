@@ -7,6 +7,7 @@ func all() []mutant {
 	return slices.Concat(
 		mutants, sourceMutants,
 		accountMutants,
+		boundaryMutants,
 		followMutants,
 		figureMutants,
 		hostMutants,

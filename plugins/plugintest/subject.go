@@ -86,7 +86,7 @@ func (s *subject) startHere(context.Context) error {
 	server.Register(g)
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(listener) }()
-	s.conn, err = grpc.NewClient("unix:"+socket, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	s.conn, err = grpc.NewClient("unix:"+socket, append(wire.DialOptions(nil), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	s.end = func() error {
 		g.Stop()
 		return errors.Join(<-served, server.Close(), os.RemoveAll(dir))
@@ -110,7 +110,7 @@ func (s *subject) startProcess(context.Context) error {
 		Plugins:          plugin.PluginSet{wire.PluginSetName: connPlugin{}},
 		Cmd:              cmd,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		GRPCDialOptions:  wire.DialOptions(),
+		GRPCDialOptions:  wire.DialOptions(nil),
 		SkipHostEnv:      true,
 		Stderr:           s.stderr,
 		SyncStderr:       s.stderr,

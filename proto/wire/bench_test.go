@@ -76,7 +76,7 @@ func BenchmarkReceive(b *testing.B) {
 		b.Fatal(err)
 	}
 	cut := pieces(data.Materialize(), 16384)
-	c := CodecWithPool(arena.NewPool(8 << 20))
+	c := CodecWith(arena.NewPool(8<<20), nil)
 	b.SetBytes(int64(cut.Len()))
 	b.ReportAllocs()
 	for b.Loop() {

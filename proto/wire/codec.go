@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	"google.golang.org/grpc/encoding"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-io/sluice/proto/arena"
+	"github.com/sluice-io/sluice/proto/shm"
 	v1 "github.com/sluice-io/sluice/proto/sluice/v1"
 )
 
@@ -19,56 +21,64 @@ import (
 const (
 	responseDead, responseBatch                        = 4, 15
 	batchSeq, batchRows, batchNullColumns, batchFrame  = 1, 2, 3, 15
+	batchShared, sharedSlot, sharedTicket, sharedBytes = 4, 1, 2, 3
 	deadRecord, deadOffset, deadLast, deadWhy, deadRaw = 1, 2, 3, 4, 15
 )
 
 // OutBatch is a batch to be sent: stream.SendMsg(&OutBatch{...}) writes it as a ReadResponse without copying the frame.
 // The caller keeps its own reference to the frame and may release it when SendMsg has returned.
 type OutBatch struct {
-	Seq   uint64
-	Frame *Frame
+	Seq    uint64
+	Frame  *Frame
+	Shared shm.Ref // where the frame lies already, which isn't sent then; zero: it is sent
 }
 
-// Size returns the length in bytes of the whole message, as credit counts it.
+// Size returns what credit counts, in bytes: the length of the whole message, and of the frame if it lies in shared memory.
 func (o *OutBatch) Size() int {
-	inner := o.innerSize()
-	return protowire.SizeTag(responseBatch) + protowire.SizeBytes(inner)
+	if o.shared() {
+		return o.length() + o.Frame.Len()
+	}
+	return o.length()
+}
+
+func (o *OutBatch) shared() bool { return o.Shared.Ticket != 0 }
+
+// length returns the length of the message.
+func (o *OutBatch) length() int {
+	return protowire.SizeTag(responseBatch) + protowire.SizeBytes(o.innerSize())
 }
 
 func (o *OutBatch) innerSize() int {
-	n := protowire.SizeTag(batchFrame) + protowire.SizeBytes(o.Frame.Len())
-	if o.Seq != 0 {
-		n += protowire.SizeTag(batchSeq) + protowire.SizeVarint(o.Seq)
+	var n int
+	if o.shared() {
+		n = protowire.SizeTag(batchShared) + protowire.SizeBytes(sharedSize(o.Shared))
+	} else {
+		n = protowire.SizeTag(batchFrame) + protowire.SizeBytes(o.Frame.Len())
 	}
-	if rows := o.Frame.Rows(); rows != 0 {
-		n += protowire.SizeTag(batchRows) + protowire.SizeVarint(rows)
-	}
+	n += numberSize(batchSeq, o.Seq) + numberSize(batchRows, o.Frame.Rows())
 	if packed := packedSize(o.Frame.NullColumns()); packed > 0 {
 		n += protowire.SizeTag(batchNullColumns) + protowire.SizeBytes(packed)
 	}
 	return n
 }
 
-// marshal returns the message; every buffer holds a reference to the frame.
+// marshal returns the message; every buffer with a part of the frame holds a reference to it.
 func (o *OutBatch) marshal() (mem.BufferSlice, error) {
 	if o.Frame == nil {
 		return nil, errors.New("batch without a frame")
 	}
-	size := o.Size()
-	if size > MaxMessage {
+	if size := o.Size(); size > MaxMessage {
 		return nil, fmt.Errorf("message of %d bytes is longer than %d", size, MaxMessage)
 	}
-	h := make([]byte, 0, size-o.Frame.Len())
+	size := o.length()
+	if !o.shared() {
+		size -= o.Frame.Len()
+	}
+	h := make([]byte, 0, size)
 	h = protowire.AppendTag(h, responseBatch, protowire.BytesType)
 	h = protowire.AppendVarint(h, uint64(o.innerSize()))
-	if o.Seq != 0 {
-		h = protowire.AppendTag(h, batchSeq, protowire.VarintType)
-		h = protowire.AppendVarint(h, o.Seq)
-	}
-	if rows := o.Frame.Rows(); rows != 0 {
-		h = protowire.AppendTag(h, batchRows, protowire.VarintType)
-		h = protowire.AppendVarint(h, rows)
-	}
+	h = appendNumber(h, batchSeq, o.Seq)
+	h = appendNumber(h, batchRows, o.Frame.Rows())
 	if cols := o.Frame.NullColumns(); len(cols) > 0 {
 		h = protowire.AppendTag(h, batchNullColumns, protowire.BytesType)
 		h = protowire.AppendVarint(h, uint64(packedSize(cols)))
@@ -76,11 +86,38 @@ func (o *OutBatch) marshal() (mem.BufferSlice, error) {
 			h = protowire.AppendVarint(h, uint64(c))
 		}
 	}
+	if o.shared() {
+		h = protowire.AppendTag(h, batchShared, protowire.BytesType)
+		h = protowire.AppendVarint(h, uint64(sharedSize(o.Shared)))
+		h = appendNumber(h, sharedSlot, uint64(o.Shared.Slot))
+		h = appendNumber(h, sharedTicket, o.Shared.Ticket)
+		h = appendNumber(h, sharedBytes, o.Shared.Length)
+		return mem.BufferSlice{mem.SliceBuffer(h)}, nil
+	}
 	h = protowire.AppendTag(h, batchFrame, protowire.BytesType)
 	h = protowire.AppendVarint(h, uint64(o.Frame.Len()))
 	// The header belongs to the garbage collector alone, so its buffer needs no count.
 	out := append(make(mem.BufferSlice, 0, 2+len(o.Frame.pieces)), mem.SliceBuffer(h))
 	return o.Frame.appendTo(out), nil
+}
+
+// appendNumber appends a number as proto3 does: none if it is zero.
+func appendNumber(h []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return h
+	}
+	return protowire.AppendVarint(protowire.AppendTag(h, num, protowire.VarintType), v)
+}
+
+func numberSize(num protowire.Number, v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return protowire.SizeTag(num) + protowire.SizeVarint(v)
+}
+
+func sharedSize(r shm.Ref) int {
+	return numberSize(sharedSlot, uint64(r.Slot)) + numberSize(sharedTicket, r.Ticket) + numberSize(sharedBytes, r.Length)
 }
 
 func packedSize(columns []uint32) int {
@@ -97,7 +134,9 @@ type InMessage struct {
 	Response *v1.ReadResponse // all but batches and dead-letter pieces
 	Batch    *InBatch
 	Dead     *InDead
-	Size     int // of the whole message in bytes, as credit counts it
+	Size     int // as credit counts it: of the whole message in bytes, with the frame if that lay in shared memory
+	// Gone says that the batch's frame isn't in shared memory any more: its sender gave the read up. It is set instead of Batch.
+	Gone bool
 
 	root *memory.Buffer
 }
@@ -109,6 +148,7 @@ type InBatch struct {
 
 	root   *memory.Buffer // the message, whose reference the InMessage holds
 	at, to int            // the frame in root
+	shared shm.Ref        // where the frame lies, until it is copied to root
 }
 
 // FrameBytes returns the length of the frame in bytes.
@@ -135,8 +175,9 @@ func (m *InMessage) Release() {
 
 // codec is wire-compatible with plain protobuf. Its pool holds the one copy that is made of each frame received.
 type codec struct {
-	plain encoding.CodecV2
-	pool  *arena.Pool
+	plain  encoding.CodecV2
+	pool   *arena.Pool
+	shared *shm.Memory // nil: without
 }
 
 // idleReceived bounds in bytes the blocks of received frames that wait for reuse.
@@ -144,11 +185,11 @@ const idleReceived = 16 << 20
 
 // Codec returns a codec named "proto" that writes *OutBatch and reads *InMessage without copying frames more than once, and
 // every other message as plain protobuf does. Each codec has its own pool.
-func Codec() encoding.CodecV2 { return CodecWithPool(arena.NewPool(idleReceived)) }
+func Codec() encoding.CodecV2 { return CodecWith(arena.NewPool(idleReceived), nil) }
 
-// CodecWithPool is Codec with a pool of the caller's, for tests that overwrite released frames.
-func CodecWithPool(pool *arena.Pool) encoding.CodecV2 {
-	return &codec{plain: encoding.GetCodecV2(protocodec.Name), pool: pool}
+// CodecWith is Codec with a pool of the caller's and, unless it is nil, the memory in which the other side may put frames.
+func CodecWith(pool *arena.Pool, shared *shm.Memory) encoding.CodecV2 {
+	return &codec{plain: encoding.GetCodecV2(protocodec.Name), pool: pool, shared: shared}
 }
 
 // Name implements encoding.CodecV2.
@@ -192,11 +233,43 @@ func (c *codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return err
 	}
 	in.Size = n
+	if in.Batch != nil && in.Batch.shared != (shm.Ref{}) {
+		root.Release()
+		return c.fetch(in)
+	}
 	if in.Response != nil {
 		root.Release()
 		return nil
 	}
 	in.root = root
+	return nil
+}
+
+// fetch copies a batch's frame out of shared memory, which frees its slot there.
+func (c *codec) fetch(in *InMessage) error {
+	b := in.Batch
+	length := b.shared.Length
+	switch {
+	case c.shared == nil:
+		*in = InMessage{}
+		return errors.New("a frame in shared memory, of which there is none")
+	case length < 1 || length > uint64(c.shared.Most()):
+		*in = InMessage{}
+		return fmt.Errorf("a frame of %d bytes in shared memory", length)
+	}
+	block := c.pool.Get(int(length))
+	if err := c.shared.Take(b.shared, block); err != nil {
+		c.pool.Put(block)
+		*in = InMessage{Gone: true}
+		if errors.Is(err, shm.ErrGone) {
+			return nil
+		}
+		*in = InMessage{}
+		return err
+	}
+	in.root = memory.NewBufferWithAllocator(block, &blockOwner{pool: c.pool, block: block})
+	in.Size += int(length)
+	b.root, b.at, b.to = in.root, 0, int(length)
 	return nil
 }
 
@@ -272,11 +345,32 @@ func (b *InBatch) parse(msg []byte, at, to int) error {
 		case f.num == batchFrame && f.typ == protowire.BytesType:
 			frames++
 			b.at, b.to = f.at, f.to
+		case f.num == batchShared && f.typ == protowire.BytesType:
+			frames++
+			return b.parseShared(msg, f.at, f.to)
 		}
 		return nil
 	})
 	if err == nil && frames != 1 {
 		err = fmt.Errorf("batch with %d frames", frames)
+	}
+	return err
+}
+
+func (b *InBatch) parseShared(msg []byte, at, to int) error {
+	err := eachField(msg, at, to, func(f field) error {
+		switch {
+		case f.num == sharedSlot && f.typ == protowire.VarintType:
+			b.shared.Slot = uint32(min(f.varint, math.MaxUint32))
+		case f.num == sharedTicket && f.typ == protowire.VarintType:
+			b.shared.Ticket = f.varint
+		case f.num == sharedBytes && f.typ == protowire.VarintType:
+			b.shared.Length = f.varint
+		}
+		return nil
+	})
+	if err == nil && b.shared.Ticket == 0 {
+		err = errors.New("a frame in shared memory without a ticket")
 	}
 	return err
 }

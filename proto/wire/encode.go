@@ -98,11 +98,17 @@ func (f *Frame) NullColumns() []uint32 { return f.nullColumns }
 
 // Bytes returns a copy of the frame.
 func (f *Frame) Bytes() []byte {
-	out := append(make([]byte, 0, f.length), f.head...)
-	for _, p := range f.pieces {
-		out = append(out, p...)
-	}
+	out := make([]byte, f.length)
+	f.CopyTo(out)
 	return out
+}
+
+// CopyTo copies the frame to a place of its length.
+func (f *Frame) CopyTo(place []byte) {
+	n := copy(place, f.head)
+	for _, p := range f.pieces {
+		n += copy(place[n:], p)
+	}
 }
 
 // Release gives up the caller's reference; the frame must not be used afterwards.

@@ -33,7 +33,7 @@ func travel(t testing.TB, l *Layout, rec arrow.Record, pool *arena.Pool) (*InMes
 		t.Fatal(err)
 	}
 	out := OutBatch{Seq: 7, Frame: f}
-	c := CodecWithPool(pool)
+	c := CodecWith(pool, nil)
 	data, err := c.Marshal(&out)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,9 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/experimental"
+
+	"github.com/sluice-io/sluice/proto/arena"
+	"github.com/sluice-io/sluice/proto/shm"
 )
 
 // ProtocolVersion is the version of the plugin protocol that this build speaks.
@@ -38,14 +41,21 @@ var Handshake = plugin.HandshakeConfig{
 	MagicCookieValue: "b7d2f0c6-sluice-plugin-v1",
 }
 
-// Features lists the optional parts of the protocol that this build knows. One is used only if both sides name it.
-func Features() []string { return []string{FeatureNullColumns, FeatureMeasure} }
+// Features lists the optional parts of the protocol that this build knows. One is used only if both sides name it; a side names
+// FeatureSharedMemory only where it has that memory.
+func Features() []string { return []string{FeatureNullColumns, FeatureMeasure, FeatureSharedMemory} }
 
 // FeatureNullColumns is the feature of frames that leave out columns which are null in every row.
 const FeatureNullColumns = "null_columns"
 
 // FeatureMeasure is the feature of sources that may be asked what the vendor itself says of a range.
 const FeatureMeasure = "measure"
+
+// FeatureSharedMemory is the feature of batches whose frames lie in memory that both sides have mapped: package shm.
+const FeatureSharedMemory = "shared_memory"
+
+// SharedMemoryVar is the environment variable that tells a plugin the number of the open file of that memory.
+const SharedMemoryVar = "SLUICE_SHARED_MEMORY"
 
 // ServerOptions returns the options of a gRPC server that takes part in the protocol.
 func ServerOptions() []grpc.ServerOption {
@@ -60,11 +70,12 @@ func ServerOptions() []grpc.ServerOption {
 	}
 }
 
-// DialOptions returns the options of a gRPC client that takes part in the protocol, all but the transport's credentials.
-func DialOptions() []grpc.DialOption {
+// DialOptions returns the options of a gRPC client that takes part in the protocol, all but the transport's credentials. shared is
+// the memory in which the server may put frames, or nil.
+func DialOptions(shared *shm.Memory) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithDefaultCallOptions(
-			grpc.ForceCodecV2(Codec()),
+			grpc.ForceCodecV2(CodecWith(arena.NewPool(idleReceived), shared)),
 			grpc.MaxCallRecvMsgSize(MaxMessage),
 			grpc.MaxCallSendMsgSize(MaxMessage),
 		),

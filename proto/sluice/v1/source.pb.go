@@ -607,6 +607,8 @@ type Batch struct {
 	// Columns (indexes in the full schema, ascending) that aren't constant and are null in every row of this batch: the frame
 	// leaves them out.
 	NullColumns []uint32 `protobuf:"varint,3,rep,packed,name=null_columns,json=nullColumns,proto3" json:"null_columns,omitempty"`
+	// Where the frame lies, instead of frame: only if both sides name the feature "shared_memory".
+	Shared *SharedFrame `protobuf:"bytes,4,opt,name=shared,proto3" json:"shared,omitempty"`
 	// One encapsulated RecordBatch message of the columns that are neither constant nor in null_columns: no dictionaries, no
 	// body compression.
 	Frame         []byte `protobuf:"bytes,15,opt,name=frame,proto3" json:"frame,omitempty"`
@@ -665,11 +667,79 @@ func (x *Batch) GetNullColumns() []uint32 {
 	return nil
 }
 
+func (x *Batch) GetShared() *SharedFrame {
+	if x != nil {
+		return x.Shared
+	}
+	return nil
+}
+
 func (x *Batch) GetFrame() []byte {
 	if x != nil {
 		return x.Frame
 	}
 	return nil
+}
+
+// SharedFrame is a frame in the memory that the host shared with the plugin at its start (proto/shm). It counts as credit, too.
+type SharedFrame struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slot          uint32                 `protobuf:"varint,1,opt,name=slot,proto3" json:"slot,omitempty"`
+	Ticket        uint64                 `protobuf:"varint,2,opt,name=ticket,proto3" json:"ticket,omitempty"` // what the slot's state is until the host has copied the frame
+	Length        uint64                 `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"` // bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedFrame) Reset() {
+	*x = SharedFrame{}
+	mi := &file_sluice_v1_source_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedFrame) ProtoMessage() {}
+
+func (x *SharedFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_source_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedFrame.ProtoReflect.Descriptor instead.
+func (*SharedFrame) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SharedFrame) GetSlot() uint32 {
+	if x != nil {
+		return x.Slot
+	}
+	return 0
+}
+
+func (x *SharedFrame) GetTicket() uint64 {
+	if x != nil {
+		return x.Ticket
+	}
+	return 0
+}
+
+func (x *SharedFrame) GetLength() uint64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
 }
 
 // DeadLetterPiece is part of a record that is too large or unfit for a batch; a record's pieces follow each other.
@@ -686,7 +756,7 @@ type DeadLetterPiece struct {
 
 func (x *DeadLetterPiece) Reset() {
 	*x = DeadLetterPiece{}
-	mi := &file_sluice_v1_source_proto_msgTypes[9]
+	mi := &file_sluice_v1_source_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +768,7 @@ func (x *DeadLetterPiece) String() string {
 func (*DeadLetterPiece) ProtoMessage() {}
 
 func (x *DeadLetterPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_source_proto_msgTypes[9]
+	mi := &file_sluice_v1_source_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +781,7 @@ func (x *DeadLetterPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterPiece.ProtoReflect.Descriptor instead.
 func (*DeadLetterPiece) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_source_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeadLetterPiece) GetRecord() uint64 {
@@ -761,7 +831,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_sluice_v1_source_proto_msgTypes[10]
+	mi := &file_sluice_v1_source_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +843,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_source_proto_msgTypes[10]
+	mi := &file_sluice_v1_source_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +856,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_source_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Done) GetSum() *Sum {
@@ -815,7 +885,7 @@ type Truncated struct {
 
 func (x *Truncated) Reset() {
 	*x = Truncated{}
-	mi := &file_sluice_v1_source_proto_msgTypes[11]
+	mi := &file_sluice_v1_source_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +897,7 @@ func (x *Truncated) String() string {
 func (*Truncated) ProtoMessage() {}
 
 func (x *Truncated) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_source_proto_msgTypes[11]
+	mi := &file_sluice_v1_source_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +910,7 @@ func (x *Truncated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Truncated.ProtoReflect.Descriptor instead.
 func (*Truncated) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_source_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Truncated) GetParts() []*Slice {
@@ -872,7 +942,7 @@ type NowRequest struct {
 
 func (x *NowRequest) Reset() {
 	*x = NowRequest{}
-	mi := &file_sluice_v1_source_proto_msgTypes[12]
+	mi := &file_sluice_v1_source_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +954,7 @@ func (x *NowRequest) String() string {
 func (*NowRequest) ProtoMessage() {}
 
 func (x *NowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_source_proto_msgTypes[12]
+	mi := &file_sluice_v1_source_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +967,7 @@ func (x *NowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NowRequest.ProtoReflect.Descriptor instead.
 func (*NowRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_source_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{13}
 }
 
 type NowResponse struct {
@@ -909,7 +979,7 @@ type NowResponse struct {
 
 func (x *NowResponse) Reset() {
 	*x = NowResponse{}
-	mi := &file_sluice_v1_source_proto_msgTypes[13]
+	mi := &file_sluice_v1_source_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +991,7 @@ func (x *NowResponse) String() string {
 func (*NowResponse) ProtoMessage() {}
 
 func (x *NowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_source_proto_msgTypes[13]
+	mi := &file_sluice_v1_source_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1004,7 @@ func (x *NowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NowResponse.ProtoReflect.Descriptor instead.
 func (*NowResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_source_proto_rawDescGZIP(), []int{13}
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *NowResponse) GetTime() *timestamppb.Timestamp {
@@ -957,7 +1027,7 @@ type MeasureRequest struct {
 
 func (x *MeasureRequest) Reset() {
 	*x = MeasureRequest{}
-	mi := &file_sluice_v1_source_proto_msgTypes[14]
+	mi := &file_sluice_v1_source_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1039,7 @@ func (x *MeasureRequest) String() string {
 func (*MeasureRequest) ProtoMessage() {}
 
 func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_source_proto_msgTypes[14]
+	mi := &file_sluice_v1_source_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1052,7 @@ func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeasureRequest.ProtoReflect.Descriptor instead.
 func (*MeasureRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_source_proto_rawDescGZIP(), []int{14}
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MeasureRequest) GetSelection() []byte {
@@ -1030,7 +1100,7 @@ type MeasureResponse struct {
 
 func (x *MeasureResponse) Reset() {
 	*x = MeasureResponse{}
-	mi := &file_sluice_v1_source_proto_msgTypes[15]
+	mi := &file_sluice_v1_source_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1112,7 @@ func (x *MeasureResponse) String() string {
 func (*MeasureResponse) ProtoMessage() {}
 
 func (x *MeasureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_source_proto_msgTypes[15]
+	mi := &file_sluice_v1_source_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1125,7 @@ func (x *MeasureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeasureResponse.ProtoReflect.Descriptor instead.
 func (*MeasureResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_source_proto_rawDescGZIP(), []int{15}
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MeasureResponse) GetMeasures() []*Measure {
@@ -1078,7 +1148,7 @@ type Measure struct {
 
 func (x *Measure) Reset() {
 	*x = Measure{}
-	mi := &file_sluice_v1_source_proto_msgTypes[16]
+	mi := &file_sluice_v1_source_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1160,7 @@ func (x *Measure) String() string {
 func (*Measure) ProtoMessage() {}
 
 func (x *Measure) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_source_proto_msgTypes[16]
+	mi := &file_sluice_v1_source_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1173,7 @@ func (x *Measure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Measure.ProtoReflect.Descriptor instead.
 func (*Measure) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_source_proto_rawDescGZIP(), []int{16}
+	return file_sluice_v1_source_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Measure) GetFromMs() int64 {
@@ -1172,12 +1242,17 @@ const file_sluice_v1_source_proto_rawDesc = "" +
 	"\x10constant_columns\x18\x02 \x03(\rR\x0fconstantColumns\x12\x1c\n" +
 	"\tconstants\x18\x03 \x01(\fR\tconstants\x12;\n" +
 	"\vvendor_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"vendorTime\"f\n" +
+	"vendorTime\"\x96\x01\n" +
 	"\x05Batch\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x04R\x04rows\x12!\n" +
-	"\fnull_columns\x18\x03 \x03(\rR\vnullColumns\x12\x14\n" +
-	"\x05frame\x18\x0f \x01(\fR\x05frame\"\x81\x01\n" +
+	"\fnull_columns\x18\x03 \x03(\rR\vnullColumns\x12.\n" +
+	"\x06shared\x18\x04 \x01(\v2\x16.sluice.v1.SharedFrameR\x06shared\x12\x14\n" +
+	"\x05frame\x18\x0f \x01(\fR\x05frame\"Q\n" +
+	"\vSharedFrame\x12\x12\n" +
+	"\x04slot\x18\x01 \x01(\rR\x04slot\x12\x16\n" +
+	"\x06ticket\x18\x02 \x01(\x04R\x06ticket\x12\x16\n" +
+	"\x06length\x18\x03 \x01(\x04R\x06length\"\x81\x01\n" +
 	"\x0fDeadLetterPiece\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\x04R\x06record\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
@@ -1231,7 +1306,7 @@ func file_sluice_v1_source_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_source_proto_rawDescData
 }
 
-var file_sluice_v1_source_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_sluice_v1_source_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_sluice_v1_source_proto_goTypes = []any{
 	(*PlanRequest)(nil),           // 0: sluice.v1.PlanRequest
 	(*PlanResponse)(nil),          // 1: sluice.v1.PlanResponse
@@ -1242,53 +1317,55 @@ var file_sluice_v1_source_proto_goTypes = []any{
 	(*ReadResponse)(nil),          // 6: sluice.v1.ReadResponse
 	(*Opened)(nil),                // 7: sluice.v1.Opened
 	(*Batch)(nil),                 // 8: sluice.v1.Batch
-	(*DeadLetterPiece)(nil),       // 9: sluice.v1.DeadLetterPiece
-	(*Done)(nil),                  // 10: sluice.v1.Done
-	(*Truncated)(nil),             // 11: sluice.v1.Truncated
-	(*NowRequest)(nil),            // 12: sluice.v1.NowRequest
-	(*NowResponse)(nil),           // 13: sluice.v1.NowResponse
-	(*MeasureRequest)(nil),        // 14: sluice.v1.MeasureRequest
-	(*MeasureResponse)(nil),       // 15: sluice.v1.MeasureResponse
-	(*Measure)(nil),               // 16: sluice.v1.Measure
-	nil,                           // 17: sluice.v1.Done.CountersEntry
-	(*Hint)(nil),                  // 18: sluice.v1.Hint
-	(*Slice)(nil),                 // 19: sluice.v1.Slice
-	(*Waiting)(nil),               // 20: sluice.v1.Waiting
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*Sum)(nil),                   // 22: sluice.v1.Sum
+	(*SharedFrame)(nil),           // 9: sluice.v1.SharedFrame
+	(*DeadLetterPiece)(nil),       // 10: sluice.v1.DeadLetterPiece
+	(*Done)(nil),                  // 11: sluice.v1.Done
+	(*Truncated)(nil),             // 12: sluice.v1.Truncated
+	(*NowRequest)(nil),            // 13: sluice.v1.NowRequest
+	(*NowResponse)(nil),           // 14: sluice.v1.NowResponse
+	(*MeasureRequest)(nil),        // 15: sluice.v1.MeasureRequest
+	(*MeasureResponse)(nil),       // 16: sluice.v1.MeasureResponse
+	(*Measure)(nil),               // 17: sluice.v1.Measure
+	nil,                           // 18: sluice.v1.Done.CountersEntry
+	(*Hint)(nil),                  // 19: sluice.v1.Hint
+	(*Slice)(nil),                 // 20: sluice.v1.Slice
+	(*Waiting)(nil),               // 21: sluice.v1.Waiting
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*Sum)(nil),                   // 23: sluice.v1.Sum
 }
 var file_sluice_v1_source_proto_depIdxs = []int32{
-	18, // 0: sluice.v1.PlanRequest.hints:type_name -> sluice.v1.Hint
-	19, // 1: sluice.v1.PlanResponse.slice:type_name -> sluice.v1.Slice
+	19, // 0: sluice.v1.PlanRequest.hints:type_name -> sluice.v1.Hint
+	20, // 1: sluice.v1.PlanResponse.slice:type_name -> sluice.v1.Slice
 	3,  // 2: sluice.v1.ReadRequest.open:type_name -> sluice.v1.Open
 	4,  // 3: sluice.v1.ReadRequest.grant:type_name -> sluice.v1.Grant
 	5,  // 4: sluice.v1.ReadRequest.stop:type_name -> sluice.v1.Stop
-	19, // 5: sluice.v1.Open.slice:type_name -> sluice.v1.Slice
+	20, // 5: sluice.v1.Open.slice:type_name -> sluice.v1.Slice
 	7,  // 6: sluice.v1.ReadResponse.opened:type_name -> sluice.v1.Opened
-	20, // 7: sluice.v1.ReadResponse.waiting:type_name -> sluice.v1.Waiting
-	9,  // 8: sluice.v1.ReadResponse.dead:type_name -> sluice.v1.DeadLetterPiece
-	10, // 9: sluice.v1.ReadResponse.done:type_name -> sluice.v1.Done
-	11, // 10: sluice.v1.ReadResponse.truncated:type_name -> sluice.v1.Truncated
+	21, // 7: sluice.v1.ReadResponse.waiting:type_name -> sluice.v1.Waiting
+	10, // 8: sluice.v1.ReadResponse.dead:type_name -> sluice.v1.DeadLetterPiece
+	11, // 9: sluice.v1.ReadResponse.done:type_name -> sluice.v1.Done
+	12, // 10: sluice.v1.ReadResponse.truncated:type_name -> sluice.v1.Truncated
 	8,  // 11: sluice.v1.ReadResponse.batch:type_name -> sluice.v1.Batch
-	21, // 12: sluice.v1.Opened.vendor_time:type_name -> google.protobuf.Timestamp
-	22, // 13: sluice.v1.Done.sum:type_name -> sluice.v1.Sum
-	17, // 14: sluice.v1.Done.counters:type_name -> sluice.v1.Done.CountersEntry
-	19, // 15: sluice.v1.Truncated.parts:type_name -> sluice.v1.Slice
-	21, // 16: sluice.v1.NowResponse.time:type_name -> google.protobuf.Timestamp
-	16, // 17: sluice.v1.MeasureResponse.measures:type_name -> sluice.v1.Measure
-	0,  // 18: sluice.v1.SourceService.Plan:input_type -> sluice.v1.PlanRequest
-	2,  // 19: sluice.v1.SourceService.Read:input_type -> sluice.v1.ReadRequest
-	12, // 20: sluice.v1.SourceService.Now:input_type -> sluice.v1.NowRequest
-	14, // 21: sluice.v1.SourceService.Measure:input_type -> sluice.v1.MeasureRequest
-	1,  // 22: sluice.v1.SourceService.Plan:output_type -> sluice.v1.PlanResponse
-	6,  // 23: sluice.v1.SourceService.Read:output_type -> sluice.v1.ReadResponse
-	13, // 24: sluice.v1.SourceService.Now:output_type -> sluice.v1.NowResponse
-	15, // 25: sluice.v1.SourceService.Measure:output_type -> sluice.v1.MeasureResponse
-	22, // [22:26] is the sub-list for method output_type
-	18, // [18:22] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	22, // 12: sluice.v1.Opened.vendor_time:type_name -> google.protobuf.Timestamp
+	9,  // 13: sluice.v1.Batch.shared:type_name -> sluice.v1.SharedFrame
+	23, // 14: sluice.v1.Done.sum:type_name -> sluice.v1.Sum
+	18, // 15: sluice.v1.Done.counters:type_name -> sluice.v1.Done.CountersEntry
+	20, // 16: sluice.v1.Truncated.parts:type_name -> sluice.v1.Slice
+	22, // 17: sluice.v1.NowResponse.time:type_name -> google.protobuf.Timestamp
+	17, // 18: sluice.v1.MeasureResponse.measures:type_name -> sluice.v1.Measure
+	0,  // 19: sluice.v1.SourceService.Plan:input_type -> sluice.v1.PlanRequest
+	2,  // 20: sluice.v1.SourceService.Read:input_type -> sluice.v1.ReadRequest
+	13, // 21: sluice.v1.SourceService.Now:input_type -> sluice.v1.NowRequest
+	15, // 22: sluice.v1.SourceService.Measure:input_type -> sluice.v1.MeasureRequest
+	1,  // 23: sluice.v1.SourceService.Plan:output_type -> sluice.v1.PlanResponse
+	6,  // 24: sluice.v1.SourceService.Read:output_type -> sluice.v1.ReadResponse
+	14, // 25: sluice.v1.SourceService.Now:output_type -> sluice.v1.NowResponse
+	16, // 26: sluice.v1.SourceService.Measure:output_type -> sluice.v1.MeasureResponse
+	23, // [23:27] is the sub-list for method output_type
+	19, // [19:23] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_source_proto_init() }
@@ -1310,14 +1387,14 @@ func file_sluice_v1_source_proto_init() {
 		(*ReadResponse_Truncated)(nil),
 		(*ReadResponse_Batch)(nil),
 	}
-	file_sluice_v1_source_proto_msgTypes[16].OneofWrappers = []any{}
+	file_sluice_v1_source_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_source_proto_rawDesc), len(file_sluice_v1_source_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,52 @@
+package main
+
+// boundaryMutants are the mistakes of memory that host and plugin share: a frame that is half another, or that nobody reads, or a slot that is
+// never free again.
+var boundaryMutants = []mutant{
+	{
+		name: "shm: what was copied isn't held against its ticket",
+		file: "proto/shm/shm.go", old: "\tif !state.CompareAndSwap(r.Ticket, 0) {\n\t\treturn ErrGone\n\t}\n\treturn nil",
+		new: "\tstate.CompareAndSwap(r.Ticket, 0)\n\treturn nil",
+		pkg: "./proto/shm", test: "^TestNothingTornIsTaken$",
+	},
+	{
+		name: "shm: a slot isn't freed by who took its frame",
+		file: "proto/shm/shm.go", old: "\tif !state.CompareAndSwap(r.Ticket, 0) {\n", new: "\tif !state.CompareAndSwap(r.Ticket, r.Ticket) {\n",
+		pkg: "./proto/shm", test: "^TestFramesGoRound$",
+	},
+	{
+		name: "shm: a slot that is in use is filled",
+		file: "proto/shm/shm.go", old: "\t\tif m.state(i).Load() != 0 {\n\t\t\tcontinue\n\t\t}\n", new: "",
+		pkg: "./proto/shm", test: "^TestFramesGoRound$",
+	},
+	{
+		name: "shm: a plugin can shorten what its host has mapped",
+		file: "proto/shm/file_linux.go", old: "unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL", new: "unix.F_SEAL_GROW | unix.F_SEAL_SEAL",
+		pkg: "./proto/shm", test: "^TestLengthIsSealed$",
+	},
+	{
+		name: "shm: what a canceled read has left is never free again",
+		file: "proto/shm/shm.go", old: "m.state(i).CompareAndSwap(m.given[i], 0)", new: "_ = m.state(i)",
+		pkg: "./plugins", test: "^TestSharedMemoryOfCanceledReads$",
+	},
+	{
+		name: "shm: a read takes back what its host hasn't read yet",
+		file: "plugins/read.go", old: "for pause := first; e.shared.InUse(); pause", new: "for pause := first; e.shared == nil; pause",
+		pkg: "./plugins", test: "^TestFramesInSharedMemory$",
+	},
+	{
+		name: "shm: a frame there costs no credit",
+		file: "proto/wire/codec.go", old: "in.Size += int(length)", new: "in.Size += 0",
+		pkg: "./plugins", test: "^TestFramesInSharedMemory$",
+	},
+	{
+		name: "shm: frames go unencrypted by memory where encryption was asked for",
+		file: "host/supervisor/plugin.go", old: "if p.sup.opts.MutualTLS {", new: "if p.sup.opts.MutualTLS && p.proc == nil {",
+		pkg: "./host/supervisor", test: "^TestFramesComeByMemory$",
+	},
+	{
+		name: "shm: a frame that is gone is left out",
+		file: "host/supervisor/read.go", old: "\t\t\treturn r.gone(ctx)\n", new: "\t\t\tcontinue\n",
+		pkg: "./host/supervisor", test: "^TestReadFails$/^shared-gone$",
+	},
+}
