@@ -68,9 +68,8 @@ func sharedMemory(log *slog.Logger) *shm.Memory {
 		log.Warn("no shared memory: "+wire.SharedMemoryVar+" isn't the number of an open file", "value", number)
 		return nil
 	}
-	file := os.NewFile(uintptr(fd), "memory shared with the host")
-	memory, err := shm.Open(file)
-	if err := errors.Join(err, file.Close()); err != nil {
+	memory, err := shm.Inherited(int(fd))
+	if err != nil {
 		log.Warn("no shared memory: frames go over the socket", "error", err.Error())
 	}
 	return memory

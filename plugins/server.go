@@ -97,13 +97,9 @@ func (s *Server) Close() error {
 
 // Describe implements the PluginService.
 func (s *Server) Describe(context.Context, *v1.DescribeRequest) (*v1.DescribeResponse, error) {
-	features := wire.Features()
-	if s.shared == nil {
-		features = slices.DeleteFunc(features, func(f string) bool { return f == wire.FeatureSharedMemory })
-	}
 	out := &v1.DescribeResponse{
 		Name: s.def.Name, Version: s.def.Version,
-		ProtocolVersions: []uint32{wire.ProtocolVersion}, Features: features,
+		ProtocolVersions: []uint32{wire.ProtocolVersion}, Features: wire.Features(s.shared),
 		Kind: v1.PluginKind_PLUGIN_KIND_SOURCE, ConfigSchema: s.def.Config,
 	}
 	for _, st := range s.def.Streams {

@@ -95,7 +95,7 @@ func serveSharing(t *testing.T, theirs, ours *shm.Memory, read func(context.Cont
 			t.Error(err)
 		}
 	})
-	if _, err := v1.NewPluginServiceClient(conn).Configure(t.Context(), &v1.ConfigureRequest{ProtocolVersion: 1, Features: wire.Features()}); err != nil {
+	if _, err := v1.NewPluginServiceClient(conn).Configure(t.Context(), &v1.ConfigureRequest{ProtocolVersion: 1, Features: wire.Features(ours)}); err != nil {
 		t.Fatal(err)
 	}
 	return conn, log

@@ -39,6 +39,10 @@ const (
 	maxBuffer     = 1 << 40 // bytes: no machine of today has more to hold
 )
 
+// frameTarget is the length in bytes at which a plugin sends a batch, unless it is told otherwise: longer ones wake fewer goroutines for each
+// GB, shorter ones take less memory. Two of them fit into the smallest window.
+const frameTarget = 2 << 20
+
 const day = 24 * time.Hour
 
 // Description is what a plugin says it is.
@@ -257,8 +261,8 @@ func (p *Plugin) describeAnswer(m *v1.DescribeResponse) (Description, error) {
 	if m.GetKind() != v1.PluginKind_PLUGIN_KIND_SOURCE {
 		return d, p.misfit(fmt.Sprintf("is no source (%s)", m.GetKind()), "give the path of a source")
 	}
-	for _, f := range wire.Features() {
-		if slices.Contains(m.GetFeatures(), f) && (f != wire.FeatureSharedMemory || p.shared != nil) {
+	for _, f := range wire.Features(p.shared) {
+		if slices.Contains(m.GetFeatures(), f) {
 			d.Features = append(d.Features, f)
 		}
 	}
@@ -351,7 +355,7 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 		Http:            &v1.HttpSettings{Proxy: c.HTTP.Proxy, NoProxy: c.HTTP.NoProxy, CaPem: c.HTTP.CAPEM, UserAgent: c.HTTP.UserAgent},
 		SpoolFolder:     c.Spool,
 		Limits: &v1.PluginLimits{
-			FrameTarget: orDefault(c.Limits.FrameTarget, 1<<20),
+			FrameTarget: orDefault(c.Limits.FrameTarget, frameTarget),
 			FrameMax:    orDefault(c.Limits.FrameMax, 4<<20),
 			RecordMax:   orDefault(c.Limits.RecordMax, 16<<20),
 		},

@@ -158,7 +158,7 @@ func (f *fakePlugin) Describe(context.Context, *v1.DescribeRequest) (*v1.Describ
 		return nil, err
 	}
 	d := &v1.DescribeResponse{
-		Name: "fake", Version: "1.2.3", ProtocolVersions: []uint32{wire.ProtocolVersion}, Features: wire.Features(),
+		Name: "fake", Version: "1.2.3", ProtocolVersions: []uint32{wire.ProtocolVersion}, Features: wire.Features(nil),
 		Kind:         v1.PluginKind_PLUGIN_KIND_SOURCE,
 		ConfigSchema: []byte(`{"type":"object","properties":{"api_key":{"type":"string","x-sluice-secret":true},"tls":{"properties":{"pin":{"x-sluice-secret":true}}}}}`),
 		Streams:      []*v1.StreamDescription{{Name: "events", Kind: v1.StreamKind_STREAM_KIND_TIME, Schema: schema, PartitionBy: "log_id", Granularity: durationpb.New(time.Hour), Buffer: 3 << 20}},

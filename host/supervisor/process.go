@@ -36,6 +36,7 @@ type process struct {
 	frame *os.File   // of the memory for frames, nil without; closed by Start
 
 	mu     sync.Mutex
+	begun  bool // run runs, or never will
 	group  int  // the process group while it may be killed, else 0
 	killed bool // by us
 
@@ -71,6 +72,23 @@ func pluginEnvironment(dir string, environment, extra []string) []string {
 	return append(env, extra...)
 }
 
+// begin reports whether the caller is the first, who has to see to it that exited is closed.
+func (p *process) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := !p.begun
+	p.begun = true
+	return first
+}
+
+// giveUp ends a process that nobody has started: there is nothing to wait for. Idempotent.
+func (p *process) giveUp() {
+	if p.begin() {
+		p.out.end()
+		close(p.exited)
+	}
+}
+
 // Start implements runner.Runner. It returns when the child runs or could not be started.
 func (p *process) Start(context.Context) error {
 	var theirs []*os.File
@@ -92,6 +110,10 @@ func (p *process) Start(context.Context) error {
 	}
 	// Nothing is ever written to its standard input: its end tells a plugin that the host is gone.
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = inR, outW, errW
+	if !p.begin() {
+		closeAll(append(theirs, p.pipes...))
+		return errors.New("a plugin that was given up")
+	}
 	started := make(chan error, 1)
 	go p.run(started, outR, errR)
 	err = <-started

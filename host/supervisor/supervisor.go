@@ -277,6 +277,7 @@ func (s *Supervisor) launch(ctx context.Context, spec Spec, path string, args []
 func (p *Plugin) startFailure(ctx context.Context, err error, versions []int) error {
 	op := "plugin " + p.spec.String()
 	if p.proc.pid == 0 {
+		p.proc.giveUp()
 		p.proc.kill()
 		return p.execFailure(op, err)
 	}

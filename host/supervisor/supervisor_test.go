@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 		case "fake-host":
 			runFakeHost(os.Args[2], os.Args[3:])
 			return
+		case "starved-host":
+			runStarvedHost(os.Args[2])
+			return
 		}
 	}
 	goleak.VerifyTestMain(m)

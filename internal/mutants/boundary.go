@@ -45,6 +45,16 @@ var boundaryMutants = []mutant{
 		pkg: "./host/supervisor", test: "^TestFramesComeByMemory$",
 	},
 	{
+		name: "supervisor: the end of a process that never began is waited for",
+		file: "host/supervisor/supervisor.go", old: "\t\tp.proc.giveUp()\n", new: "",
+		pkg: "./host/supervisor", test: "^TestStartWithTooFewFiles$",
+	},
+	{
+		name: "shm: a plugin closes a file that the host didn't give it",
+		file: "proto/shm/file_linux.go", old: "\tif err = errors.Join(err, file.Close()); err != nil {\n", new: "\tif err = errors.Join(err, file.Close()); err != nil {\n\t\t_ = unix.Close(fd)\n",
+		pkg: "./proto/shm", test: "^TestInherited$",
+	},
+	{
 		name: "shm: a frame that is gone is left out",
 		file: "host/supervisor/read.go", old: "\t\t\treturn r.gone(ctx)\n", new: "\t\t\tcontinue\n",
 		pkg: "./host/supervisor", test: "^TestReadFails$/^shared-gone$",

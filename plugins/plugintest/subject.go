@@ -57,7 +57,7 @@ func start(ctx context.Context, o Options) (*subject, error) {
 	}
 	s.configure = &v1.ConfigureRequest{
 		ProtocolVersion: wire.ProtocolVersion,
-		Features:        append(wire.Features(), "from_the_future"),
+		Features:        append(wire.Features(nil), "from_the_future"),
 		Config:          o.Settings,
 		LogLevel:        "debug",
 	}

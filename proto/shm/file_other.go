@@ -10,4 +10,7 @@ func Create() (*Memory, *os.File, error) { return nil, nil, ErrUnsupported }
 // Open returns ErrUnsupported.
 func Open(*os.File) (*Memory, error) { return nil, ErrUnsupported }
 
+// Inherited returns ErrUnsupported.
+func Inherited(int) (*Memory, error) { return nil, ErrUnsupported }
+
 func unmap([]byte) error { return nil }

@@ -3,7 +3,7 @@
 //
 //	host:   m, file, err := shm.Create()      // the file is handed to the child
 //	        err = m.Take(ref, place)
-//	plugin: m, err := shm.Open(file)
+//	plugin: m, err := shm.Inherited(3)
 //	        s := m.NewSender()
 //	        ref, ok := s.Put(len, fill)       // false: send the frame itself
 //	        defer s.Close()
@@ -37,12 +37,12 @@ const (
 	stride   = 64 // of the states: a cache line each
 	firstAt  = 64 // of the states
 	maxSlots = (page - firstAt) / stride
-	// slotSize holds a frame of the usual target, 1 MiB, with room for one record more. What is longer goes over the socket.
-	slotSize = 5 << 18
+	// slotSize holds a frame of the usual target, 2 MiB, with room for a record more. What is longer goes over the socket.
+	slotSize = 5 << 19
 )
 
 // Slots is how many frames the memory that Create makes has room for.
-const Slots = 6
+const Slots = 3
 
 // Size is the length of the memory in bytes. Pages of it that no frame ever lay in take no memory.
 const Size = page + Slots*slotSize
@@ -155,7 +155,14 @@ func (s *Sender) Put(length int, fill func(place []byte)) (Ref, bool) {
 	if !ok {
 		return Ref{}, false
 	}
+	filled := false
+	defer func() { // a fill that panics leaves no slot behind
+		if !filled {
+			m.state(slot).CompareAndSwap(ticket, 0)
+		}
+	}()
 	fill(m.slot(slot)[:length:length])
+	filled = true
 	return Ref{Slot: uint32(slot), Ticket: ticket, Length: uint64(length)}, true
 }
 

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -145,49 +147,67 @@ func TestTakenBack(t *testing.T) {
 	}
 }
 
-// TestNothingTornIsTaken: senders take back what is being copied and fill its slot anew. Whatever Take says is whole, is.
+// TestNothingTornIsTaken: a sender takes back what is being copied and fills its slot anew. Whatever Take says is whole, is; and of some it
+// has to say, after it has copied them, that they are gone.
 func TestNothingTornIsTaken(t *testing.T) {
-	const size = 256 << 10
 	r, m, _ := pair(t)
-	refs := make(chan Ref, 4*Slots)
-	var wg sync.WaitGroup
-	for g := range 3 {
-		wg.Go(func() {
-			for i := range 400 {
-				s := m.NewSender()
-				fill := func(place []byte) {
-					for at := 0; at < len(place); at += 8 {
-						binary.LittleEndian.PutUint64(place[at:], uint64(g<<32|i))
-					}
+	size := m.Most()
+	refs := make(chan Ref)
+	done := make(chan struct{})
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		defer close(refs)
+		for i := uint64(1); ; i++ {
+			s := m.NewSender()
+			ref, ok := s.Put(size, func(place []byte) {
+				for at := 0; at < len(place); at += 8 {
+					binary.LittleEndian.PutUint64(place[at:], i)
 				}
-				if ref, ok := s.Put(size, fill); ok {
-					refs <- ref
-				}
-				s.Close()
+			})
+			if !ok {
+				t.Error("no slot is free")
+				return
 			}
-		})
-	}
-	go func() { wg.Wait(); close(refs) }()
+			select {
+			case refs <- ref:
+				time.Sleep(time.Duration(rand.IntN(int(2 * time.Millisecond))))
+				s.Close()
+			case <-done:
+				s.Close()
+				return
+			}
+		}
+	})
 	place := make([]byte, size)
-	taken, gone := 0, 0
+	deadline := time.Now().Add(time.Minute)
+	whole, late := 0, 0 // late: gone after something of it was copied
 	for ref := range refs {
+		clear(place)
 		switch err := r.Take(ref, place); {
+		case err == nil:
+			whole++
+			for at := 8; at < size; at += 8 {
+				if !bytes.Equal(place[at:at+8], place[:8]) {
+					t.Fatalf("a frame of two: %x at 0, %x at %d", place[:8], place[at:at+8], at)
+				}
+			}
 		case errors.Is(err, ErrGone):
-			gone++
-			continue
-		case err != nil:
+			if place[0] != 0 || place[1] != 0 || place[2] != 0 {
+				late++
+			}
+		default:
 			t.Fatal(err)
 		}
-		taken++
-		for at := 8; at < size; at += 8 {
-			if !bytes.Equal(place[at:at+8], place[:8]) {
-				t.Fatalf("a frame of two: %x at 0, %x at %d", place[:8], place[at:at+8], at)
-			}
+		if late >= 3 && whole > 0 || time.Now().After(deadline) {
+			break
 		}
 	}
-	t.Logf("%d taken, %d gone", taken, gone)
-	if gone == 0 {
-		t.Error("nothing was taken back: the test tests nothing")
+	close(done)
+	for range refs { // whichever is on its way
+	}
+	sending.Wait()
+	if whole == 0 || late < 3 {
+		t.Errorf("%d frames were whole and %d gone while they were copied: want some, and 3", whole, late)
 	}
 }
 
@@ -202,8 +222,8 @@ func TestLengthIsSealed(t *testing.T) {
 }
 
 func TestFilesThatArentShared(t *testing.T) {
-	memfd := func(size int64, first string, flags int) *os.File {
-		fd, err := unix.MemfdCreate("test", flags)
+	memfd := func(size int64, first string, sealed bool) *os.File {
+		fd, err := unix.MemfdCreate("test", unix.MFD_ALLOW_SEALING)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,6 +233,11 @@ func TestFilesThatArentShared(t *testing.T) {
 		}
 		if _, err := f.WriteAt([]byte(first), 0); err != nil {
 			t.Fatal(err)
+		}
+		if sealed {
+			if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+				t.Fatal(err)
+			}
 		}
 		return f
 	}
@@ -234,18 +259,78 @@ func TestFilesThatArentShared(t *testing.T) {
 		want string
 	}{
 		"a file":         {plain, "can't share memory"},
-		"unsealable":     {memfd(Size, head(Slots, slotSize), 0), "isn't sealed"},
-		"too short":      {memfd(100, "x", unix.MFD_ALLOW_SEALING), "of 100 bytes"},
-		"other contents": {memfd(Size, "something else", unix.MFD_ALLOW_SEALING), "of this version"},
-		"no slots":       {memfd(Size, head(0, slotSize), unix.MFD_ALLOW_SEALING), "0 slots"},
-		"too many":       {memfd(Size, head(1<<31, slotSize), unix.MFD_ALLOW_SEALING), "don't fill"},
-		"larger slots":   {memfd(Size, head(Slots, slotSize+1), unix.MFD_ALLOW_SEALING), "don't fill"},
-		"overflow":       {memfd(Size, head(2, 1<<63), unix.MFD_ALLOW_SEALING), "don't fill"},
+		"unsealable":     {memfd(Size, head(Slots, slotSize), false), "isn't sealed"},
+		"too short":      {memfd(100, "x", true), "of 100 bytes"},
+		"other contents": {memfd(Size, "something else", true), "of this version"},
+		"no slots":       {memfd(Size, head(0, slotSize), true), "0 slots"},
+		"too many":       {memfd(Size, head(1<<31, slotSize), true), "don't fill"},
+		"larger slots":   {memfd(Size, head(Slots, slotSize+1), true), "don't fill"},
+		"overflow":       {memfd(Size, head(2, 1<<63), true), "don't fill"},
 	} {
 		if m, err := Open(tt.file); m != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 		_ = tt.file.Close()
+	}
+}
+
+// TestInherited: the host's file is mapped and closed; another's file of that number is left alone.
+func TestInherited(t *testing.T) {
+	r, _, file := pair(t)
+	theirs, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Inherited(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, err := unix.FcntlInt(uintptr(theirs), unix.F_GETFD, 0); !errors.Is(err, unix.EBADF) {
+		t.Errorf("the inherited file is still open: %v", err)
+	}
+	s := m.NewSender()
+	defer s.Close()
+	ref, _ := s.Put(3, fillWith(7))
+	if place := make([]byte, 3); r.Take(ref, place) != nil || place[2] != 7 {
+		t.Errorf("what was put isn't there: %v", place)
+	}
+
+	own, err := unix.MemfdCreate("own", unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(own)
+	if err := unix.Ftruncate(own, Size); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := Inherited(own); m != nil || err == nil {
+		t.Errorf("a file of the plugin's own: %v, %v", m, err)
+	}
+	if seals, err := unix.FcntlInt(uintptr(own), unix.F_GET_SEALS, 0); err != nil || seals != 0 {
+		t.Errorf("a file of the plugin's own is closed or sealed: %x, %v", seals, err)
+	}
+	if _, err := Inherited(99_999); err == nil {
+		t.Error("a number that no open file has")
+	}
+}
+
+// TestPanicInPut: a fill that panics leaves its slot free.
+func TestPanicInPut(t *testing.T) {
+	_, m, _ := pair(t)
+	s := m.NewSender()
+	defer s.Close()
+	for range Slots + 1 {
+		func() {
+			defer func() { _ = recover() }()
+			s.Put(1, func([]byte) { panic("fill") })
+		}()
+	}
+	if s.InUse() {
+		t.Error("a slot stays in use")
+	}
+	if _, ok := s.Put(1, fillWith(1)); !ok {
+		t.Error("no slot is free")
 	}
 }
 

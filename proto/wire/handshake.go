@@ -41,9 +41,14 @@ var Handshake = plugin.HandshakeConfig{
 	MagicCookieValue: "b7d2f0c6-sluice-plugin-v1",
 }
 
-// Features lists the optional parts of the protocol that this build knows. One is used only if both sides name it; a side names
-// FeatureSharedMemory only where it has that memory.
-func Features() []string { return []string{FeatureNullColumns, FeatureMeasure, FeatureSharedMemory} }
+// Features lists the optional parts of the protocol that this build knows. One is used only if both sides name it; a side that has shared
+// memory names FeatureSharedMemory, too.
+func Features(shared *shm.Memory) []string {
+	if shared == nil {
+		return []string{FeatureNullColumns, FeatureMeasure}
+	}
+	return []string{FeatureNullColumns, FeatureMeasure, FeatureSharedMemory}
+}
 
 // FeatureNullColumns is the feature of frames that leave out columns which are null in every row.
 const FeatureNullColumns = "null_columns"
