@@ -25,12 +25,16 @@ import (
 // cutTime is how long an unreadable message waits for the process's end, which may have cut it.
 const cutTime = 100 * time.Millisecond
 
+// firstShare is the credit in bytes that a read begins with, if its share isn't less: some frames.
+const firstShare = 4 * frameTarget
+
 // maxCounters bounds what a Read may count.
 const maxCounters = 64
 
 // ReadOptions says how a slice is read.
 type ReadOptions struct {
-	// Share is the credit in bytes that the read has: it holds at most that and one message.
+	// Share is the most credit in bytes that the read has: it holds at most that and one message. It begins with a few frames, and gets more
+	// where that keeps both sides at work.
 	Share int64
 	// Waiting hears why nothing moves; until is zero if that isn't known. It is called by one goroutine, which receives
 	// nothing meanwhile: it must not block, nor call the Read's methods. Nil: nobody listens.
@@ -117,6 +121,7 @@ func (p *Plugin) Read(ctx context.Context, s flow.Slice, o ReadOptions) (*Read, 
 		held: make(map[any]queued),
 	}
 	r.window = credit.NewWindow(o.Share, r.grant)
+	r.window.Begin(firstShare)
 	stream, err := v1.NewSourceServiceClient(p.conn).Read(streamCtx)
 	if err == nil {
 		err = stream.Send(&v1.ReadRequest{Message: &v1.ReadRequest_Open{Open: &v1.Open{Slice: wire.SliceToProto(s)}}})

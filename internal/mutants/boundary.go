@@ -45,6 +45,16 @@ var boundaryMutants = []mutant{
 		pkg: "./host/supervisor", test: "^TestFramesComeByMemory$",
 	},
 	{
+		name: "credit: a read never gets more than it begins with",
+		file: "proto/credit/window.go", old: "\t\tif w.stalled || w.credit <= 0 {\n", new: "\t\tif w.stalled && w.credit < 0 {\n",
+		pkg: "./proto/credit", test: "^TestWindowThatBegins$",
+	},
+	{
+		name: "credit: a receiver that is slower gets all there is",
+		file: "proto/credit/window.go", old: "\tif w.open && w.outstanding == 0 {\n", new: "\tif w.open {\n",
+		pkg: "./proto/credit", test: "^TestWindowThatBegins$",
+	},
+	{
 		name: "supervisor: the end of a process that never began is waited for",
 		file: "host/supervisor/supervisor.go", old: "\t\tp.proc.giveUp()\n", new: "",
 		pkg: "./host/supervisor", test: "^TestStartWithTooFewFiles$",

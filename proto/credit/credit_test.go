@@ -5,9 +5,11 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -114,6 +116,51 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestWindowThatBegins: a window that begins with a part of its size grows when that would have kept both ends at work, and only then.
+func TestWindowThatBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var grants []int64
+		w := NewWindow(100, func(n int64) error { grants = append(grants, n); return nil })
+		w.Begin(10)
+		release := func(n int64) func() error { return func() error { return w.Release(n) } }
+		receive := func(n int64) func() error { return func() error { return w.Receive(n) } }
+		for _, s := range []struct {
+			name string
+			do   func() error
+			want []int64 // grants
+		}{
+			{"open", w.Open, []int64{10}},
+			{"receive all", receive(10), nil},
+			{"released while the sender goes on", release(6), []int64{6}},
+			{"receive", receive(6), nil},
+			{"a receiver that is slower", release(9), []int64{9}},
+			{"still", func() error { time.Sleep(time.Hour); return w.Receive(1) }, nil},
+			{"the last one, and the sender has credit", release(2), []int64{2}},
+			{"receive all again", receive(10), nil},
+			{"all at once, with the sender waiting", release(10), []int64{20}},
+			{"receive all, twice as much", receive(20), nil},
+			{"released in two, while the sender waited long", func() error { time.Sleep(stall); return w.Release(10) }, []int64{10}},
+			{"and the rest", release(10), []int64{30}},
+			{"a pause with credit left is none", func() error { time.Sleep(time.Hour); return w.Receive(5) }, nil},
+			{"it isn't", release(5), []int64{5}},
+			{"receive all, four times as much", receive(40), nil},
+			{"it grows to its size at most", release(40), []int64{80}},
+			{"receive that", receive(80), nil},
+			{"again", release(80), []int64{100}},
+			{"receive all of its size", receive(100), nil},
+			{"it doesn't grow beyond it", release(100), []int64{100}},
+		} {
+			grants = nil
+			if err := s.do(); err != nil {
+				t.Fatalf("%s: %v", s.name, err)
+			}
+			if !slices.Equal(grants, s.want) {
+				t.Errorf("%s: grants %v, want %v", s.name, grants, s.want)
+			}
+		}
+	})
+}
+
 func TestGrantErrorsStay(t *testing.T) {
 	broken := errors.New("broken pipe")
 	w := NewWindow(10, func(int64) error { return broken })
@@ -140,6 +187,9 @@ func TestPair(t *testing.T) {
 			}
 			gate := NewGate()
 			w := NewWindow(size, gate.Grant)
+			if seed%2 == 1 {
+				w.Begin(1 + rng.Int64N(size))
+			}
 			wire := make(chan int64, len(sizes))
 			held := make(chan int64, len(sizes))
 			var wg sync.WaitGroup
@@ -184,8 +234,8 @@ func TestPair(t *testing.T) {
 			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			if got := gate.Credit() + w.owed; got != size {
-				t.Errorf("seed %d: credit and what is owed sum to %d, want %d: a grant was lost", seed, got, size)
+			if got := gate.Credit() + w.owed; got != w.limit || w.limit > size {
+				t.Errorf("seed %d: credit and what is owed sum to %d, want %d of %d: a grant was lost", seed, got, w.limit, size)
 			}
 		})
 	}
