@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash"
+	"runtime"
 	"sync"
 
 	"github.com/sluice-io/sluice/sinks"
@@ -35,21 +36,26 @@ type part struct {
 	rows  uint64
 }
 
-// writeSize is how much is hashed and written at a time, in bytes: what was hashed is then still in the processor's nearest caches, and the
-// system call is over before the Go runtime takes it for one that blocks, which costs it a wake-up of its monitor.
-const writeSize = 64 << 10
+// sideBySide is the fewest bytes that are hashed and written at the same time, on two processors: fewer are done before another would have begun.
+const sideBySide = 64 << 10
 
-// Write hashes and writes what lies on disk.
-func (p *part) Write(b []byte) (written int, err error) {
-	for written < len(b) && err == nil {
-		piece := b[written:min(len(b), written+writeSize)]
-		p.hash.Write(piece)
-		var n int
-		n, err = p.file.Write(piece)
-		p.bytes += int64(n)
-		written += n
+// Write hashes and writes what lies on disk. A block's hash takes longer than its copy into the page cache, and both together are the longest
+// step of a slice.
+func (p *part) Write(b []byte) (n int, err error) {
+	if len(b) < sideBySide || runtime.GOMAXPROCS(0) == 1 {
+		p.hash.Write(b)
+		n, err = p.file.Write(b)
+	} else {
+		hashed := make(chan struct{})
+		go func() {
+			defer close(hashed)
+			p.hash.Write(b)
+		}()
+		n, err = p.file.Write(b)
+		<-hashed
 	}
-	return written, err
+	p.bytes += int64(n)
+	return n, err
 }
 
 // failure returns the first error.
