@@ -159,6 +159,17 @@ func TestSharedMemoryOfCanceledReads(t *testing.T) {
 	}
 }
 
+// TestSharedMemoryThatIsntThere: a plugin whose variable names nothing of use says so and sends its frames.
+func TestSharedMemoryThatIsntThere(t *testing.T) {
+	for value, want := range map[string]string{"three": "isn't the number", "-1": "isn't the number", "65000": "bad file descriptor"} {
+		t.Setenv(wire.SharedMemoryVar, value)
+		log := &logBuffer{}
+		if m := sharedMemory(newLogger(log, nil)); m != nil || !strings.Contains(log.String(), want) {
+			t.Errorf("%s=%s: %v, log %q, want %q", wire.SharedMemoryVar, value, m, log, want)
+		}
+	}
+}
+
 // TestSharedMemoryIsNegotiated: a host that doesn't name the feature gets every frame in its message.
 func TestSharedMemoryIsNegotiated(t *testing.T) {
 	_, plugin := sharing(t)

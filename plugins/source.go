@@ -200,7 +200,7 @@ type SliceTarget struct {
 
 // Limits bound what a source emits, in bytes.
 type Limits struct {
-	FrameTarget int64 // a batch is sent when it holds this much: 1 MiB by default
+	FrameTarget int64 // a batch is sent when it holds this much: Sluice asks for 2 MiB
 	FrameMax    int64 // and never holds more, unless one record does: 4 MiB
 	RecordMax   int64 // a longer record goes to the dead letters: 16 MiB
 }

@@ -26,7 +26,7 @@ var boundaryMutants = []mutant{
 	},
 	{
 		name: "shm: what a canceled read has left is never free again",
-		file: "proto/shm/shm.go", old: "m.state(i).CompareAndSwap(m.given[i], 0)", new: "_ = m.state(i)",
+		file: "proto/shm/shm.go", old: "state.CompareAndSwap(given, 0) })", new: "_ = state })",
 		pkg: "./plugins", test: "^TestSharedMemoryOfCanceledReads$",
 	},
 	{

@@ -183,35 +183,27 @@ func (s *Sender) claim() (slot int, ticket uint64, ok bool) {
 }
 
 // InUse reports whether a frame of the sender's wasn't taken yet.
-func (s *Sender) InUse() bool {
-	m := s.memory
-	m.use.RLock()
-	defer m.use.RUnlock()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for i, owner := range m.owners {
-		if owner == s && m.data != nil && m.state(i).Load() == m.given[i] {
-			return true
-		}
-	}
-	return false
+func (s *Sender) InUse() (used bool) {
+	s.each(func(state *atomic.Uint64, given uint64) { used = used || state.Load() == given })
+	return used
 }
 
 // Close takes back what wasn't taken: the receiver's Take of it will say ErrGone. It comes when the receiver reads no more of the messages, or
 // has read them all.
 func (s *Sender) Close() {
+	s.each(func(state *atomic.Uint64, given uint64) { state.CompareAndSwap(given, 0) })
+}
+
+// each calls f for the slots whose last frame is the sender's, with the ticket of that.
+func (s *Sender) each(f func(state *atomic.Uint64, given uint64)) {
 	m := s.memory
 	m.use.RLock()
 	defer m.use.RUnlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, owner := range m.owners {
-		if owner != s {
-			continue
-		}
-		m.owners[i] = nil
-		if m.data != nil {
-			m.state(i).CompareAndSwap(m.given[i], 0)
+		if owner == s && m.data != nil {
+			f(m.state(i), m.given[i])
 		}
 	}
 }

@@ -235,7 +235,15 @@ func (c *codec) Unmarshal(data mem.BufferSlice, v any) error {
 	in.Size = n
 	if in.Batch != nil && in.Batch.shared != (shm.Ref{}) {
 		root.Release()
-		return c.fetch(in)
+		err := c.fetch(in)
+		if errors.Is(err, shm.ErrGone) {
+			*in = InMessage{Gone: true}
+			return nil
+		}
+		if err != nil {
+			*in = InMessage{}
+		}
+		return err
 	}
 	if in.Response != nil {
 		root.Release()
@@ -251,20 +259,13 @@ func (c *codec) fetch(in *InMessage) error {
 	length := b.shared.Length
 	switch {
 	case c.shared == nil:
-		*in = InMessage{}
 		return errors.New("a frame in shared memory, of which there is none")
-	case length < 1 || length > uint64(c.shared.Most()):
-		*in = InMessage{}
+	case length < 1 || length > uint64(c.shared.Most()): // before there is a block of so many
 		return fmt.Errorf("a frame of %d bytes in shared memory", length)
 	}
 	block := c.pool.Get(int(length))
 	if err := c.shared.Take(b.shared, block); err != nil {
 		c.pool.Put(block)
-		*in = InMessage{Gone: true}
-		if errors.Is(err, shm.ErrGone) {
-			return nil
-		}
-		*in = InMessage{}
 		return err
 	}
 	in.root = memory.NewBufferWithAllocator(block, &blockOwner{pool: c.pool, block: block})

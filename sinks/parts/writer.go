@@ -44,16 +44,12 @@ const sideBySide = 64 << 10
 func (p *part) Write(b []byte) (n int, err error) {
 	if len(b) < sideBySide || runtime.GOMAXPROCS(0) == 1 {
 		p.hash.Write(b)
-		n, err = p.file.Write(b)
 	} else {
-		hashed := make(chan struct{})
-		go func() {
-			defer close(hashed)
-			p.hash.Write(b)
-		}()
-		n, err = p.file.Write(b)
-		<-hashed
+		var hashing sync.WaitGroup
+		hashing.Go(func() { p.hash.Write(b) })
+		defer hashing.Wait() // even if the file panics: the caller uses b again
 	}
+	n, err = p.file.Write(b)
 	p.bytes += int64(n)
 	return n, err
 }
