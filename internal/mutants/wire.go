@@ -8,6 +8,11 @@ var wireMutants = []mutant{
 		test: "^TestServer$/^connection_lost$",
 	},
 	{
+		name: "object: the client may close a body that is being sent",
+		file: "sinks/object/store/s3.go", old: "Transport: straight{tr}", new: "Transport: tr",
+		pkg: "./sinks/object/store", test: "^TestRedirectsOfWrites$",
+	},
+	{
 		name: "splunk_hec: a slice is committed before it is acknowledged",
 		file: "sinks/splunkhec/sink.go", old: "if err := t.settle(ctx); err != nil {", new: "if err := ctx.Err(); err != nil {",
 		test: "^TestKilled$",

@@ -72,7 +72,7 @@ func NewS3(o S3Options) (*S3, error) {
 	}
 	client := func(tries int) (minio.Core, error) {
 		core, err := minio.NewCore(u.Host, &minio.Options{
-			Creds: creds, Secure: u.Scheme != "http", Transport: tr, Region: o.Region, BucketLookup: lookup, MaxRetries: tries,
+			Creds: creds, Secure: u.Scheme != "http", Transport: straight{tr}, Region: o.Region, BucketLookup: lookup, MaxRetries: tries,
 		})
 		if err != nil {
 			return minio.Core{}, fault.New(fault.Config, op, "write the endpoint as https://host:port", err)
@@ -88,6 +88,30 @@ func NewS3(o S3Options) (*S3, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// straight gives answers to requests with a body back as those that net/http doesn't follow: before it asks whether it should, it closes the
+// body of the request, which the transport may still be sending and minio's signing reader doesn't bear. Nothing of a store is ever
+// redirected: S3 says so of a bucket in another region.
+type straight struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (s straight) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := s.RoundTripper.RoundTrip(r)
+	if err != nil || r.Body == nil {
+		return res, err
+	}
+	switch res.StatusCode {
+	case http.StatusMovedPermanently:
+		res.StatusCode = http.StatusPermanentRedirect
+	case http.StatusFound, http.StatusSeeOther:
+		res.StatusCode = http.StatusTemporaryRedirect
+	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return res, nil
+	}
+	res.Header.Del("Location") // without it these two aren't followed
+	return res, nil
 }
 
 // Close ends idle connections.
@@ -344,7 +368,7 @@ func (s *S3) fault(op, right string, err error) error {
 		return wrong(fault.Config, "does S3 answer at %s?", s.core.EndpointURL())
 	case http.StatusForbidden, http.StatusUnauthorized:
 		return wrong(fault.Auth, "allow the credentials %s on bucket %q below %q", right, s.place.Bucket, s.place.Prefix)
-	case http.StatusMovedPermanently:
+	case http.StatusMovedPermanently, http.StatusPermanentRedirect, http.StatusTemporaryRedirect:
 		return wrong(fault.Config, "set region or endpoint to where the bucket is")
 	}
 	return fault.New(fault.Transient, op, "", said)

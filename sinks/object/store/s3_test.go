@@ -61,6 +61,8 @@ func TestS3Errors(t *testing.T) {
 		{403, "Other", fault.Auth, "s3:", nil},
 		{400, "AuthorizationHeaderMalformed", fault.Config, "region", nil},
 		{301, "PermanentRedirect", fault.Config, "region", nil},
+		{301, "Moved", fault.Config, "region", nil},
+		{307, "Moved", fault.Config, "region", nil},
 		{501, "NotImplemented", fault.Config, "conditional writes", nil},
 		{400, "Strange", fault.Transient, "", nil},
 	} {
@@ -121,5 +123,24 @@ func TestS3Unknown(t *testing.T) {
 	s := answering(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	if err := s.PutAbsent(context.Background(), "x", []byte("y")); fault.KindOf(err) != fault.Transient {
 		t.Errorf("%v: %v", fault.KindOf(err), err)
+	}
+}
+
+// TestRedirectsOfWrites: an answer that redirects may come before a body has been sent. The client must not close the body of a request whose
+// sending goes on, which minio's signing reader doesn't bear.
+func TestRedirectsOfWrites(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		s := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "http://127.0.0.1:1/elsewhere")
+			xmlError(w, status, "PermanentRedirect")
+		})
+		for range 20 {
+			if err := s.PutAbsent(t.Context(), "x", make([]byte, 64<<10)); fault.KindOf(err) != fault.Config || !strings.Contains(fault.HintOf(err), "region") {
+				t.Fatalf("%d: %v (%s)", status, err, fault.HintOf(err))
+			} else if text := err.Error(); !strings.Contains(text, "HTTP 307") && !strings.Contains(text, "HTTP 308") { // the two that net/http leaves alone
+				t.Fatalf("%d: %v", status, err)
+			}
+		}
 	}
 }
