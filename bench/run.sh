@@ -61,6 +61,11 @@ fi
 
 .ci/parts.sh python kafka
 
+# Redpanda Connect's engine stands in for it where it isn't installed, if its modules can be had.
+(cd bench/measure/peers/benthos && GOFLAGS='' GOWORK=off CGO_ENABLED=0 go build -trimpath -o "$WORK/peers/benthos" .) ||
+	say "Benthos couldn't be built: it is left out"
+PATH=$PATH:$WORK/peers
+
 # field NAME FILE prints the first value of a line "NAME : value".
 field() { sed -n "s/^$1[[:space:]]*: *//p" "$2" | head -1; }
 

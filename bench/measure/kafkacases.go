@@ -48,16 +48,16 @@ func (k *broker) cases(p peers) []benchCase {
 		sluice(keyKafkaDefault, "as it comes: JSON, keys, headers, lz4", ""),
 		again(plain),
 	}
-	if p.connect != nil {
+	if p.connectKafka {
 		out = append(out, benchCase{
-			Key: keyConnectKafka, Title: "Redpanda Connect, by lines, idempotent", Group: groupKafka, Optional: true, check: k.check,
+			Key: keyConnectKafka, Title: p.connectName + ", by lines, idempotent", Group: groupKafka, Optional: true, check: k.check,
 			run: func(ctx context.Context, b *bench, folder string) (r run, err error) {
 				k.runs++
 				if err := k.makeTopic(ctx); err != nil {
 					return r, err
 				}
 				r, err = p.connectTo(ctx, b, folder, b.vendor.Events, fmt.Sprintf(
-					"kafka_franz: {seed_brokers: [%q], topic: %s, idempotent_write: true, compression: none, batching: {count: 1000, period: 100ms}}", k.address, k.topic()))
+					connectKafkaOutput+": {seed_brokers: [%q], topic: %s, idempotent_write: true, compression: none, batching: {count: 1000, period: 100ms}}", k.address, k.topic()))
 				r.Bytes = k.small.bytes
 				return r, err
 			},

@@ -13,10 +13,12 @@ import (
 
 // peers are the other programs that do the same work. An empty path: not there.
 type peers struct {
-	python    string // with pyarrow and duckdb
-	connect   []string
-	fluentBit string
-	missing   []string // what is left out, and why
+	python       string // with pyarrow and duckdb
+	connect      []string
+	connectName  string // Redpanda Connect, or what stands in for it
+	connectKafka bool   // it has an output for Kafka, which isn't among the engine's own
+	fluentBit    string
+	missing      []string // what is left out, and why
 }
 
 //go:embed peers/*.py
@@ -30,15 +32,7 @@ func findPeers(python string) peers {
 	} else {
 		p.missing = append(p.missing, "pyarrow and DuckDB (.ci/parts.sh python installs them)")
 	}
-	for _, words := range [][]string{{"redpanda-connect"}, {"rpk", "connect"}, {"benthos"}} {
-		if path, err := exec.LookPath(words[0]); err == nil {
-			p.connect = append([]string{path}, words[1:]...)
-			break
-		}
-	}
-	if p.connect == nil {
-		p.missing = append(p.missing, "Redpanda Connect (no redpanda-connect, rpk or benthos on the PATH)")
-	}
+	p.findConnect()
 	if path, err := exec.LookPath("fluent-bit"); err == nil {
 		p.fluentBit = path
 	} else {
@@ -46,6 +40,39 @@ func findPeers(python string) peers {
 	}
 	return p
 }
+
+// findConnect looks for Redpanda Connect, else for its engine, which bench/run.sh builds.
+func (p *peers) findConnect() {
+	for _, known := range []struct {
+		name  string
+		words []string
+	}{
+		{"Redpanda Connect", []string{"redpanda-connect"}},
+		{"Redpanda Connect", []string{"rpk", "connect"}},
+		{"Benthos, Redpanda Connect's engine", []string{"benthos"}},
+	} {
+		path, err := exec.LookPath(known.words[0])
+		if err != nil {
+			continue
+		}
+		words := append([]string{path}, known.words[1:]...)
+		outputs, err := exec.Command(words[0], append(words[1:], "list", "outputs")...).Output()
+		if err != nil {
+			continue
+		}
+		p.connect, p.connectName, p.connectKafka = words, known.name, bytes.Contains(outputs, []byte(connectKafkaOutput))
+		break
+	}
+	switch {
+	case p.connect == nil:
+		p.missing = append(p.missing, "Redpanda Connect (no redpanda-connect, rpk or benthos on the PATH)")
+	case !p.connectKafka:
+		p.missing = append(p.missing, fmt.Sprintf("Redpanda Connect to Kafka (%s has no %s)", filepath.Base(p.connect[0]), connectKafkaOutput))
+	}
+}
+
+// connectKafkaOutput is Redpanda Connect's output for Kafka, by the same library as Sluice's.
+const connectKafkaOutput = "kafka_franz"
 
 // lines returns the cases of the peers that read a download.
 func (p peers) lines() []benchCase {
@@ -65,7 +92,7 @@ func (p peers) lines() []benchCase {
 		add(keyDuckJSON, "`curl > file`, DuckDB COPY, NDJSON", ndjsonExtension, countLines, p.duckdb("ndjson"))
 	}
 	if p.connect != nil {
-		add(keyConnect, "Redpanda Connect, by lines, raw", rawExtension, countLines, p.runConnect)
+		add(keyConnect, p.connectName+", by lines, raw", rawExtension, countLines, p.runConnect)
 	}
 	if p.fluentBit != "" {
 		add(keyFluentBit, "`curl > file`, Fluent Bit tail, NDJSON", ndjsonExtension, countLines, p.runFluentBit)
