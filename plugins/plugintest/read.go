@@ -101,6 +101,8 @@ func (r *reading) next() (kind, error) {
 		return "", errors.New("a message came after the last one")
 	}
 	switch {
+	case in.Gone:
+		return "", errors.New("a batch's frame isn't in the shared memory: it was taken back before it was read, or never put there")
 	case in.Batch != nil:
 		return kindBatch, r.batch(&in)
 	case in.Dead != nil:

@@ -14,10 +14,12 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/proto/shm"
 	v1 "github.com/sluice-io/sluice/proto/sluice/v1"
 	"github.com/sluice-io/sluice/proto/wire"
 )
@@ -31,6 +33,7 @@ type subject struct {
 	description *v1.DescribeResponse
 	configure   *v1.ConfigureRequest
 	stderr      *buffer
+	shared      *shm.Memory // in which it may put frames, or nil
 	end         func() error
 
 	mu     sync.Mutex
@@ -57,7 +60,7 @@ func start(ctx context.Context, o Options) (*subject, error) {
 	}
 	s.configure = &v1.ConfigureRequest{
 		ProtocolVersion: wire.ProtocolVersion,
-		Features:        append(wire.Features(nil), "from_the_future"),
+		Features:        append(wire.Features(s.shared), "from_the_future"),
 		Config:          o.Settings,
 		LogLevel:        "debug",
 	}
@@ -103,14 +106,20 @@ func (s *subject) startProcess(context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(s.opts.Command[0], s.opts.Command[1:]...)
-	cmd.Env = s.opts.Env
+	p, err := newProcess(s.opts.Command, s.opts.Env)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	s.shared = p.shared
 	client := plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  wire.Handshake,
-		Plugins:          plugin.PluginSet{wire.PluginSetName: connPlugin{}},
-		Cmd:              cmd,
+		HandshakeConfig: wire.Handshake,
+		Plugins:         plugin.PluginSet{wire.PluginSetName: connPlugin{}},
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+			p.cmd.Env = append(p.cmd.Env, spec.Env...)
+			return p, nil
+		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		GRPCDialOptions:  wire.DialOptions(nil),
+		GRPCDialOptions:  wire.DialOptions(p.shared),
 		SkipHostEnv:      true,
 		Stderr:           s.stderr,
 		SyncStderr:       s.stderr,
@@ -119,7 +128,7 @@ func (s *subject) startProcess(context.Context) error {
 	})
 	s.end = func() error {
 		client.Kill()
-		return os.RemoveAll(dir)
+		return errors.Join(p.close(), os.RemoveAll(dir))
 	}
 	protocol, err := client.Client()
 	if err != nil {

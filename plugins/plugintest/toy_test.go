@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,12 +20,15 @@ import (
 	"github.com/sluice-io/sluice/plugins"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/proto/wire"
 )
 
 // The test binary is its own plugin: with toyEnv set it serves a toy source that breaks the promise it names.
 const (
 	toyEnv = "PLUGINTEST_TOY"
 	secret = "s3cr3t-of-the-toy"
+	// longLines breaks no promise: its frames are so large that they go by shared memory.
+	longLines = "long lines"
 )
 
 func TestMain(m *testing.M) {
@@ -123,8 +127,11 @@ func (s *toySource) Read(ctx context.Context, sl flow.Slice, out plugins.Emitter
 	n := 0
 	for at := first; at.Before(sl.To); at = at.Add(step) {
 		line := fmt.Sprintf("%s line", at.Format(time.RFC3339))
-		if s.broken == "differs from read to read" {
+		switch s.broken {
+		case "differs from read to read":
 			line += fmt.Sprint(reads)
+		case longLines:
+			line += strings.Repeat(".", 2<<10)
 		}
 		b.Field(0).(*array.TimestampBuilder).Append(arrow.Timestamp(at.UnixNano()))
 		b.Field(1).(*array.StringBuilder).Append(line)
@@ -181,12 +188,46 @@ func TestConformanceInProcess(t *testing.T) {
 
 func TestConformanceAsAProcess(t *testing.T) {
 	o := toyOptions()
+	o.Command, o.Env = toyCommand(t), []string{toyEnv + "=" + longLines}
+	Run(t, o)
+}
+
+func toyCommand(t *testing.T) []string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Command, o.Env = []string{self}, []string{toyEnv + "="}
-	Run(t, o)
+	return []string{self}
+}
+
+// TestProcessesAsTheHostStartsThem: whatever standard input this process has, the plugin's is open, and where the system can share memory it has some.
+func TestProcessesAsTheHostStartsThem(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	defer r.Close()
+	own := os.Stdin
+	os.Stdin = r // whose end would tell a plugin that its host is gone
+	defer func() { os.Stdin = own }()
+	o := toyOptions()
+	o.Command, o.Env = toyCommand(t), []string{toyEnv + "=" + longLines}
+	s, err := start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := o.Gaps[0].Partition
+	if _, err := s.readAll(t.Context(), flow.NewSlice(p, o.Gaps[0].From, o.Gaps[0].From.Add(time.Hour), 0)); err != nil {
+		t.Error(err)
+	}
+	if shares := slices.Contains(s.description.GetFeatures(), wire.FeatureSharedMemory); shares != (runtime.GOOS == "linux") {
+		t.Errorf("features %q on %s", s.description.GetFeatures(), runtime.GOOS)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Each check must be able to fail: a source that breaks the promise is caught by it.
