@@ -556,3 +556,61 @@ func TestRetryNow(t *testing.T) {
 		})
 	}
 }
+
+// TestRetryNowLeavesTheVendorsWord: what the vendor itself said to come back for later isn't asked for earlier because somebody is impatient.
+func TestRetryNowLeavesTheVendorsWord(t *testing.T) {
+	following(t, func(t *testing.T, b *followBench) {
+		tries := 0
+		b.source.fail = func(flow.Slice) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if tries++; tries == 1 {
+				return fault.New(fault.NotYet, "read", "", errors.New("it is being written")).After(10 * time.Minute)
+			}
+			return nil
+		}
+		b.start(nil)
+		b.pass(time.Minute)
+		if got, err := b.pipe.Retry(context.Background()); err != nil || got.Waits != 0 || got.Quarantined != 0 {
+			t.Errorf("%+v, %v", got, err)
+		}
+		b.pass(time.Minute)
+		if left := b.pipe.Snapshot().LeftTime; left == 0 {
+			t.Error("it was asked for again at once")
+		}
+		b.pass(10 * time.Minute)
+		if left := b.pipe.Snapshot().LeftTime; left != 0 {
+			t.Errorf("%s is missing", left)
+		}
+		b.mustEnd(true)
+	})
+}
+
+// TestAfterAnOutageAllIsTried: the first slice that is committed after an outage brings back all that waited for its end, of other partitions, too,
+// whose own pauses would go on for most of an hour.
+func TestAfterAnOutageAllIsTried(t *testing.T) {
+	following(t, func(t *testing.T, b *followBench) {
+		down := true
+		b.source.fail = func(s flow.Slice) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if down && (s.Key == "a" || s.To.After(noon.Add(50*time.Minute))) {
+				return fault.New(fault.Transient, "read", "", errors.New("HTTP 503"))
+			}
+			return nil
+		}
+		b.start(func(c *Config) {
+			c.Partitions = append(c.Partitions, Partition{Partition: flow.Partition{Stream: "events", Key: "b"}})
+		})
+		b.pass(12 * time.Hour)
+		b.set(func() { down = false })
+		for n := len(b.slices()); len(b.slices()) == n; { // until one is tried again
+			b.pass(time.Second)
+		}
+		b.pass(10 * time.Second)
+		if left := b.pipe.Snapshot().LeftTime; left != 0 {
+			t.Errorf("%s is missing though the vendor is back", left)
+		}
+		b.mustEnd(true)
+	})
+}

@@ -723,3 +723,39 @@ func TestRecheckPlannedAnew(t *testing.T) {
 		}
 	}
 }
+
+// TestRecheckFigureOfJustNow: a figure that is hardly older than what it is compared with may be the same one told twice, so it spares no read.
+func TestRecheckFigureOfJustNow(t *testing.T) {
+	for _, tc := range []struct {
+		before  time.Duration // the read's, of the figure
+		unmoved bool
+	}{{time.Minute / 2, false}, {measureApart, true}} {
+		asked := span(0, 60)
+		b, v := newBench(t, 14, 1), newVendor(14, asked)
+		v.use(b)
+		day := flow.Range{From: flow.Day(asked.From), To: flow.Day(asked.From).Add(24 * time.Hour)}
+		figure := flow.Measure{Range: day, Rows: -1, Bytes: 100}
+		b.source.measure = func(context.Context, flow.Partition, flow.Range) ([]flow.Measure, error) {
+			return []flow.Measure{figure}, nil
+		}
+		b.rechecks(nil, time.Hour)
+		read := asked.To.Add(time.Hour - time.Second)
+		v.now = read
+		if _, err := b.run(asked); err != nil {
+			t.Fatal(err)
+		}
+		l, err := ledger.Open(context.Background(), filepath.Join(b.dir, "state"), ledger.Options{Version: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = errors.Join(l.RecordMeasures(context.Background(), logA.Partition, read.Add(-tc.before), []flow.Measure{figure}), l.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.now = asked.To.Add(time.Hour + time.Minute)
+		s, err := b.run(asked)
+		if err != nil || (s.Late.Unmoved > 0) != tc.unmoved {
+			t.Errorf("a figure of %s before the read: %v, %+v", tc.before, err, s.Late)
+		}
+	}
+}

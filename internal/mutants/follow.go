@@ -3,6 +3,16 @@ package main
 // followMutants break what a run that follows, forget and other selections promise.
 var followMutants = []mutant{
 	{
+		name: "follow: the end of an outage is one partition's alone",
+		file: "host/pipeline/revive.go", old: "\t\tp.dry = 0\n\t}\n}", new: "\t\tif p == w.part {\n\t\t\tp.dry = 0\n\t\t}\n\t}\n}",
+		test: "^TestAfterAnOutageAllIsTried$",
+	},
+	{
+		name: "retry: hurries a vendor that has said when",
+		file: "host/pipeline/nudge.go", old: "case w.told:", new: "case false:",
+		test: "^TestRetryNowLeavesTheVendorsWord$",
+	},
+	{
 		name: "follow: up to the vendor's now, lag or not",
 		file: "host/pipeline/run.go", old: "if to.IsZero() || r.ahead {\n\t\tto = horizon", new: "if to.IsZero() || r.ahead {\n\t\tto, _ = now, horizon",
 		test: "^TestFollowReadsWhatHasClosed$",

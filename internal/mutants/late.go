@@ -3,6 +3,11 @@ package main
 // lateMutants are the mistakes of rechecks.
 var lateMutants = []mutant{
 	{
+		name: "recheck: a figure of just now spares a read",
+		file: "host/pipeline/moved.go", old: "r.clock.Now().Add(-measureApart)", new: "r.clock.Now()",
+		test: "^TestRecheckFigureOfJustNow$",
+	},
+	{
 		name: "recheck: takes what a sink holds for a set, whose counts don't matter",
 		file: "host/multiset/multiset.go", old: "\ts.counts[i]--\n\ts.left--\n", new: "\ts.left--\n",
 		pkg: "./host/pipeline", test: "^TestRecheckAsked$",
