@@ -225,7 +225,9 @@ func TestVendorsAnswers(t *testing.T) {
 	}{
 		{"Retry-After", []step{{Vendor{RetryAfter: 30 * time.Second}, 10 * time.Second, Grant{RetryAfter: 20 * time.Second, Why: WhyVendor}}}},
 		{"Retry-After has passed", []step{{Vendor{RetryAfter: 30 * time.Second}, 30 * time.Second, granted}}},
-		{"Retry-After beyond the window", []step{{Vendor{RetryAfter: 1000 * time.Hour}, 0, Grant{RetryAfter: window, Why: WhyVendor}}}},
+		{"Retry-After beyond the window", []step{{Vendor{RetryAfter: 2 * time.Hour}, window, Grant{RetryAfter: 2*time.Hour - window, Why: WhyVendor}}}},
+		{"Retry-After beyond reason", []step{{Vendor{RetryAfter: 1000 * time.Hour}, 0, Grant{RetryAfter: longestWait, Why: WhyVendor}}}},
+		{"a reset beyond the window", []step{{Vendor{RemainingRequests: ptr(0), Reset: 2 * time.Hour}, window, Grant{RetryAfter: 2*time.Hour - window, Why: WhyVendor}}}},
 		{"a shorter Retry-After doesn't end a longer one", []step{
 			{Vendor{RetryAfter: time.Minute}, 0, Grant{RetryAfter: time.Minute, Why: WhyVendor}},
 			{Vendor{RetryAfter: time.Second}, 0, Grant{RetryAfter: time.Minute, Why: WhyVendor}},
@@ -235,7 +237,7 @@ func TestVendorsAnswers(t *testing.T) {
 		{"nothing remains, no reset", []step{{Vendor{RemainingRequests: ptr(0)}, 0, Grant{RetryAfter: window, Why: WhyVendor}}}},
 		{"one remains", []step{
 			{Vendor{RemainingRequests: ptr(1), Reset: time.Hour}, 0, granted},
-			{Vendor{}, 0, Grant{RetryAfter: window, Why: WhyVendor}},
+			{Vendor{}, 0, Grant{RetryAfter: time.Hour, Why: WhyVendor}},
 		}},
 		{"no bytes remain", []step{{Vendor{RemainingBytes: ptr(3), Reset: time.Minute}, 0, Grant{RetryAfter: time.Minute, Why: WhyVendor}}}},
 		{"a smaller limit", []step{{Vendor{LimitRequests: ptr(1)}, 0, Grant{RetryAfter: window, Why: WhyRequests}}}},

@@ -273,15 +273,14 @@ func (s *space) check(now time.Duration, requests, bytes uint64, own *reservatio
 	return worst
 }
 
+// longestWait is the longest that a vendor may ask to wait, unless two windows are longer. Plugins that use plugins/rest believe no more either.
+const longestWait = 24 * time.Hour
+
 // said applies what the vendor said in an answer of the reservation r (as it is after that answer).
 func (s *space) said(v view, now time.Duration, r *reservation, said Vendor) view {
 	window := s.longest()
-	atMost := func(d time.Duration) time.Duration {
-		if window > 0 {
-			d = min(d, window)
-		}
-		return d
-	}
+	// Longer than a window is obeyed, too: the vendor's own window may be longer than the settings'. A slip of its isn't, such as a date for a duration.
+	atMost := func(d time.Duration) time.Duration { return min(d, max(longestWait, 2*window)) }
 	changed := false
 	if said.RetryAfter > 0 {
 		v.blocked, changed = max(v.blocked, now+atMost(said.RetryAfter)), true

@@ -55,12 +55,20 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 // reply is an answer, and what hides from its text what its request proved itself with.
 type reply struct {
 	*rest.Answer
-	hide *strings.Replacer
+	hide    *strings.Replacer
+	longest int // bytes of the longest of them
 }
+
+// refusalRead is how many bytes are read of a text that stands where data should.
+const refusalRead = 8 << 10
 
 // refused is the error of a good status with a text where data should be.
 func (r *reply) refused(text []byte, op, where string) error {
-	return refusedBy([]byte(r.hide.Replace(string(text))), op, where)
+	shown := r.hide.Replace(string(text))
+	if len(text) >= refusalRead { // it goes on, and may end here with a part of what is hidden
+		shown = shown[:max(0, len(shown)-r.longest)]
+	}
+	return refusedBy([]byte(shown), op, where)
 }
 
 // do signs and sends one request. Its signature is made when it is sent, after any wait for the budget.
@@ -76,7 +84,8 @@ func (c *client) do(ctx context.Context, r rest.Request) (*reply, error) {
 		}
 		return nil, c.explain(err)
 	}
-	return &reply{answer, strings.NewReplacer(c.settings.AccessKey, "***", c.settings.SecretKey, "***", signed, "***")}, nil
+	hide := strings.NewReplacer(c.settings.AccessKey, "***", c.settings.SecretKey, "***", signed, "***")
+	return &reply{answer, hide, max(len(c.settings.AccessKey), len(c.settings.SecretKey), len(signed))}, nil
 }
 
 // downloadBody is the body of a download, in the document's order.
@@ -175,7 +184,7 @@ func (c *client) accept(op string, d *download) error {
 	case len(start) == 0:
 		return fault.Errorf(fault.Corrupt, op, "the vendor answers 200 with nothing: want a zip file")
 	}
-	text, err := io.ReadAll(io.LimitReader(d.body, 8<<10))
+	text, err := io.ReadAll(io.LimitReader(d.body, refusalRead))
 	if err != nil {
 		return err
 	}

@@ -124,9 +124,7 @@ const excerptBytes = 500
 
 // refusedBy is the error of a good status with a text where records should be.
 func refusedBy(text []byte, op, where string) error {
-	if len(text) > 8<<10 {
-		text = text[:8<<10]
-	}
+	text = text[:min(len(text), refusalRead)]
 	r, ok := parseRefusal(string(text))
 	if !ok {
 		return fault.Errorf(fault.Corrupt, op, "the vendor answers 200 with neither records nor a known error %s: %s", where, printable(string(text), excerptBytes))

@@ -113,7 +113,7 @@ func (a *Answer) Close() error {
 	a.cancel(nil)
 	// The connection is kept if the body was read to its end, else closed: neither can fail in a way that matters.
 	_ = a.response.Body.Close()
-	a.lease.settle(a.ctx, a.Vendor, true)
+	a.lease.settle(a.ctx, plugins.VendorBudget{}, true) // what the headers said was told when they came, and may be long past now
 	if a.err == nil {
 		a.err = fault.Errorf(fault.Bug, a.lease.op, "read of a closed answer")
 	}

@@ -91,7 +91,7 @@ func (a *Answer) redirect() string {
 	return "a redirect to " + a.lease.client.redact.text(Origin(&url.URL{Scheme: target.Scheme, Host: target.Host}))
 }
 
-// Texts of vendors are cut to excerptSize bytes; more is read, so that a secret at the cut is seen whole.
+// Texts of vendors are cut to excerptSize bytes; more is read, since blanks in them are not shown.
 const (
 	excerptSize = 2 << 10
 	excerptRead = 8 << 10
@@ -109,7 +109,7 @@ func (a *Answer) excerpt() string {
 	// Whatever comes is shown; a broken text changes nothing about the status.
 	text, _ := io.ReadAll(io.LimitReader(a, excerptRead))
 	_, _ = io.CopyN(io.Discard, a, drainSize)
-	return a.lease.client.redact.excerpt(text, excerptSize)
+	return a.lease.client.redact.excerpt(text, excerptSize, len(text) == excerptRead)
 }
 
 // ended is the error of a context that ended, with its cause.
@@ -137,7 +137,7 @@ func (c *Client) broken(ctx context.Context, op string, err error) error {
 	switch {
 	case errors.As(err, &own):
 		return fault.New(own.Kind, op, own.Hint, own)
-	case errors.As(err, &dialled) && dialled.Op == "proxyconnect":
+	case errors.As(err, &dialled) && (dialled.Op == "proxyconnect" || strings.HasPrefix(dialled.Op, "socks")):
 		return fault.New(fault.Transient, op, "the proxy can't be reached: check http.proxy, or HTTPS_PROXY in the environment of sluice", shown)
 	case errors.As(err, &cert):
 		return fault.New(fault.Config, op, "if a proxy of your organisation opens TLS, name its certificate in http.ca_file", shown)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
@@ -30,8 +31,10 @@ const (
 const (
 	dialTimeout = 15 * time.Second
 	tlsTimeout  = 15 * time.Second
-	idleConn    = 90 * time.Second
-	readBuffer  = 64 << 10 // bytes of a connection's read buffer: fewer system calls for small chunks; larger ones go past it
+	// connectTimeout bounds all that comes before a connection can be used: a proxy may take it and say nothing.
+	connectTimeout = 60 * time.Second
+	idleConn       = 90 * time.Second
+	readBuffer     = 64 << 10 // bytes of a connection's read buffer: fewer system calls for small chunks; larger ones go past it
 	// settleTimeout bounds what settling adds to the end of a read, which must come within a second of its context's.
 	settleTimeout = 500 * time.Millisecond
 )
@@ -107,17 +110,26 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fault.New(fault.Config, "trust the certificates of http.ca_file", "the file must hold certificates in PEM", err)
 	}
-	c.transport = newTransport(o, roots)
+	c.transport = newTransport(o, roots, connectTimeout)
 	return c, nil
 }
 
-func newTransport(o Options, pool *x509.CertPool) *http.Transport {
+// newTransport returns a transport whose new connections have a deadline, which ready takes away: net/http bounds the handshake with
+// a SOCKS proxy only by the request's own.
+func newTransport(o Options, pool *x509.CertPool, connect time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err == nil {
+			_ = conn.SetDeadline(time.Now().Add(connect)) // fails only if the connection is gone, which its use tells
+		}
+		return conn, err
+	}
 	proxy := (&httpproxy.Config{HTTPProxy: o.HTTP.Proxy, HTTPSProxy: o.HTTP.Proxy, NoProxy: o.HTTP.NoProxy}).ProxyFunc()
 	return &http.Transport{
 		Proxy:                  func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
 		OnProxyConnectResponse: proxyAnswer,
-		DialContext:            dialer.DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool},
 		TLSHandshakeTimeout:    tlsTimeout,
 		ForceAttemptHTTP2:      true,
@@ -129,6 +141,9 @@ func newTransport(o Options, pool *x509.CertPool) *http.Transport {
 		ReadBufferSize:         readBuffer,
 	}
 }
+
+// ready is for each request's httptrace.ClientTrace.GotConn: the connection can be used, and what silence is, is the answer's business.
+func ready(i httptrace.GotConnInfo) { _ = i.Conn.SetDeadline(time.Time{}) }
 
 // proxyAnswer turns a proxy's refusal to open a tunnel into an error that says so.
 func proxyAnswer(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
@@ -228,7 +243,8 @@ func (c *Client) Now(ctx context.Context) (time.Time, error) {
 	const op = "ask the vendor's clock"
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Stall)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodHead, c.origin+"/", nil)
+	hooks := &httptrace.ClientTrace{GotConn: ready}
+	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, hooks), http.MethodHead, c.origin+"/", nil)
 	if err != nil {
 		return time.Time{}, fault.New(fault.Config, op, "check base_url", errors.New("the origin is no URL"))
 	}

@@ -498,6 +498,94 @@ func TestProxyOutOfReach(t *testing.T) {
 	}
 }
 
+// TestProxyThatSaysNothing: a proxy takes connections and never answers. A read's context has no deadline, and nothing else would end it.
+func TestProxyThatSaysNothing(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // lives as long as the listener
+		for {
+			if _, err := l.Accept(); err != nil {
+				return
+			}
+		}
+	}()
+	for _, scheme := range []string{"socks5", "http", "https"} {
+		var o Options
+		c := newClient(t, "https://vendor.invalid", func(used *Options) {
+			used.HTTP.Proxy = scheme + "://" + l.Addr().String()
+			o = *used
+		})
+		c.transport = newTransport(o, nil, 100*time.Millisecond)
+		done := make(chan error, 1)
+		go func() {
+			_, err := get(t, c)
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if fault.KindOf(err) != fault.Transient || !strings.Contains(fault.HintOf(err), "proxy") {
+				t.Errorf("%s: %v; %s", scheme, err, fault.HintOf(err))
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: it waits still", scheme)
+		}
+	}
+}
+
+// TestConnectionsOutliveTheirBeginning: what bounds the making of a connection doesn't bound its use.
+func TestConnectionsOutliveTheirBeginning(t *testing.T) {
+	const connect = 300 * time.Millisecond
+	base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", "Sun, 01 Nov 2026 12:00:00 GMT")
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(2 * connect)
+		_, _ = io.WriteString(w, "late")
+	})
+	for _, clock := range []bool{false, true} {
+		var o Options
+		c := newClient(t, base, func(used *Options) { o = *used })
+		c.transport = newTransport(o, nil, connect)
+		if clock {
+			if _, err := c.Now(t.Context()); err != nil { // whose connection is used again
+				t.Fatal(err)
+			}
+			time.Sleep(2 * connect)
+		}
+		for range 2 {
+			if body, err := get(t, c); body != "late" || err != nil {
+				t.Errorf("%q, %v", body, err)
+			}
+		}
+	}
+}
+
+// TestHeadersAreToldOnce: what remains of the budget is told when the headers come. When the last byte has come it is long past, and others
+// have been told something newer.
+func TestHeadersAreToldOnce(t *testing.T) {
+	base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-RateLimit-Remaining", "100")
+		w.Header().Set("X-RateLimit-Reset", "30")
+		_, _ = io.WriteString(w, "x")
+	})
+	budget := &fakeBudget{}
+	if _, err := get(t, newClient(t, base, func(o *Options) { o.Budget = budget })); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, s := range budget.settled {
+		if s.Vendor.RemainingRequests != nil {
+			told++
+		}
+	}
+	if told != 1 || budget.settled[0].Vendor.RemainingRequests == nil || len(budget.settled) != 2 {
+		t.Errorf("settled %+v", budget.settled)
+	}
+}
+
 // A signature that holds the time is made when the budget has been waited for.
 func TestSignedAfterTheWaitForTheBudget(t *testing.T) {
 	base := serve(t, func(http.ResponseWriter, *http.Request) {})

@@ -12,7 +12,10 @@ import (
 const mask = "***"
 
 // redactor takes secrets out of texts that others wrote.
-type redactor struct{ replacer *strings.Replacer }
+type redactor struct {
+	replacer *strings.Replacer
+	longest  int // bytes of the longest form of a secret
+}
 
 func newRedactor(secrets []string) redactor {
 	var forms []string
@@ -29,13 +32,18 @@ func newRedactor(secrets []string) redactor {
 	for _, form := range forms {
 		pairs = append(pairs, form, mask)
 	}
-	return redactor{strings.NewReplacer(pairs...)}
+	r := redactor{replacer: strings.NewReplacer(pairs...)}
+	if len(forms) > 0 {
+		r.longest = len(forms[0])
+	}
+	return r
 }
 
 func (r redactor) text(s string) string { return r.replacer.Replace(s) }
 
-// excerpt makes a vendor's text fit for a line: printable, one line, without secrets, at most size bytes.
-func (r redactor) excerpt(text []byte, size int) string {
+// excerpt makes a vendor's text fit for a line: printable, one line, without secrets, at most size bytes. A text that goes on behind what was
+// read of it may end with a part of a secret.
+func (r redactor) excerpt(text []byte, size int, goesOn bool) string {
 	s := strings.Map(func(c rune) rune {
 		if c == utf8.RuneError || !unicode.IsPrint(c) {
 			return ' '
@@ -43,10 +51,14 @@ func (r redactor) excerpt(text []byte, size int) string {
 		return c
 	}, string(text))
 	s = r.text(strings.Join(strings.Fields(s), " "))
+	const more = "…"
+	if goesOn {
+		s = s[:max(0, len(s)-r.longest)]
+		s = strings.TrimRightFunc(s, func(c rune) bool { return c == utf8.RuneError }) + more
+	}
 	if len(s) <= size {
 		return s
 	}
-	const more = "…"
 	cut := size - len(more)
 	for !utf8.RuneStart(s[cut]) {
 		cut--

@@ -105,7 +105,8 @@ func (c *Client) URL(path string, query url.Values) string {
 func trace(ctx context.Context, cancel context.CancelCauseFunc, l *lease, sent *atomic.Uint64) context.Context {
 	connections := 0
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) {
+		GotConn: func(i httptrace.GotConnInfo) {
+			ready(i)
 			if connections++; connections > 1 {
 				if err := l.acquireAgain(ctx); err != nil {
 					cancel(err)
