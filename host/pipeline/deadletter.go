@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/ipc"
 
+	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -348,24 +350,36 @@ func (r *run) settleDead(ctx context.Context, folder string, owner stagedOwner, 
 			break
 		}
 		s := r.cfg.Sinks[i]
-		if s.Sink == nil || r.identity(i) != owner.Identity {
+		if s.Sink == nil {
 			continue
 		}
-		// Without a memory nobody knows: keeping a dead letter twice is better than losing it.
-		named := true
-		if memory, ok := s.Sink.(sinks.Memory); ok {
-			receipt, err := memory.Lookup(ctx, owner.Slice)
-			if err != nil && !errors.Is(err, sinks.ErrNotCommitted) {
-				return fmt.Errorf("dead letters: sink %s: %w", s.Name, err)
-			}
-			named = err == nil && receipt.DeadLetters == owner.Name
+		if mine, err := r.staged(ctx, i, owner); err != nil {
+			return fmt.Errorf("dead letters: sink %s: %w", s.Name, err)
+		} else if !mine {
+			continue
 		}
+		// A slice that isn't committed is read again, and its dead letters are made again with it.
+		receipt, held, err := r.holdsAs(ctx, i, owner.Identity, owner.Slice)
+		if err != nil {
+			return fmt.Errorf("dead letters: sink %s: %w", s.Name, err)
+		}
+		named := held && receipt.DeadLetters == owner.Name
 		if named {
 			return publishDead(r.cfg.DeadPath, folder, owner.Name)
 		}
 		return os.RemoveAll(folder)
 	}
 	return nil
+}
+
+// staged reports whether a sink staged these dead letters. One whose account lasts for one run had another identity when it did.
+func (r *run) staged(ctx context.Context, i int, owner stagedOwner) (bool, error) {
+	s := r.cfg.Sinks[i]
+	if !s.OneRun || s.Name != owner.Sink {
+		return r.identity(i) == owner.Identity, nil
+	}
+	known, err := r.cfg.Ledger.Sinks(ctx)
+	return slices.ContainsFunc(known, func(k ledger.SinkInfo) bool { return k.Identity == owner.Identity && k.Type == s.Type }), err
 }
 
 // publishFound publishes the dead letters of a commit that was found: they stay staged when the sink doesn't answer its commit.

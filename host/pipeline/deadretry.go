@@ -188,6 +188,11 @@ func (r *run) retry(ctx context.Context, i int, path string, out *RetriedFile) e
 
 // holds asks whether a sink has a slice already: the sink itself, or the ledger for one that keeps no account.
 func (r *run) holds(ctx context.Context, i int, s flow.Slice) (sinks.Receipt, bool, error) {
+	return r.holdsAs(ctx, i, r.identity(i), s)
+}
+
+// holdsAs is holds for the identity that the sink had when it may have been given the slice.
+func (r *run) holdsAs(ctx context.Context, i int, identity string, s flow.Slice) (sinks.Receipt, bool, error) {
 	if memory, ok := r.cfg.Sinks[i].Sink.(sinks.Memory); ok {
 		receipt, err := memory.Lookup(ctx, s)
 		if errors.Is(err, sinks.ErrNotCommitted) {
@@ -195,7 +200,7 @@ func (r *run) holds(ctx context.Context, i int, s flow.Slice) (sinks.Receipt, bo
 		}
 		return receipt, err == nil, err
 	}
-	all, err := r.cfg.Ledger.Committed(ctx, r.identity(i), s.Partition)
+	all, err := r.cfg.Ledger.Committed(ctx, identity, s.Partition)
 	at := slices.IndexFunc(all, func(x sinks.Receipt) bool { return x.Slice.ID == s.ID })
 	if err != nil || at < 0 {
 		return sinks.Receipt{}, false, err
