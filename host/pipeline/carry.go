@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -267,7 +268,7 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 			}
 			if err == nil {
 				read = read.Plus(sum)
-				w.state.wait(waitsForSink(alive), time.Time{})
+				w.state.wait(waitsForLegs(alive), time.Time{})
 				r.step(StepAppend)
 				r.appendAll(ctx, w, alive, *item.Batch, sum)
 				w.state.moved(sum.Rows, sum.Bytes)
@@ -301,14 +302,23 @@ func (r *run) pump(ctx context.Context, w *work, reader Reader, legs []*leg) (fl
 
 var errNoSinkLeft = errors.New("no sink is left to write to")
 
-func waitsForSink(alive []*leg) string {
-	switch len(alive) {
-	case 0:
+func waitsForLegs(alive []*leg) string {
+	if len(alive) == 0 {
 		return "spool"
-	case 1:
-		return "sink " + alive[0].sink.Name
 	}
-	return "sinks"
+	names := make([]string, len(alive))
+	for i, l := range alive {
+		names[i] = l.sink.Name
+	}
+	return waitsForSinks(names)
+}
+
+// waitsForSinks says that a slice waits for these: "sink lake", "sinks lake, siem".
+func waitsForSinks(names []string) string {
+	if len(names) == 1 {
+		return "sink " + names[0]
+	}
+	return "sinks " + strings.Join(names, ", ")
 }
 
 func living(legs []*leg) []*leg {

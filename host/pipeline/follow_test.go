@@ -614,3 +614,50 @@ func TestAfterAnOutageAllIsTried(t *testing.T) {
 		b.mustEnd(true)
 	})
 }
+
+// TestStatusSaysWhatIsWaitedFor: what a slice waits for is said in the words of the documents, once, and what failed stands beside it.
+func TestStatusSaysWhatIsWaitedFor(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		set   func(b *followBench, c *Config)
+		waits string
+		err   string
+	}{
+		{"lag", func(_ *followBench, c *Config) { c.To = noon.Add(-time.Minute) }, "lag until 12:04", ""},
+		{"the vendor's word", func(b *followBench, _ *Config) {
+			b.source.fail = func(flow.Slice) error {
+				return fault.New(fault.Throttled, "read", "", errors.New("HTTP 429")).After(10 * time.Minute)
+			}
+		}, "vendor until 00:10:00", "HTTP 429"},
+		{"a sink's", func(b *followBench, _ *Config) {
+			b.sinks[0].fail = func(string, flow.Slice) error {
+				return fault.New(fault.Throttled, "begin", "", errors.New("slow down")).After(10 * time.Minute)
+			}
+		}, "sink s0 until 00:10:00", "slow down"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			following(t, func(t *testing.T, b *followBench) {
+				b.start(func(c *Config) { tt.set(b, c) })
+				b.pass(time.Second)
+				all := b.pipe.Snapshot().Slices
+				if len(all) != 1 || all[0].WaitsFor != tt.waits || !strings.Contains(all[0].Error, tt.err) || all[0].State != "waiting" || all[0].NextTry.IsZero() {
+					t.Errorf("got %+v, want one slice that waits for %q", all, tt.waits)
+				}
+			})
+		})
+	}
+}
+
+// TestStatusRepeatsNoTime: a plugin says in its own words until when it waits.
+func TestStatusRepeatsNoTime(t *testing.T) {
+	w := &work{part: &partition{}, running: true}
+	at := time.Date(2026, 11, 1, 14, 15, 0, 0, time.UTC)
+	for why, want := range map[string]string{
+		"budget until 14:15": "budget until 14:15", "vendor": "vendor until 14:15:00", "": "",
+	} {
+		w.state.wait(why, at)
+		if got := w.status(nil).WaitsFor; got != want {
+			t.Errorf("%q: %q, want %q", why, got, want)
+		}
+	}
+}

@@ -22,7 +22,7 @@ type partition struct {
 	unavailable flow.Ranges
 	cuts        []cut              // durable cuts that were begun or planned and aren't settled
 	work        map[*work]struct{} // slices that run or wait for their next try, or are given up for this run
-	lag         flow.SliceID       // the slice that waits for lag and was told of
+	lag         *lagging           // what waits for lag and was told of; written with workMu held
 	pace        pace
 	meter       meter     // guarded by run.meterMu
 	stopped     error     // set: nothing of the partition starts any more
@@ -30,6 +30,14 @@ type partition struct {
 	tail        time.Time // what is newer goes first, if the pipeline says so
 	dry         int       // slices that were quarantined in a row
 	dryUntil    time.Time // of a partition that is dry: when one slice may start
+}
+
+// lagging is a slice that isn't taken up yet: the range ends too short a time before the vendor's now.
+type lagging struct {
+	slice flow.Slice
+	sinks sinkSet
+	why   string
+	until time.Time // by this machine's clock
 }
 
 // cut is a slice that was cut in an earlier run or by a split, with the sinks whose ledger holds it open.

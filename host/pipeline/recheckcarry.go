@@ -242,7 +242,7 @@ func (r *run) appendNew(ctx context.Context, w *work, legs []*leg, rec arrow.Rec
 	for _, one := range rows {
 		all = all.Plus(one)
 	}
-	w.state.wait(waitsForSink(living(legs)), time.Time{})
+	w.state.wait(waitsForLegs(living(legs)), time.Time{})
 	r.step(StepAppend)
 	for _, l := range living(legs) {
 		l.err = l.appendNew(ctx, r, w, rec, rows, schema)

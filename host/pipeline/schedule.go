@@ -194,10 +194,12 @@ func (r *run) freshFor(
 		}
 		if s.To.After(horizon) { // a `to` that has passed by less than lag
 			p.cuts = cuts
-			until := time.Now().Add(s.To.Sub(horizon))
-			if p.lag != s.ID { // told once, however often other slices wake the loop
-				p.lag = s.ID
-				r.observe(Event{Kind: Waiting, Slice: s, Name: p.Name, Until: until, Message: "lag until " + s.To.Add(r.cfg.Lag).Format("15:04")})
+			if p.lag == nil || p.lag.slice.ID != s.ID { // told once, however often other slices wake the loop
+				l := &lagging{s, set, "lag until " + s.To.Add(r.cfg.Lag).Format("15:04"), time.Now().Add(s.To.Sub(horizon))}
+				r.workMu.Lock()
+				p.lag = l
+				r.workMu.Unlock()
+				r.observe(Event{Kind: Waiting, Slice: s, Name: p.Name, Until: l.until, Message: l.why})
 			}
 			sooner(s.To.Sub(horizon))
 			continue
@@ -207,6 +209,9 @@ func (r *run) freshFor(
 		r.begins(w, now)
 		r.workMu.Lock()
 		p.work[w] = struct{}{}
+		if p.lag != nil && p.lag.slice.ID == s.ID {
+			p.lag = nil
+		}
 		r.workMu.Unlock()
 		return w, nil
 	}

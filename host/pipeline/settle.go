@@ -200,7 +200,11 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		}
 		w.told = g.bySink == 0
 		w.next = time.Now().Add(g.verdict.wait)
-		w.state.wait(g.err.Error(), w.next)
+		reason := "vendor" // what it said is the slice's error
+		if g.bySink != 0 {
+			reason = waitsForSinks(r.names(g.bySink))
+		}
+		w.state.wait(reason, w.next)
 		event.Kind, event.Until = Waiting, w.next
 		r.markAllDown(g, w.next)
 	case actSplit:

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sluice-io/sluice/proto/flow"
@@ -68,6 +69,11 @@ func (p *Pipeline) Snapshot() Status {
 		for w := range part.work {
 			st.Slices = append(st.Slices, w.status(r.names(w.sinks)))
 		}
+		if l := part.lag; l != nil {
+			st.Slices = append(st.Slices, SliceStatus{
+				Slice: l.slice, Name: part.Name, Sinks: r.names(l.sinks), State: "waiting", WaitsFor: l.why, NextTry: l.until,
+			})
+		}
 	}
 	return st
 }
@@ -90,7 +96,7 @@ func (w *work) status(names []string) SliceStatus {
 	default:
 		s.NextTry = w.next
 	}
-	if !w.state.until.IsZero() && s.WaitsFor != "" {
+	if !w.state.until.IsZero() && s.WaitsFor != "" && !strings.Contains(s.WaitsFor, " until ") { // a plugin may say it in its own words
 		s.WaitsFor = fmt.Sprintf("%s until %s", s.WaitsFor, w.state.until.UTC().Format("15:04:05"))
 	}
 	if w.lastErr != nil {
