@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -47,6 +48,11 @@ type hostService struct {
 func (p *Plugin) serveHost() (*hostService, error) {
 	h := &hostService{plugin: p, budget: p.sup.opts.Budget, path: filepath.Join(p.proc.dir, "host"), server: grpc.NewServer(), made: make(map[string]struct{})}
 	l, err := net.Listen("unix", h.path)
+	if err == nil {
+		if err = os.Chmod(h.path, socketMode); err != nil {
+			_ = l.Close()
+		}
+	}
 	if err != nil {
 		return nil, fault.New(fault.Transient, "plugin "+p.Name(), "look at the folder's permissions and free space", fmt.Errorf("socket for the budget: %w", err))
 	}

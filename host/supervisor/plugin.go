@@ -68,8 +68,13 @@ func (p *Plugin) handshake(versions []int) error {
 		return errors.New(problem.what)
 	}
 	p.address = addr.String()
+	// Nobody else reaches it through its folder, whatever it is itself: its mode is only what people expect to see.
+	_ = os.Chmod(p.address, socketMode)
 	return nil
 }
+
+// socketMode is that of the sockets between host and plugin, whatever the umask is.
+const socketMode = 0o700
 
 // connect makes the one connection to the plugin.
 func (p *Plugin) connect(ctx context.Context) error {

@@ -637,8 +637,9 @@ func TestFolder(t *testing.T) {
 
 func TestPeer(t *testing.T) {
 	t.Parallel()
-	s, _ := newSupervisor(t, Options{})
+	s, _ := newSupervisor(t, Options{Budget: &fakeBudget{}})
 	p := start(t, s, "serve")
+	configure(t, p)
 	if conn, err := dialPlugin(t.Context(), p.address, p.PID()); err != nil {
 		t.Error(err)
 	} else if err := conn.Close(); err != nil {
@@ -647,5 +648,10 @@ func TestPeer(t *testing.T) {
 	// The socket is the plugin's, and isn't of the process that is expected.
 	if _, err := dialPlugin(t.Context(), p.address, os.Getpid()); err == nil || !strings.Contains(err.Error(), "isn't of the plugin") {
 		t.Errorf("error = %v, want that the peer is a stranger", err)
+	}
+	for _, path := range []string{p.address, filepath.Join(p.proc.dir, "host")} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v; want a socket for this user alone", filepath.Base(path), info, err)
+		}
 	}
 }
