@@ -68,50 +68,64 @@ func (a *app) getCommand() *cobra.Command {
 }
 
 func (a *app) get(ctx context.Context, source, dir string, f getFlags) error {
+	started := time.Now().UTC()
+	h, chosen, err := a.openGet(ctx, source, dir, f)
+	if err != nil {
+		return a.endedEarly(started, "", err)
+	}
+	defer h.Close()
+	r := &running{app: a, host: h, started: started}
+	return r.do(ctx, chosen, selection{}, runFlags{})
+}
+
+// openGet returns what the run of a get needs before its pipeline begins. The caller closes the host.
+func (a *app) openGet(ctx context.Context, source, dir string, f getFlags) (_ *host, chosen []*config.Pipeline, err error) {
 	g, err := newGetter(source, dir, f)
 	if err != nil {
-		return usageError(err)
+		return nil, nil, usageError(err)
 	}
 	// Names are looked up under the budget of the folder's own state, so a file without them comes first.
 	c, _, err := g.config(g.needsNames())
 	if err != nil {
-		return usageError(err)
+		return nil, nil, usageError(err)
 	}
 	for _, w := range c.Warnings {
 		a.log.logger.Warn(w.String())
 	}
 	// The variables are missing more often than anything else is wrong: before a folder is made.
 	if _, _, err := c.Pipelines[0].Source.Config.Resolve(config.Environment{}); err != nil {
-		return usageError(err)
+		return nil, nil, usageError(err)
 	}
 	h, err := a.openHost(ctx, c)
 	if err != nil {
-		return &exitError{codeOf(err), err}
+		return nil, nil, &exitError{codeOf(err), err}
 	}
-	defer h.Close()
+	defer func() {
+		if err != nil {
+			h.Close()
+		}
+	}()
 	if g.needsNames() {
 		if err := g.resolve(ctx, h); err != nil {
 			err = asUsage(err)
-			return &exitError{codeOf(err), err}
+			return nil, nil, &exitError{codeOf(err), err}
 		}
 	}
 	c, text, err := g.config(false)
 	if err != nil {
-		return usageError(err)
+		return nil, nil, usageError(err)
 	}
 	h.config = c
 	if f.save != "" {
 		if err := writeNew(f.save, text, f.force); err != nil {
-			return usageError(fault.New(fault.Config, "--save", "choose another name, or overwrite it with --force", err))
+			return nil, nil, usageError(fault.New(fault.Config, "--save", "choose another name, or overwrite it with --force", err))
 		}
 		a.say("wrote %s", f.save)
 	}
-	chosen, err := choosePipelines(c, nil)
-	if err != nil {
-		return usageError(err)
+	if chosen, err = choosePipelines(c, nil); err != nil {
+		return nil, nil, usageError(err)
 	}
-	r := &running{app: a, host: h, started: time.Now().UTC()}
-	return r.do(ctx, chosen, selection{}, runFlags{})
+	return h, chosen, nil
 }
 
 var logID = regexp.MustCompile(`^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$`)

@@ -57,40 +57,50 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, names []string, f runFlags) error {
+	started := time.Now().UTC()
+	if f.summary != "" {
+		if err := canWrite(f.summary); err != nil {
+			return a.endedEarly(started, "", usageError(fmt.Errorf("--summary: %w", err)))
+		}
+	}
+	h, chosen, sel, err := a.openRun(ctx, names, f)
+	if err != nil {
+		return a.endedEarly(started, f.summary, err)
+	}
+	defer h.Close()
+	r := &running{app: a, host: h, started: started}
+	return r.do(ctx, chosen, sel, f)
+}
+
+// openRun returns what a run needs before its pipelines begin. The caller closes the host.
+func (a *app) openRun(ctx context.Context, names []string, f runFlags) (*host, []*config.Pipeline, selection, error) {
 	sel, err := f.selection()
 	if err != nil {
-		return err
+		return nil, nil, sel, err
 	}
 	sel.once = f.once
 	c, err := a.load()
 	if err != nil {
-		return err
+		return nil, nil, sel, err
 	}
 	chosen, err := choosePipelines(c, names)
 	if err != nil {
-		return usageError(err)
+		return nil, nil, sel, usageError(err)
 	}
 	if err := a.checkStdout(chosen, sel); err != nil {
-		return err
-	}
-	if f.summary != "" {
-		if err := touch(f.summary); err != nil {
-			return usageError(fmt.Errorf("--summary: %w", err))
-		}
+		return nil, nil, sel, err
 	}
 	if f.metrics != "" {
 		if err := metricsWritable(f.metrics); err != nil {
-			return err
+			return nil, nil, sel, err
 		}
 	}
 	h, err := a.openHost(ctx, c)
 	if err != nil {
-		return &exitError{codeOf(err), err}
+		return nil, nil, sel, &exitError{codeOf(err), err}
 	}
-	defer h.Close()
 	h.newSelection = sel.newSelection
-	r := &running{app: a, host: h, started: time.Now().UTC()}
-	return r.do(ctx, chosen, sel, f)
+	return h, chosen, sel, nil
 }
 
 // choosePipelines returns the named pipelines, all without names.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -62,11 +64,16 @@ func exactArgs(n int) cobra.PositionalArgs {
 	}
 }
 
-// touch makes sure that a file can be written, without changing what is in it.
-func touch(path string) error {
+// canWrite makes sure that a file can be written, without changing what is in it or leaving an empty one.
+func canWrite(path string) error {
+	_, missing := os.Stat(path)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	err = f.Close()
+	if errors.Is(missing, fs.ErrNotExist) {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
