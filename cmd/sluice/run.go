@@ -123,6 +123,22 @@ func choosePipelines(c *config.Config, names []string) ([]*config.Pipeline, erro
 	return out, nil
 }
 
+// chooseOne returns the named pipeline, the only one without a name.
+func chooseOne(c *config.Config, names []string) (*config.Pipeline, error) {
+	all, err := choosePipelines(c, names)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > 1 {
+		known := make([]string, len(all))
+		for i, p := range all {
+			known[i] = p.Name
+		}
+		return nil, fmt.Errorf("%s has several pipelines: name one of %v", c.Path, known)
+	}
+	return all[0], nil
+}
+
 // checkStdout refuses two that would write to stdout at once.
 func (a *app) checkStdout(pipelines []*config.Pipeline, sel selection) error {
 	users := 0
