@@ -56,7 +56,7 @@ func (a *app) getCommand() *cobra.Command {
 	flags.StringVar(&f.query, "query", "", "what keeps the records that it matches")
 	flags.StringVar(&f.asked.from, "from", "", "begin here: RFC 3339 or a date (UTC)")
 	flags.StringVar(&f.asked.to, "to", "", "end before this (default: what the vendor has completely)")
-	flags.Var(&f.asked.last, "last", "the last 24h, 7d, ... instead of --from and --to")
+	flags.Var(atLeast{time.Second, &f.asked.last}, "last", "the last 24h, 7d, ... instead of --from and --to")
 	flags.StringSliceVar(&f.asked.streams, "stream", nil, "streams of the source (default: its main one)")
 	flags.StringVar(&f.format, "format", "ndjson", "raw, ndjson or csv")
 	flags.StringVar(&f.compress, "compression", "none", "none, gzip or zstd")

@@ -48,7 +48,7 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.firstRun, "first-run", false, "send what is asked also to sinks that keep no account and of which the ledger knows nothing")
 	c.Flags().BoolVar(&f.recheck, "recheck", false, "then read again what was committed before, and commit what is new of it: records that the vendor indexed late")
 	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
-	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
+	c.Flags().Var(atLeast{time.Millisecond, &f.deadline}, "deadline", "stop early after this long (exit 3)")
 	c.Flags().BoolVar(&f.newSelection, "new-selection", false,
 		"let another selection (account, query, fields) into a sink's folder or bucket, apart from the first: under selection=XXXXXXXX/")
 	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")
