@@ -40,12 +40,18 @@ func (a *app) getCommand() *cobra.Command {
 			"What is known of past runs is in DIR/.sluice. Keys come from the environment, never from the command line:\n" +
 			"R7_API_KEY, or NCP_ACCESS_KEY and NCP_SECRET_KEY for elsa, or the variable that --key-env names.\n" +
 			"A log may be given by its name; without --log the logs that the key sees are listed.\n" +
-			"--save writes the config file that does the same.",
+			"--save writes the config file that does the same, as ./sluice.yaml or --save=FILE.",
 		Example: "  sluice get rapid7-download --region eu --log web --from 2026-11-01 --to 2026-11-02 ./web\n" +
 			"  sluice get rapid7-usage --region eu --last 7d ./usage\n" +
-			"  sluice get elsa --project Pb00001_shop:8171 --last 24h --save sluice.yaml ./shop",
-		Args: exactArgs(2),
-		RunE: func(c *cobra.Command, args []string) error { return a.get(c.Context(), args[0], args[1], f) },
+			"  sluice get elsa --project Pb00001_shop:8171 --last 24h --save ./shop",
+		Args: func(c *cobra.Command, args []string) error {
+			given := f // the command takes the file itself
+			return exactArgs(2)(c, given.takeFile(args))
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			args = f.takeFile(args)
+			return a.get(c.Context(), args[0], args[1], f)
+		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.region, "region", "", "the vendor's region: us, us2, us3, eu, ca, au, ap or legacy")
@@ -62,9 +68,28 @@ func (a *app) getCommand() *cobra.Command {
 	flags.StringVar(&f.compress, "compression", "none", "none, gzip or zstd")
 	flags.StringArrayVar(&f.settings, "set", nil, "any other setting of the source as KEY=VALUE, such as budget.share=0.5")
 	flags.StringVar(&f.keyEnv, "key-env", "", "environment variable that holds the key, or elsa's secret key")
-	flags.StringVar(&f.save, "save", "", "write the config file, too")
+	flags.StringVar(&f.save, "save", "", "write the config file, too: sluice.yaml, or --save=FILE")
+	flags.Lookup("save").NoOptDefVal = savedFile
 	flags.BoolVar(&f.force, "force", false, "with --save: overwrite the file if it is there")
 	return c
+}
+
+// savedFile is what --save writes: where the other commands look first.
+const savedFile = "sluice.yaml"
+
+// takeFile takes the file of `--save FILE` out of the arguments, where flags with an optional value leave it. It is told from the folder by
+// how it ends.
+func (f *getFlags) takeFile(args []string) []string {
+	isFile := func(arg string) bool { return slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(arg)) }
+	if f.save != savedFile || len(args) != 3 || isFile(args[1]) == isFile(args[2]) {
+		return args
+	}
+	at := 1
+	if isFile(args[2]) {
+		at = 2
+	}
+	f.save = args[at]
+	return slices.Delete(slices.Clone(args), at, at+1)
 }
 
 func (a *app) get(ctx context.Context, source, dir string, f getFlags) error {
@@ -118,7 +143,7 @@ func (a *app) openGet(ctx context.Context, source, dir string, f getFlags) (_ *h
 	h.config = c
 	if f.save != "" {
 		if err := writeNew(f.save, text, f.force); err != nil {
-			return nil, nil, usageError(fault.New(fault.Config, "--save", "choose another name, or overwrite it with --force", err))
+			return nil, nil, usageError(fault.New(fault.Config, "--save", "choose another name with --save=FILE, or overwrite it with --force", err))
 		}
 		a.say("wrote %s", f.save)
 	}
