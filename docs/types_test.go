@@ -117,7 +117,7 @@ func parquetType(t *testing.T, schema *arrow.Schema) string {
 
 func ipcType(t *testing.T, schema *arrow.Schema) string {
 	t.Helper()
-	err := ipcfile.New(ipcfile.File, ipcfile.None).Check(schema)
+	err := ipcfile.New(ipcfile.Options{Kind: ipcfile.File, Compression: ipcfile.None}).Check(schema)
 	if refused(err) {
 		return "an error when the pipeline starts"
 	}

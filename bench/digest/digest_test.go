@@ -127,7 +127,7 @@ func BenchmarkReadBack(b *testing.B) {
 		"ndjson_zstd":  textfile.New(encode.NDJSON, textfile.Zstd),
 		"csv":          textfile.New(encode.CSV, textfile.Plain),
 		"parquet_zstd": parquetfile.New(parquetfile.Defaults()),
-		"arrow_lz4":    ipcfile.New(ipcfile.File, ipcfile.LZ4),
+		"arrow_lz4":    ipcfile.New(ipcfile.Options{Kind: ipcfile.File, Compression: ipcfile.LZ4}),
 	} {
 		file, _ := filetest.Write(b, f, partfile.Info{Slice: filetest.Slice("x"), Schema: lines.Schema, PartSize: 1 << 40}, nil, all...)
 		of := partfile.Stored{Path: "x" + f.Extension(), Schema: lines.Schema}

@@ -88,7 +88,9 @@ func written(f partfile.Format) func(*testing.B, []arrow.Record, io.Writer) {
 func BenchmarkArrow(b *testing.B) {
 	records, size := lines.Batches(100)
 	for _, zip := range ipcfile.Compressions() {
-		b.Run(string(zip), func(b *testing.B) { lines.Measure(b, records, size, written(ipcfile.New(ipcfile.File, zip))) })
+		b.Run(string(zip), func(b *testing.B) {
+			lines.Measure(b, records, size, written(ipcfile.New(ipcfile.Options{Kind: ipcfile.File, Compression: zip})))
+		})
 	}
 }
 

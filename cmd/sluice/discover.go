@@ -60,12 +60,9 @@ func (a *app) discover(ctx context.Context, names, kinds []string) error {
 	if err != nil {
 		return err
 	}
-	all, err := choosePipelines(c, names)
+	p, err := chooseOne(c, names)
 	if err != nil {
 		return usageError(err)
-	}
-	if len(all) > 1 {
-		return usageError(fmt.Errorf("%s has several pipelines: name one", c.Path))
 	}
 	h, err := a.openHost(ctx, c)
 	if err != nil {
@@ -73,17 +70,17 @@ func (a *app) discover(ctx context.Context, names, kinds []string) error {
 	}
 	defer h.Close()
 	var found []supervisor.Found
-	err = h.discover(ctx, all[0], func(f supervisor.Found) error {
+	err = h.discover(ctx, p, func(f supervisor.Found) error {
 		if len(kinds) == 0 || slices.Contains(kinds, f.Kind) {
 			found = append(found, f)
 		}
 		return nil
 	})
 	if err != nil {
-		err = asUsage(fmt.Errorf("%s: %w", all[0].Name, err))
+		err = asUsage(fmt.Errorf("%s: %w", p.Name, err))
 		return &exitError{codeOf(err), err}
 	}
-	return a.printFound(all[0].Name, found)
+	return a.printFound(p.Name, found)
 }
 
 // discover asks a pipeline's vendor what its credentials see.

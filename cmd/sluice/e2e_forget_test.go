@@ -76,7 +76,7 @@ func TestForget(t *testing.T) {
 		t.Fatalf("%v, %v", gone, err)
 	}
 	mustRemove(t, append(gone, filepath.Join(r.dir, "state"))...)
-	r.run(0, "forget", "main", "--from", "2026-03-01", "--to", "2026-03-02", "--yes")
+	r.run(0, "forget", "--from", "2026-03-01", "--to", "2026-03-02", "--yes") // the only pipeline needs no name
 	r.run(0, "forget", "main", "--from", "2026-03-01", "--to", "2026-03-02", "--yes").mustSay("nothing of")
 	r.run(0, "run").mustSay("committed")
 	r.mustHold(root, "raw", r.from, r.to)

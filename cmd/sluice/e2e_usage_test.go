@@ -10,15 +10,18 @@ import (
 )
 
 // TestADayThatSettlesIsNotMissing reads usage up to the vendor's now: what has yet to settle is neither asked for nor, by `status`,
-// missing; a day later it is.
+// missing; a day later it is. to_bound is taken as every source takes it, and there is nothing to be found out about it.
 func TestADayThatSettlesIsNotMissing(t *testing.T) {
 	t.Parallel()
 	clock := vendorsim.NewClock(0)
 	clock.Set(seedStart.AddDate(0, 0, 2).Add(6 * time.Hour))
 	r := sourcesRig(t, func(o *vendorsim.Options) { o.Clock = clock })
-	p, _ := r.pipelineOf("usage", "rapid7-usage", "ndjson", obj{"settle": "12h"})
+	p, _ := r.pipelineOf("usage", "rapid7-usage", "ndjson", obj{"settle": "12h", "to_bound": "inclusive", "time": "none"})
 	p["range"] = obj{"from": r.from.Format(time.RFC3339)}
 	r.only(p)
+	if out := r.run(0, "check", "--online").stdout.String(); strings.Contains(out, "inclusive") {
+		t.Errorf("check --online says of days what their end is:\n%s", out)
+	}
 	for _, tt := range []struct {
 		name    string
 		passed  time.Duration

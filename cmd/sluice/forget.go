@@ -25,7 +25,7 @@ type forgetFlags struct {
 func (a *app) forgetCommand() *cobra.Command {
 	var f forgetFlags
 	c := &cobra.Command{
-		Use:   "forget PIPELINE --from TIME --to TIME",
+		Use:   "forget [PIPELINE] --from TIME --to TIME",
 		Short: "Make a committed range a gap again, so that the next run reads it anew",
 		Long: "forget withdraws the commits of a range: the next run reads it again. Only whole commits can be withdrawn; a range that\n" +
 			"meets some in part is refused with one that fits. While the data of a commit is there it is refused, too, or the records\n" +
@@ -35,9 +35,9 @@ func (a *app) forgetCommand() *cobra.Command {
 			"Exit: 0 forgotten, or nothing is committed there; 1 failed, 2 command line or file, also without --yes; 4 a run holds the state.",
 		Example: "  sluice forget prod --from 2026-11-03 --to 2026-11-04 --dry-run\n" +
 			"  sluice forget prod --from 2026-11-03 --to 2026-11-04 --sink lake --delete --yes",
-		Args: exactArgs(1),
+		Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
-			return interruptible(c, func(ctx context.Context) error { return a.forget(ctx, args[0], f) })
+			return interruptible(c, func(ctx context.Context) error { return a.forget(ctx, args, f) })
 		},
 	}
 	c.Flags().StringVar(&f.from, "from", "", "begin of the range: RFC 3339 or a date (UTC)")
@@ -95,7 +95,7 @@ func (f *forgetFlags) options() (o pipeline.ForgetOptions, err error) {
 	return o, nil
 }
 
-func (a *app) forget(ctx context.Context, name string, f forgetFlags) error {
+func (a *app) forget(ctx context.Context, names []string, f forgetFlags) error {
 	o, err := f.options()
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (a *app) forget(ctx context.Context, name string, f forgetFlags) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := choosePipelines(c, []string{name})
+	chosen, err := chooseOne(c, names)
 	if err != nil {
 		return usageError(err)
 	}
@@ -116,7 +116,7 @@ func (a *app) forget(ctx context.Context, name string, f forgetFlags) error {
 		return &exitError{codeOf(err), err}
 	}
 	defer h.Close()
-	p, err := h.assemble(ctx, chosen[0], selection{streams: f.streams, sinks: f.sinks}, true)
+	p, err := h.assemble(ctx, chosen, selection{streams: f.streams, sinks: f.sinks}, true)
 	if err != nil {
 		return &exitError{codeOf(err), err}
 	}

@@ -40,12 +40,18 @@ func (a *app) getCommand() *cobra.Command {
 			"What is known of past runs is in DIR/.sluice. Keys come from the environment, never from the command line:\n" +
 			"R7_API_KEY, or NCP_ACCESS_KEY and NCP_SECRET_KEY for elsa, or the variable that --key-env names.\n" +
 			"A log may be given by its name; without --log the logs that the key sees are listed.\n" +
-			"--save writes the config file that does the same.",
+			"--save writes the config file that does the same, as ./sluice.yaml or --save=FILE.",
 		Example: "  sluice get rapid7-download --region eu --log web --from 2026-11-01 --to 2026-11-02 ./web\n" +
 			"  sluice get rapid7-usage --region eu --last 7d ./usage\n" +
-			"  sluice get elsa --project Pb00001_shop:8171 --last 24h --save sluice.yaml ./shop",
-		Args: exactArgs(2),
-		RunE: func(c *cobra.Command, args []string) error { return a.get(c.Context(), args[0], args[1], f) },
+			"  sluice get elsa --project Pb00001_shop:8171 --last 24h --save ./shop",
+		Args: func(c *cobra.Command, args []string) error {
+			given := f // the command takes the file itself
+			return exactArgs(2)(c, given.takeFile(args))
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			args = f.takeFile(args)
+			return a.get(c.Context(), args[0], args[1], f)
+		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.region, "region", "", "the vendor's region: us, us2, us3, eu, ca, au, ap or legacy")
@@ -56,62 +62,95 @@ func (a *app) getCommand() *cobra.Command {
 	flags.StringVar(&f.query, "query", "", "what keeps the records that it matches")
 	flags.StringVar(&f.asked.from, "from", "", "begin here: RFC 3339 or a date (UTC)")
 	flags.StringVar(&f.asked.to, "to", "", "end before this (default: what the vendor has completely)")
-	flags.Var(&f.asked.last, "last", "the last 24h, 7d, ... instead of --from and --to")
+	flags.Var(atLeast{time.Second, &f.asked.last}, "last", "the last 24h, 7d, ... instead of --from and --to")
 	flags.StringSliceVar(&f.asked.streams, "stream", nil, "streams of the source (default: its main one)")
 	flags.StringVar(&f.format, "format", "ndjson", "raw, ndjson or csv")
 	flags.StringVar(&f.compress, "compression", "none", "none, gzip or zstd")
 	flags.StringArrayVar(&f.settings, "set", nil, "any other setting of the source as KEY=VALUE, such as budget.share=0.5")
 	flags.StringVar(&f.keyEnv, "key-env", "", "environment variable that holds the key, or elsa's secret key")
-	flags.StringVar(&f.save, "save", "", "write the config file, too")
+	flags.StringVar(&f.save, "save", "", "write the config file, too: sluice.yaml, or --save=FILE")
+	flags.Lookup("save").NoOptDefVal = savedFile
 	flags.BoolVar(&f.force, "force", false, "with --save: overwrite the file if it is there")
 	return c
 }
 
+// savedFile is what --save writes: where the other commands look first.
+const savedFile = "sluice.yaml"
+
+// takeFile takes the file of `--save FILE` out of the arguments, where flags with an optional value leave it. It is told from the folder by
+// how it ends.
+func (f *getFlags) takeFile(args []string) []string {
+	isFile := func(arg string) bool { return slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(arg)) }
+	if f.save != savedFile || len(args) != 3 || isFile(args[1]) == isFile(args[2]) {
+		return args
+	}
+	at := 1
+	if isFile(args[2]) {
+		at = 2
+	}
+	f.save = args[at]
+	return slices.Delete(slices.Clone(args), at, at+1)
+}
+
 func (a *app) get(ctx context.Context, source, dir string, f getFlags) error {
+	started := time.Now().UTC()
+	h, chosen, err := a.openGet(ctx, source, dir, f)
+	if err != nil {
+		return a.endedEarly(started, "", err)
+	}
+	defer h.Close()
+	r := &running{app: a, host: h, started: started}
+	return r.do(ctx, chosen, selection{}, runFlags{})
+}
+
+// openGet returns what the run of a get needs before its pipeline begins. The caller closes the host.
+func (a *app) openGet(ctx context.Context, source, dir string, f getFlags) (_ *host, chosen []*config.Pipeline, err error) {
 	g, err := newGetter(source, dir, f)
 	if err != nil {
-		return usageError(err)
+		return nil, nil, usageError(err)
 	}
 	// Names are looked up under the budget of the folder's own state, so a file without them comes first.
 	c, _, err := g.config(g.needsNames())
 	if err != nil {
-		return usageError(err)
+		return nil, nil, usageError(err)
 	}
 	for _, w := range c.Warnings {
 		a.log.logger.Warn(w.String())
 	}
 	// The variables are missing more often than anything else is wrong: before a folder is made.
 	if _, _, err := c.Pipelines[0].Source.Config.Resolve(config.Environment{}); err != nil {
-		return usageError(err)
+		return nil, nil, usageError(err)
 	}
 	h, err := a.openHost(ctx, c)
 	if err != nil {
-		return &exitError{codeOf(err), err}
+		return nil, nil, &exitError{codeOf(err), err}
 	}
-	defer h.Close()
+	defer func() {
+		if err != nil {
+			h.Close()
+		}
+	}()
 	if g.needsNames() {
 		if err := g.resolve(ctx, h); err != nil {
 			err = asUsage(err)
-			return &exitError{codeOf(err), err}
+			return nil, nil, &exitError{codeOf(err), err}
 		}
 	}
 	c, text, err := g.config(false)
 	if err != nil {
-		return usageError(err)
+		return nil, nil, usageError(err)
 	}
 	h.config = c
 	if f.save != "" {
 		if err := writeNew(f.save, text, f.force); err != nil {
-			return usageError(fault.New(fault.Config, "--save", "choose another name, or overwrite it with --force", err))
+			return nil, nil, usageError(fault.New(fault.Config, "--save", "choose another name with --save=FILE, or overwrite it with --force", err))
 		}
 		a.say("wrote %s", f.save)
 	}
-	chosen, err := choosePipelines(c, nil)
-	if err != nil {
-		return usageError(err)
+	if chosen, err = choosePipelines(c, nil); err != nil {
+		return nil, nil, usageError(err)
 	}
-	r := &running{app: a, host: h, started: time.Now().UTC()}
-	return r.do(ctx, chosen, selection{}, runFlags{})
+	return h, chosen, nil
 }
 
 var logID = regexp.MustCompile(`^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$`)

@@ -51,12 +51,9 @@ func (a *app) preview(ctx context.Context, names []string, f selectors, n int) (
 	if err != nil {
 		return err
 	}
-	all, err := choosePipelines(c, names)
+	chosen, err := chooseOne(c, names)
 	if err != nil {
 		return usageError(err)
-	}
-	if len(all) > 1 {
-		return usageError(fmt.Errorf("%s has several pipelines: name the one to preview", c.Path))
 	}
 	defer keepPipeErrors()()
 	h, err := a.openHost(ctx, c)
@@ -64,7 +61,7 @@ func (a *app) preview(ctx context.Context, names []string, f selectors, n int) (
 		return &exitError{codeOf(err), err}
 	}
 	defer h.Close()
-	p, err := h.assemble(ctx, all[0], sel, false)
+	p, err := h.assemble(ctx, chosen, sel, false)
 	if err != nil {
 		return &exitError{codeOf(err), err}
 	}

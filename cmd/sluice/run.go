@@ -48,7 +48,7 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.firstRun, "first-run", false, "send what is asked also to sinks that keep no account and of which the ledger knows nothing")
 	c.Flags().BoolVar(&f.recheck, "recheck", false, "then read again what was committed before, and commit what is new of it: records that the vendor indexed late")
 	c.Flags().BoolVar(&f.once, "once", false, "end when what is asked now is covered, also with follow")
-	c.Flags().Var(&f.deadline, "deadline", "stop early after this long (exit 3)")
+	c.Flags().Var(atLeast{time.Millisecond, &f.deadline}, "deadline", "stop early after this long (exit 3)")
 	c.Flags().BoolVar(&f.newSelection, "new-selection", false,
 		"let another selection (account, query, fields) into a sink's folder or bucket, apart from the first: under selection=XXXXXXXX/")
 	c.Flags().StringVar(&f.summary, "summary", "", "write the summary as JSON to this file as well")
@@ -57,40 +57,50 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, names []string, f runFlags) error {
+	started := time.Now().UTC()
+	if f.summary != "" {
+		if err := canWrite(f.summary); err != nil {
+			return a.endedEarly(started, "", usageError(fmt.Errorf("--summary: %w", err)))
+		}
+	}
+	h, chosen, sel, err := a.openRun(ctx, names, f)
+	if err != nil {
+		return a.endedEarly(started, f.summary, err)
+	}
+	defer h.Close()
+	r := &running{app: a, host: h, started: started}
+	return r.do(ctx, chosen, sel, f)
+}
+
+// openRun returns what a run needs before its pipelines begin. The caller closes the host.
+func (a *app) openRun(ctx context.Context, names []string, f runFlags) (*host, []*config.Pipeline, selection, error) {
 	sel, err := f.selection()
 	if err != nil {
-		return err
+		return nil, nil, sel, err
 	}
 	sel.once = f.once
 	c, err := a.load()
 	if err != nil {
-		return err
+		return nil, nil, sel, err
 	}
 	chosen, err := choosePipelines(c, names)
 	if err != nil {
-		return usageError(err)
+		return nil, nil, sel, usageError(err)
 	}
 	if err := a.checkStdout(chosen, sel); err != nil {
-		return err
-	}
-	if f.summary != "" {
-		if err := touch(f.summary); err != nil {
-			return usageError(fmt.Errorf("--summary: %w", err))
-		}
+		return nil, nil, sel, err
 	}
 	if f.metrics != "" {
 		if err := metricsWritable(f.metrics); err != nil {
-			return err
+			return nil, nil, sel, err
 		}
 	}
 	h, err := a.openHost(ctx, c)
 	if err != nil {
-		return &exitError{codeOf(err), err}
+		return nil, nil, sel, &exitError{codeOf(err), err}
 	}
-	defer h.Close()
 	h.newSelection = sel.newSelection
-	r := &running{app: a, host: h, started: time.Now().UTC()}
-	return r.do(ctx, chosen, sel, f)
+	return h, chosen, sel, nil
 }
 
 // choosePipelines returns the named pipelines, all without names.
@@ -111,6 +121,22 @@ func choosePipelines(c *config.Config, names []string) ([]*config.Pipeline, erro
 		}
 	}
 	return out, nil
+}
+
+// chooseOne returns the named pipeline, the only one without a name.
+func chooseOne(c *config.Config, names []string) (*config.Pipeline, error) {
+	all, err := choosePipelines(c, names)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > 1 {
+		known := make([]string, len(all))
+		for i, p := range all {
+			known[i] = p.Name
+		}
+		return nil, fmt.Errorf("%s has several pipelines: name one of %v", c.Path, known)
+	}
+	return all[0], nil
 }
 
 // checkStdout refuses two that would write to stdout at once.

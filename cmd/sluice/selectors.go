@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -30,7 +32,7 @@ func (s *selectors) add(c *cobra.Command) {
 func (s *selectors) addRange(c *cobra.Command) {
 	c.Flags().StringVar(&s.from, "from", "", "begin here instead of the file's range: RFC 3339 or a date (UTC)")
 	c.Flags().StringVar(&s.to, "to", "", "end before this: RFC 3339 or a date (UTC)")
-	c.Flags().Var(&s.last, "last", "the last 24h, 7d, ... instead of the file's range")
+	c.Flags().Var(atLeast{time.Second, &s.last}, "last", "the last 24h, 7d, ... instead of the file's range")
 }
 
 func (s *selectors) selection() (selection, error) {
@@ -52,6 +54,23 @@ func (s *selectors) selection() (selection, error) {
 	return sel, nil
 }
 
+// atLeast is a flag of a duration that must not be shorter, as the file's keys have theirs: one of 0 would be as if it weren't given.
+type atLeast struct {
+	min time.Duration
+	*config.Duration
+}
+
+// Set implements pflag.Value.
+func (d atLeast) Set(text string) error {
+	if err := d.Duration.Set(text); err != nil {
+		return err
+	}
+	if time.Duration(*d.Duration) < d.min {
+		return fmt.Errorf("want at least %s", shortDuration(d.min))
+	}
+	return nil
+}
+
 // exactArgs wants n arguments and says what was given.
 func exactArgs(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
@@ -62,11 +81,16 @@ func exactArgs(n int) cobra.PositionalArgs {
 	}
 }
 
-// touch makes sure that a file can be written, without changing what is in it.
-func touch(path string) error {
+// canWrite makes sure that a file can be written, without changing what is in it or leaving an empty one.
+func canWrite(path string) error {
+	_, missing := os.Stat(path)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	err = f.Close()
+	if errors.Is(missing, fs.ErrNotExist) {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }

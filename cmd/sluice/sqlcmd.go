@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +44,7 @@ func (a *app) sqlCommand() *cobra.Command {
 // viewLine is a line of `sql --json`.
 type viewLine struct {
 	V        int    `json:"v"`
+	TS       string `json:"ts"`
 	Event    string `json:"event"` // "view"
 	Engine   string `json:"engine"`
 	Pipeline string `json:"pipeline"`
@@ -159,7 +161,7 @@ func (h *host) views(p *config.Pipeline, s config.Sink, e views.Engine, taken ma
 			if err != nil {
 				return out, fault.New(fault.Config, "", "", err)
 			}
-			out = append(out, viewLine{1, "view", string(e), p.Name, s.Name, stream.Name, v.Name, sql})
+			out = append(out, viewLine{1, stamp(time.Now()), "view", string(e), p.Name, s.Name, stream.Name, v.Name, sql})
 		}
 	}
 	return out, nil

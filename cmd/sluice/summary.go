@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,6 +37,8 @@ type runSummary struct {
 	Dead        uint64            `json:"dead"`
 	Late        *lateSummary      `json:"late,omitempty"`
 	Pipelines   []pipelineSummary `json:"pipelines"`
+	Error       string            `json:"error,omitempty"` // why none of its pipelines began
+	Hint        string            `json:"hint,omitempty"`
 }
 
 type pipelineSummary struct {
@@ -135,6 +138,34 @@ func (r *running) total(stop *stopper) runSummary {
 		t.add(p)
 	}
 	return t
+}
+
+// endedEarly gives a run that ended before any of its pipelines began the summary that every run has: a reader of the file would take
+// an earlier run's for this one's. path may be empty. It returns the error.
+func (a *app) endedEarly(started time.Time, path string, err error) error {
+	now := time.Now().UTC()
+	t := runSummary{
+		V: 1, TS: stamp(now), Event: "summary", Exit: exitUsage, Started: stamp(started), Seconds: now.Sub(started).Seconds(),
+		Pipelines: []pipelineSummary{}, Error: err.Error(), Hint: fault.HintOf(err),
+	}
+	var code *exitError
+	if errors.As(err, &code) {
+		t.Exit = code.code
+	}
+	if a.json {
+		a.printJSON(t)
+	}
+	if path == "" {
+		return err
+	}
+	text, failed := json.Marshal(t)
+	if failed == nil {
+		failed = writeSummary(path, []byte(a.log.redactor.Redact(string(text))))
+	}
+	if failed != nil {
+		a.log.logger.Error("the summary isn't in its file", "error", failed.Error())
+	}
+	return err
 }
 
 func (t *runSummary) add(p pipelineSummary) {

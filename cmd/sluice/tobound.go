@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,11 +63,11 @@ func (b *boundFound) wrong() error {
 		fmt.Errorf("the vendor's `to` is %s, and the setting says %s: %s", b.Is, b.Set, what))
 }
 
-// bounds finds out what the vendor makes of `to`, nil for a source that has no such setting. An error is one of the setting; what keeps
+// bounds finds out what the vendor makes of `to`, nil for a source that has no such setting or reads nothing that it is about. An error is one of the setting; what keeps
 // it from being found out is said in the answer.
 func (l *looker) bounds(ctx context.Context, p *assembled) (*boundFound, error) {
 	set, err := boundSetting(ctx, p)
-	if err != nil || set == "" {
+	if err != nil || set == "" || !slices.ContainsFunc(p.run.Partitions, func(part pipeline.Partition) bool { return cut(p.run.Streams[part.Stream]) }) {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, boundTime)
@@ -126,6 +127,9 @@ var (
 // step is the finest that ranges of a stream can be cut: one step is what to_bound is about.
 func step(s pipeline.Stream) time.Duration { return max(s.Granularity, time.Millisecond) }
 
+// cut says whether slices of a stream are cut so finely that to_bound decides what is read.
+func cut(s pipeline.Stream) bool { return !s.Snapshot && step(s) <= time.Second }
+
 func (b *boundSearch) find(ctx context.Context, set string) (string, error) {
 	now := time.Now().UTC()
 	if !b.config.HostClock {
@@ -141,7 +145,7 @@ func (b *boundSearch) find(ctx context.Context, set string) (string, error) {
 		for _, p := range b.config.Partitions {
 			stream := b.config.Streams[p.Stream]
 			windows := previewWindows(stream, stream.Asks(asked, horizon), now)
-			if stream.Snapshot || step(stream) > time.Second || n >= len(windows) {
+			if !cut(stream) || n >= len(windows) {
 				continue
 			}
 			w := windows[n]

@@ -37,7 +37,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&v.selectors.from, "from", "", "only slices that end after this: RFC 3339 or a date (UTC)")
 	flags.StringVar(&v.selectors.to, "to", "", "only slices that begin before this: RFC 3339 or a date (UTC)")
-	flags.Var(&v.selectors.last, "last", "only slices of the last 24h, 7d, ...")
+	flags.Var(atLeast{time.Second, &v.selectors.last}, "last", "only slices of the last 24h, 7d, ...")
 	flags.StringSliceVar(&v.selectors.streams, "stream", nil, "only these streams")
 	flags.StringSliceVar(&v.selectors.sinks, "sink", nil, "only these sinks")
 	flags.IntVar(&v.sample, "sample", 0, "download this many committed slices of each pipeline again, drawn by chance, and compare")

@@ -122,11 +122,6 @@ func fileKeys() []key {
 	}
 }
 
-// laterSettings are settings that every source is to have; a schema without one refuses it by this reason.
-var laterSettings = map[string]string{
-	"time": "reading times out of the text " + laterFile,
-}
-
 // expects says what a key takes, for messages: "a size such as 64MiB".
 func (k *key) expects() string {
 	switch k.typ {

@@ -189,10 +189,6 @@ func (c *checker) unknownKeys(n *node, location []string, path string) {
 		if slices.Contains(names, e.name) {
 			continue
 		}
-		if why := laterSettings[e.name]; why != "" && len(location) == 0 {
-			c.add(e.pos, joinPath(path, e.name), "not in this version: "+why, "remove the key")
-			continue
-		}
 		c.add(e.pos, joinPath(path, e.name), "unknown key "+strconv.Quote(shorten(e.name)), didYouMean(e.name, names))
 	}
 }

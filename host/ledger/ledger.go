@@ -46,9 +46,9 @@ type Ledger struct {
 	close    func() error
 }
 
-// Open takes the state's lock, makes what is missing (folder 0700, file 0600) and brings the schema up to date after a copy of the
-// file was put beside it. Errors: ErrLocked, ErrNewer, ErrCorrupt; the others have hints where there is something to do. dir must
-// be on a local file system. The caller closes the ledger; ctx is for Open alone.
+// Open takes the state's lock, makes what is missing (folder 0700, file 0600, parents 0777 less the umask) and brings the schema up
+// to date after a copy of the file was put beside it. Errors: ErrLocked, ErrNewer, ErrCorrupt; the others have hints where there is
+// something to do. dir must be on a local file system. The caller closes the ledger; ctx is for Open alone.
 func Open(ctx context.Context, dir string, opts Options) (*Ledger, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -70,7 +70,12 @@ func Open(ctx context.Context, dir string, opts Options) (*Ledger, error) {
 
 // prepare makes the folder, checks its file system, takes the lock and makes sure that a new file isn't open to others.
 func prepare(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// Data may lie below the same parents, so only the state itself is closed to others.
+	err := os.MkdirAll(filepath.Dir(filepath.Clean(dir)), 0o777)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		return nil, fault.New(fault.Config, "state "+dir, "choose a state folder that can be written", err)
 	}
 	kind, err := networkFileSystem(dir)

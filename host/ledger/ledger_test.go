@@ -54,6 +54,22 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
+// TestParentsOpenToOthers: what lies beside the state, such as the files of a sink, isn't closed with it.
+func TestParentsOpenToOthers(t *testing.T) {
+	base := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(base, "plain"), 0o777))
+	plain, err := os.Stat(filepath.Join(base, "plain"))
+	must(t, err)
+	open(t, filepath.Join(base, "var", "sluice", "state")+"/")
+	for name, want := range map[string]os.FileMode{"var": plain.Mode(), "var/sluice": plain.Mode(), "var/sluice/state": os.ModeDir | 0o700} {
+		st, err := os.Stat(filepath.Join(base, name))
+		must(t, err)
+		if st.Mode() != want {
+			t.Errorf("%s has mode %v, want %v", name, st.Mode(), want)
+		}
+	}
+}
+
 func TestReadOnlyBesideWriter(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := OpenReadOnly(t.Context(), dir); !errors.Is(err, ErrNoLedger) {

@@ -23,6 +23,14 @@ import (
 func TestItemsComeAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "spool")
 	s := openStore(t, dir, 1<<30)
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.Mkdir(plain, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.Stat(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := newContent(t, sliceOf(3), 1, 5, 200)
 	c.keep(t, s)
 	if !s.Has(c.header.Slice.ID) || s.Used() == 0 {
@@ -65,7 +73,9 @@ func TestItemsComeAgain(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	for name, want := range map[string]fs.FileMode{dir: 0o700 | fs.ModeDir, path(s, c.header.Slice): 0o600} {
+	for name, want := range map[string]fs.FileMode{
+		filepath.Dir(dir): other.Mode(), dir: 0o700 | fs.ModeDir, path(s, c.header.Slice): 0o600,
+	} {
 		if st, err := os.Stat(name); err != nil || st.Mode() != want {
 			t.Errorf("%s has mode %v, %v", name, st.Mode(), err)
 		}

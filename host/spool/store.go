@@ -56,10 +56,15 @@ type Store struct {
 	busy map[flow.SliceID]bool  // being written
 }
 
-// Open takes the folder's lock, makes the folder (0700) if it isn't there, and removes what a run that ended left half written. max
-// bounds the bytes of all files together. The caller closes the store.
+// Open takes the folder's lock, makes the folder (0700, parents 0777 less the umask) if it isn't there, and removes what a run that
+// ended left half written. max bounds the bytes of all files together. The caller closes the store.
 func Open(dir string, max int64) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// Data may lie below the same parents, so only the spool itself is closed to others.
+	err := os.MkdirAll(filepath.Dir(filepath.Clean(dir)), 0o777)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		return nil, fault.New(fault.Config, "spool "+dir, "choose a spool folder that can be written", err)
 	}
 	held, err := lock(dir)

@@ -40,7 +40,11 @@ const configSchema = `{
 "settle": {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d|w))+$", "default": "24h",
   "description": "How long after its end a day is left alone, beside the pipeline's lag: figures may still grow for a day."},
 "log_names": {"type": "boolean", "default": true,
-  "description": "Look up the names of logs, which costs a management request an hour at most."},` + rest.SettingsSchema + `
+  "description": "Look up the names of logs, which costs a management request an hour at most."},
+"to_bound": {"enum": ["exclusive", "inclusive"], "default": "exclusive",
+  "description": "Whether the vendor's 'to' leaves out or includes its own day, which isn't documented. It changes nothing: a day is asked for by itself, and figures of other days are left out."},
+"time": {"type": ["string", "object"], "default": "none", "examples": ["none"],
+  "description": "Only none: figures have a day, and no text that a time could be read from."},` + rest.SettingsSchema + `
 }}`
 
 // maxSettle is far beyond what the vendor keeps.
@@ -56,6 +60,8 @@ type settings struct {
 	TimeRange string           `json:"time_range"`
 	Settle    rest.Duration    `json:"settle"`
 	LogNames  bool             `json:"log_names"`
+	ToBound   string           `json:"to_bound"`
+	Time      json.RawMessage  `json:"time"`
 	rest.Settings
 
 	place rapid7.Place
@@ -70,7 +76,7 @@ var (
 // parseSettings reads the config and fills in what was left out. The error lists everything that is wrong, each with its
 // key, and never a secret's value.
 func parseSettings(raw json.RawMessage) (settings, error) {
-	s := settings{Form: rapid7.UsageLogs, Settle: rest.Duration(rapid7.UsageSettle), LogNames: true}
+	s := settings{Form: rapid7.UsageLogs, Settle: rest.Duration(rapid7.UsageSettle), LogNames: true, ToBound: "exclusive"}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&s); err != nil {
@@ -137,6 +143,12 @@ func (s *settings) validate() error {
 	}
 	if d := time.Duration(s.Settle); d < 0 || d > maxSettle {
 		bad("settle", "%s isn't between 0 and 30 days", d)
+	}
+	if s.ToBound != "exclusive" && s.ToBound != "inclusive" {
+		bad("to_bound", "%q: want exclusive or inclusive", s.ToBound)
+	}
+	if none := string(s.Time); none != "" && none != `"none"` {
+		bad("time", "figures have a day, and no text that a time could be read from: want none, or leave it out")
 	}
 	if err := s.Settings.Validate(); err != nil {
 		errs = append(errs, err)

@@ -16,6 +16,11 @@ func TestSettings(t *testing.T) {
 		time.Duration(s.Settle) != 24*time.Hour || !s.LogNames {
 		t.Errorf("settings %+v", s)
 	}
+	for _, bound := range []string{"exclusive", "inclusive"} { // as every source takes them
+		if _, err := parseSettings(json.RawMessage(`{"region":"eu","api_key":"k","time":"none","to_bound":"` + bound + `"}`)); err != nil {
+			t.Errorf("to_bound %s: %v", bound, err)
+		}
+	}
 }
 
 func TestSettingsRefused(t *testing.T) {
@@ -34,6 +39,9 @@ func TestSettingsRefused(t *testing.T) {
 		{"an account that leads elsewhere", `{` + ok + `,"form":"account","account_id":"../x"}`, "not an account"},
 		{"a time range that adds parameters", `{` + ok + `,"time_range":"Last7Days&from=1"}`, "time_range: "},
 		{"settle", `{` + ok + `,"settle":"60d"}`, "settle: "},
+		{"a bound", `{` + ok + `,"to_bound":"open"}`, "to_bound: "},
+		{"a time", `{` + ok + `,"time":"auto"}`, "time: figures have a day, and no text"},
+		{"a time by a regex", `{` + ok + `,"time":{"regex":"at=(.*)","layout":"epoch"}}`, "time: figures have a day, and no text"},
 		{"rest", `{` + ok + `,"budget":{"share":2}}`, "budget.share"},
 	}
 	for _, tt := range tests {

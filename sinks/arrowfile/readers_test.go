@@ -57,6 +57,8 @@ func TestSettings(t *testing.T) {
 	for _, tt := range []struct{ more, want string }{
 		{`"compression": "gzip"`, "compression:"},
 		{`"format": "feather"`, "format:"},
+		{`"timestamps": "s"`, "timestamps:"},
+		{`"row_group_size": "60KiB"`, "row_group_size:"},
 		{`"part_size": "1KB"`, "part_size: 1000 bytes"},
 		{`"pth": 1`, "unknown field"},
 	} {
@@ -67,6 +69,17 @@ func TestSettings(t *testing.T) {
 		}
 		if cerr := Definition.Check(t.Context(), c); cerr == nil || cerr.Error() != err.Error() {
 			t.Errorf("%s: check says %v, open %v", tt.more, cerr, err)
+		}
+	}
+}
+
+// TestFiles: readers are told the format without the unit of timestamps.
+func TestFiles(t *testing.T) {
+	for more, want := range map[string]string{
+		`"format": "file"`: "arrow", `"timestamps": "us"`: "arrow", `"format": "stream", "timestamps": "ns"`: "arrow-stream",
+	} {
+		if f, err := Definition.Files(sinktest.InFolder(t.TempDir(), more)); err != nil || f.Format != want {
+			t.Errorf("%s: %q, %v, want %q", more, f.Format, err, want)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func CanCat(path string) bool {
 func cat(w io.Writer, path string) error {
 	_, zip, ok := textfile.KindOf(path)
 	if !ok && !parts.IsJSON(path) {
-		return fault.New(fault.Config, "cat", "this sink writes .log, .ndjson and .csv, with .gz or .zst behind, and .json in _sluice",
+		return fault.New(fault.Config, "cat", "the file sink writes .log, .ndjson and .csv, with .gz or .zst behind, and .json in _sluice",
 			fmt.Errorf("%s isn't a file that it knows", path))
 	}
 	f, err := os.Open(path)

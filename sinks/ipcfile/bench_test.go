@@ -8,6 +8,6 @@ import (
 
 func BenchmarkWrite(b *testing.B) {
 	for _, c := range Compressions() {
-		b.Run(string(c), func(b *testing.B) { filetest.BenchmarkFormat(b, New(File, c)) })
+		b.Run(string(c), func(b *testing.B) { filetest.BenchmarkFormat(b, New(Options{Kind: File, Compression: c})) })
 	}
 }

@@ -26,11 +26,12 @@ type chunk struct {
 	rows   int
 	size   int // about, in bytes
 	limit  int // it is full at this size; 0 before the first Fill
+	target int64
 }
 
 func (c *chunk) Rows() uint64 { return uint64(c.rows) }
 func (c *chunk) Full() bool   { return c.limit > 0 && c.size >= c.limit }
-func (c *chunk) Large() bool  { return c.size > 2*chunkSize }
+func (c *chunk) Large() bool  { return int64(c.size) > 2*c.target }
 
 func (c *chunk) Reset() {
 	for _, p := range c.pieces {
@@ -57,8 +58,9 @@ type encoder struct {
 	format *Format
 	info   partfile.Info
 	told   *partfile.Told
-	source []int           // of each column, its place in a batch
-	schema *arrow18.Schema // of the files
+	source []int            // of each column, its place in a batch
+	types  []arrow.DataType // of each column, in the files if it is another there; else nil
+	schema *arrow18.Schema  // of the files
 	bad    []sinks.Rejected
 
 	file    writer
@@ -74,8 +76,12 @@ func newEncoder(f *Format, i partfile.Info) (*encoder, error) {
 	var fields []arrow.Field
 	for at, field := range i.Schema.Fields() {
 		if !slices.Contains(i.Omit, field.Name) {
+			var other arrow.DataType
+			if t := f.unit.of(field.Type); t != field.Type {
+				other, field.Type = t, t
+			}
 			fields = append(fields, field)
-			e.source = append(e.source, at)
+			e.source, e.types = append(e.source, at), append(e.types, other)
 		}
 	}
 	if len(fields) == 0 {
@@ -129,10 +135,10 @@ func (e *encoder) Fill(c partfile.Chunk, rec arrow.Record, row int) (next int, r
 		if err := partfile.CheckShape("write arrow", e.info.Schema, rec); err != nil {
 			return row, nil, err
 		}
-		e.bad = e.told.Misfits(e.bad[:0], "arrow", rec)
+		e.inspect(rec)
 	}
 	k := c.(*chunk)
-	k.limit = int(min(chunkSize, e.info.PartSize))
+	k.limit = int(min(e.format.batch, e.info.PartSize))
 	perRow := 1 + e.bytes(rec)/max(1, rows)
 	for row < rows && !k.Full() {
 		hi := rows
@@ -141,7 +147,7 @@ func (e *encoder) Fill(c partfile.Chunk, rec arrow.Record, row int) (next int, r
 		}
 		end := min(hi, row+1+(k.limit-k.size)/perRow)
 		if row < end {
-			if err := k.add(e.source, rec, row, end, perRow); err != nil {
+			if err := k.add(e, rec, row, end, perRow); err != nil {
 				return row, rejected, err
 			}
 		}
@@ -154,16 +160,42 @@ func (e *encoder) Fill(c partfile.Chunk, rec arrow.Record, row int) (next int, r
 	return row, rejected, nil
 }
 
+// inspect looks for rows that can't be written.
+func (e *encoder) inspect(rec arrow.Record) {
+	e.bad = e.told.Misfits(e.bad[:0], "arrow", rec)
+	known := len(e.bad)
+	for i, at := range e.source {
+		if e.types[i] == nil {
+			continue
+		}
+		c := rec.Column(at)
+		for row := range c.Len() {
+			if why := e.format.unit.tooFar(c, row); why != "" {
+				e.bad = append(e.bad, sinks.Rejected{Row: row, Reason: fmt.Sprintf("arrow: column %q: %s", rec.ColumnName(at), why)})
+			}
+		}
+	}
+	if len(e.bad) > known { // in their order, and each row once
+		slices.SortStableFunc(e.bad, func(a, b sinks.Rejected) int { return a.Row - b.Row })
+		e.bad = slices.CompactFunc(e.bad, func(a, b sinks.Rejected) bool { return a.Row == b.Row })
+	}
+}
+
 // add copies the rows [lo,hi).
-func (c *chunk) add(source []int, rec arrow.Record, lo, hi, perRow int) error {
-	columns := make([]arrow.Array, 0, len(source))
-	for _, at := range source {
+func (c *chunk) add(e *encoder, rec arrow.Record, lo, hi, perRow int) error {
+	columns := make([]arrow.Array, 0, len(e.source))
+	for i, at := range e.source {
 		part := array.NewSlice(rec.Column(at), int64(lo), int64(hi))
 		a, err := array.Concatenate([]arrow.Array{part}, memory.DefaultAllocator)
 		part.Release()
 		if err != nil {
 			release(columns)
 			return fmt.Errorf("copy a column: %w", err)
+		}
+		if e.types[i] != nil {
+			sent := a
+			a = retimed(sent, e.types[i])
+			sent.Release()
 		}
 		columns = append(columns, a)
 	}
@@ -283,7 +315,7 @@ func (e *encoder) Release(bool) {
 		e.file = nil
 	}
 	if e.zip != nil {
-		if cap(e.zip.body) <= 2*chunkSize { // one large record must not be remembered by its buffer
+		if int64(cap(e.zip.body)) <= 2*e.format.batch { // one large record must not be remembered by its buffer
 			e.format.zippers.Put(e.zip)
 		}
 		e.zip = nil

@@ -1,4 +1,5 @@
-// Package ipcfile writes Arrow's own files and streams (IPC) and reads them back as lines of JSON. Types stay what they are.
+// Package ipcfile writes Arrow's own files and streams (IPC) and reads them back as lines of JSON. Types stay what they are, but
+// for the unit of timestamps if one is asked for.
 //
 // Batches are of arrow/go v15; a later release of the library writes them, uncopied, since it keeps a compressor for a whole file.
 // What is compressed with zstd is compressed here: see zipped.
@@ -48,18 +49,39 @@ func (k Kind) Extension() string {
 }
 
 const (
-	// chunkSize is how large a batch in a file is, before compression.
-	chunkSize = 2 << 20
+	// DefaultBatch makes batches of some thousand log lines, and bounds memory.
+	DefaultBatch = 2 << 20
+	// minBatch and maxBatch are the bounds of Options.Batch: below, a file would be all headers; above, no process could hold one.
+	minBatch = 64 << 10
+	maxBatch = 1 << 30
 	// chunks is how many a slice has: one is filled, one written, one levels out.
 	chunks = 3
 	// codecMemory is the most that compressors hold; TestNoRaceMemory measures all of it.
 	codecMemory = 8 << 20
 )
 
+// Options are the settings of a format.
+type Options struct {
+	Kind        Kind
+	Compression Compression
+	Batch       int64 // in bytes before compression, at which a batch of the file ends; 0: DefaultBatch
+	Timestamps  Unit
+}
+
+// CheckBatch is an error that names the key unless n bytes can be a batch's.
+func CheckBatch(key string, n int64) error {
+	if n < minBatch || n > maxBatch {
+		return fmt.Errorf("%s: %d bytes isn't between 64KiB and 1GiB", key, n)
+	}
+	return nil
+}
+
 // Format is Arrow IPC with a compression.
 type Format struct {
 	kind    Kind
 	zip     Compression
+	batch   int64
+	unit    Unit
 	zippers sync.Pool // of *zipper
 }
 
@@ -76,11 +98,22 @@ func (f *Format) zipper() (*zipper, error) {
 
 var _ partfile.Format = (*Format)(nil)
 
-// New returns a format.
-func New(k Kind, zip Compression) *Format { return &Format{kind: k, zip: zip} }
+// New returns a format; the options' texts are of Kinds, Compressions and Units.
+func New(o Options) *Format {
+	if o.Batch == 0 {
+		o.Batch = DefaultBatch
+	}
+	return &Format{kind: o.Kind, zip: o.Compression, batch: o.Batch, unit: o.Timestamps}
+}
 
-// Name implements partfile.Format. The compression isn't in it: readers see it in each batch.
-func (f *Format) Name() string { return "arrow-" + string(f.kind) }
+// Name implements partfile.Format. The compression isn't in it: readers see it in each batch. The unit of timestamps is, if there is
+// one: readers want one type for one column.
+func (f *Format) Name() string {
+	if f.unit == AsSent {
+		return "arrow-" + string(f.kind)
+	}
+	return "arrow-" + string(f.kind) + "-" + string(f.unit)
+}
 
 // Extension implements partfile.Format.
 func (f *Format) Extension() string { return f.kind.Extension() }
@@ -121,7 +154,7 @@ func (f *Format) Chunks() int { return chunks }
 
 // Buffer implements partfile.Format: chunks, one of them once more in one piece, and compressed.
 func (f *Format) Buffer() int64 {
-	n := int64(chunks+2) * 2 * chunkSize
+	n := (chunks + 2) * 2 * f.batch
 	if f.zip != None {
 		n += codecMemory
 	}
@@ -129,7 +162,7 @@ func (f *Format) Buffer() int64 {
 }
 
 // NewChunk implements partfile.Format.
-func (f *Format) NewChunk() partfile.Chunk { return &chunk{} }
+func (f *Format) NewChunk() partfile.Chunk { return &chunk{target: f.batch} }
 
 // NewEncoder implements partfile.Format.
 func (f *Format) NewEncoder(i partfile.Info) (partfile.Encoder, error) { return newEncoder(f, i) }

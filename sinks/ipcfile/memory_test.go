@@ -8,9 +8,10 @@ import (
 
 func TestNoRaceMemory(t *testing.T) {
 	for _, c := range Compressions() {
-		filetest.Holds(t, string(c), New(File, c))
+		filetest.Holds(t, string(c), New(Options{Kind: File, Compression: c}))
 	}
-	if n := New(File, Zstd).Buffer(); n > 48<<20 {
+	filetest.Holds(t, "larger batches", New(Options{Kind: File, Compression: Zstd, Batch: 8 << 20}))
+	if n := New(Options{Kind: File, Compression: Zstd}).Buffer(); n > 48<<20 {
 		t.Errorf("by default %d MiB are held, want at most 48", n>>20)
 	}
 }

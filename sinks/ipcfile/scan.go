@@ -9,8 +9,13 @@ import (
 	"github.com/sluice-io/sluice/sinks/partfile"
 )
 
-// Lossy implements partfile.Format: types stay what they are.
-func (f *Format) Lossy(partfile.Stored) string { return "" }
+// Lossy implements partfile.Format: types stay what they are, but for the unit of timestamps if one was asked for.
+func (f *Format) Lossy(of partfile.Stored) string {
+	if f.unit == AsSent {
+		return ""
+	}
+	return of.Coarser(f.unit.arrow().Multiplier().Nanoseconds(), false)
+}
 
 // Scan implements partfile.Format.
 func (f *Format) Scan(in partfile.Input, of partfile.Stored, each func(flow.Sum) error) error {

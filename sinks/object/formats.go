@@ -67,10 +67,10 @@ func (c content) newFormat() (partfile.Format, error) {
 		return parquetfile.New(parquetfile.Options{Compression: zip, Timestamps: c.Timestamps, RowGroup: int64(c.RowGroupSize)}), err
 	case c.Format == formatArrow:
 		zip, err := choose(c, ipcfile.Zstd, ipcfile.Compressions())
-		return ipcfile.New(ipcfile.File, zip), err
+		return ipcfile.New(ipcfile.Options{Kind: ipcfile.File, Compression: zip}), err
 	case c.Format == formatArrowStream:
 		zip, err := choose(c, ipcfile.Zstd, ipcfile.Compressions())
-		return ipcfile.New(ipcfile.Stream, zip), err
+		return ipcfile.New(ipcfile.Options{Kind: ipcfile.Stream, Compression: zip}), err
 	}
 	return nil, fmt.Errorf("format: %q isn't one of raw, ndjson, csv, parquet, arrow, arrow-stream", c.Format)
 }

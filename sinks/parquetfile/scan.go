@@ -13,7 +13,7 @@ import (
 
 // Lossy implements partfile.Format.
 func (f *Format) Lossy(of partfile.Stored) string {
-	return of.Coarser(int64(time.Second) / perSecond(f.options.Timestamps.arrow()))
+	return of.Coarser(int64(time.Second)/perSecond(f.options.Timestamps.arrow()), true)
 }
 
 // Scan implements partfile.Format. It reads the columns alone that the digest needs.

@@ -120,8 +120,8 @@ func rescale(v, has, want int64) int64 {
 }
 
 // Coarser says why times may have lost what is finer than a unit of so many nanoseconds, or nested columns their unit; empty if no
-// column of the digest has any.
-func (of Stored) Coarser(unit int64) string {
+// column of the digest has any. days says that dates with a time of the day lose it.
+func (of Stored) Coarser(unit int64, days bool) string {
 	for _, name := range of.Digest {
 		for _, at := range of.Schema.FieldIndices(name) {
 			switch t := of.Schema.Field(at).Type.(type) {
@@ -130,9 +130,11 @@ func (of Stored) Coarser(unit int64) string {
 					return fmt.Sprintf("column %q has times in %s, which the file cuts off to a coarser unit", name, t.Unit)
 				}
 			case *arrow.Date64Type:
-				return fmt.Sprintf("column %q has dates with a time of the day, which the file leaves out", name)
+				if days {
+					return fmt.Sprintf("column %q has dates with a time of the day, which the file leaves out", name)
+				}
 			case arrow.NestedType:
-				if hasTime(t) {
+				if hasTime(t, days) {
 					return fmt.Sprintf("column %q is %s, whose times have another unit in the file", name, t)
 				}
 			}
@@ -141,13 +143,15 @@ func (of Stored) Coarser(unit int64) string {
 	return ""
 }
 
-func hasTime(t arrow.DataType) bool {
+func hasTime(t arrow.DataType, days bool) bool {
 	switch t := t.(type) {
-	case *arrow.TimestampType, *arrow.Date64Type:
+	case *arrow.TimestampType:
 		return true
+	case *arrow.Date64Type:
+		return days
 	case arrow.NestedType:
 		for _, f := range t.Fields() {
-			if hasTime(f.Type) {
+			if hasTime(f.Type, days) {
 				return true
 			}
 		}

@@ -19,8 +19,10 @@ func Files(c sinks.Config, o Options) (sinks.Files, error) {
 	case strings.HasPrefix(f.Format, "parquet-"):
 		f.Nanos = f.Format == "parquet-ns"
 		f.Format = "parquet"
-	case f.Format == "arrow-file":
+	case strings.HasPrefix(f.Format, "arrow-file"):
 		f.Format = "arrow"
+	case strings.HasPrefix(f.Format, "arrow-stream"):
+		f.Format = "arrow-stream"
 	}
 	fixed := map[string]string{"{pipeline}": c.Pipeline, "{source}": c.Source}
 	for name, value := range c.Labels {
