@@ -60,12 +60,16 @@ func (p pace) learn(took, logTime, deadline time.Duration) pace {
 
 // fit cuts the begin of a slice off that is expected to end in time, in whole steps of the stream.
 func (p pace) fit(s flow.Slice, deadline, step time.Duration) flow.Slice {
-	if p == 0 || deadline == 0 {
+	if p <= 0 || deadline == 0 {
 		return s
 	}
 	step = max(step, time.Millisecond)
-	longest := time.Duration(SliceTime(deadline).Seconds() / float64(p) * float64(time.Second))
-	if s.Range().Duration() <= max(longest, step) {
+	seconds := SliceTime(deadline).Seconds() / float64(p) // centuries, if a day without records took a millisecond
+	if seconds >= s.Range().Duration().Seconds() {
+		return s
+	}
+	longest := time.Duration(seconds * float64(time.Second))
+	if s.Range().Duration() <= step {
 		return s
 	}
 	to := floor(s.From.Add(longest), step)

@@ -31,6 +31,9 @@ func TestPaceFits(t *testing.T) {
 		{"not known", 0, 15 * minute, 0, 8 * hour},
 		{"no deadline", 1, 0, 0, 8 * hour},
 		{"in time", 1.0 / 96, 15 * minute, 0, 8 * hour}, // 8 h in 5 m
+		{"a day without records, in a millisecond", 0.001 / 86400, 15 * minute, 0, 8 * hour},
+		{"next to nothing, for a long time", 1e-300, 24 * hour, hour, 8 * hour},
+		{"nothing that is a pace", -1, 15 * minute, 0, 8 * hour},
 		{"twice too long", 1.0 / 48, 15 * minute, 0, 4 * hour},
 		{"whole steps", 1.0 / 48, 14 * minute, hour, 3 * hour},
 		{"one step at least", 1000, 15 * minute, hour, hour},
