@@ -732,3 +732,42 @@ func TestRetryStart(t *testing.T) {
 		})
 	}
 }
+
+// TestAnOverlapIsASinksToTell: a plugin that says of a slice that it overlaps another one is wrong about what it can know: its read has failed, and no
+// sink or ledger is to blame.
+func TestAnOverlapIsASinksToTell(t *testing.T) {
+	b := newBench(t, 8, 1)
+	b.edit = func(c *Config) { c.Attempts = 2 }
+	b.source.fail = func(flow.Slice) error { return fault.Errorf(fault.Overlap, "read", "says the plugin") }
+	s, err := b.run(span(0, 100))
+	if err != nil || len(s.Faults) == 0 {
+		t.Fatalf("got %v, %+v", err, s)
+	}
+	for _, f := range s.Faults {
+		if f.Kind != fault.Bug || !f.Quarantined || !strings.Contains(f.Message, "says the plugin") || !strings.Contains(f.Hint, "plugin's author") {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// TestASinkThatRefusesWithoutReason: the sink is named, not the ledger, whether it keeps an account or not.
+func TestASinkThatRefusesWithoutReason(t *testing.T) {
+	for _, remembers := range []bool{true, false} {
+		b := newBench(t, 8, 1)
+		b.sinks[0].fail = func(op string, _ flow.Slice) error {
+			if op == "begin" {
+				return sinks.ErrOverlap
+			}
+			return nil
+		}
+		b.edit = func(c *Config) {
+			if !remembers {
+				c.FirstRun, c.Sinks[0].Sink = true, noMemory{b.sinks[0]}
+			}
+		}
+		_, err := b.run(span(0, 100))
+		if fault.KindOf(err) != fault.Bug || !strings.Contains(fault.HintOf(err), "sink's author") || strings.Contains(err.Error(), "ledger") {
+			t.Errorf("remembers %v: got %v; %s", remembers, err, fault.HintOf(err))
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
+	"github.com/sluice-io/sluice/sinks"
 )
 
 // settle takes the outcome of one try.
@@ -132,6 +133,10 @@ func (r *run) judge(w *work, out outcome) []group {
 	var groups []group
 	refused := false
 	for _, i := range w.sinks.each() {
+		if kind := fault.KindOf(out.failed[i]); kind == fault.Overlap && out.bySink&setOf(i) == 0 {
+			out.failed[i] = fault.New(fault.Bug, "read", "report this to the plugin's author",
+				fmt.Errorf("it says that the slice overlaps another, which only a sink can know: %s", out.failed[i])) //nolint:errorlint // its kind must not be seen
+		}
 		failures := w.failures + 1
 		if fault.KindOf(out.failed[i]) == fault.Auth { // a fresh process of its own, whatever failed before
 			failures, refused = w.refused+1, true
@@ -232,7 +237,9 @@ func (r *run) apply(ctx context.Context, w *work, g group) {
 		err = r.fail(ctx, ids, w, ledger.Failed, g.err)
 	case actReplan:
 		event.Kind = GivenUp
-		err = r.replan(ctx, w, g)
+		if err := r.replan(ctx, w, g); err != nil { // the sink's, or the ledger's: either says so
+			r.fatal = err
+		}
 	case actUnavailable:
 		event.Kind = Missing
 		p.unavailable = p.unavailable.Add(w.slice.Range())
@@ -309,12 +316,14 @@ func (r *run) split(ctx context.Context, ids []string, w *work, g group, event E
 // replan looks at the sinks that found the range covered and lets what is left be planned anew.
 func (r *run) replan(ctx context.Context, w *work, g group) error {
 	for _, i := range g.sinks.each() {
-		if _, err := r.healPartition(ctx, &r.cfg.Sinks[i], w.part.Partition.Partition, r.asked); err != nil {
-			return err
+		if _, ok := r.cfg.Sinks[i].Sink.(sinks.Memory); ok {
+			if _, err := r.healPartition(ctx, &r.cfg.Sinks[i], w.part.Partition.Partition, r.asked); err != nil {
+				return err
+			}
 		}
 		covered, err := r.cfg.Ledger.Coverage(ctx, r.cfg.Sinks[i].Identity(), w.part.Partition.Partition)
 		if err != nil {
-			return err
+			return fault.New(fault.Config, "ledger", "check the state folder's disk", err)
 		}
 		// What was known before was not planned: without anything new the same would be planned, read and refused for ever.
 		slice := flow.NewRanges(w.slice.Range())
@@ -325,7 +334,7 @@ func (r *run) replan(ctx context.Context, w *work, g group) error {
 		w.part.covered[i] = covered
 	}
 	if err := r.cfg.Ledger.GiveUp(ctx, r.identities(g.sinks.each()), w.slice, "part of it is covered"); err != nil {
-		return err
+		return fault.New(fault.Config, "ledger", "check the state folder's disk", err)
 	}
 	r.mended(w)
 	r.drop(w)
