@@ -21,6 +21,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/ipc"
+	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
@@ -479,7 +480,19 @@ func (s Stream) row(rec arrow.Record, row int) ([]byte, error) {
 
 // encodeRow writes one row with its schema as an Arrow stream.
 func encodeRow(rec arrow.Record, row int) ([]byte, error) {
-	one := rec.NewSlice(int64(row), int64(row)+1)
+	columns := make([]arrow.Array, rec.NumCols())
+	for i := range columns {
+		part := array.NewSlice(rec.Column(i), int64(row), int64(row)+1)
+		// A copy that begins with the row: the library's writer fails on an empty list of texts in the midst of others.
+		a, err := array.Concatenate([]arrow.Array{part}, memory.DefaultAllocator)
+		part.Release()
+		if err != nil {
+			return nil, fmt.Errorf("dead letters: copy a row: %w", err)
+		}
+		defer a.Release()
+		columns[i] = a
+	}
+	one := array.NewRecord(rec.Schema(), columns, 1)
 	defer one.Release()
 	var out bytes.Buffer
 	w := ipc.NewWriter(&out, ipc.WithSchema(rec.Schema()))
