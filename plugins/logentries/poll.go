@@ -39,6 +39,7 @@ const (
 	pageBytes   = 16 << 20
 	singleBytes = 48 << 20 // three times the longest message: what \uXXXX for each character may take; only control characters take more
 	shrink      = 8
+	shownBytes  = 300 // of an answer that isn't understood
 )
 
 // sizes bound what is held of answers, in bytes.
@@ -244,8 +245,18 @@ func (p *pager) read(answer *rest.Answer, most int64, b *batch) (*page, error) {
 		return nil, fault.Errorf(fault.Config, p.op(), "the answer holds %q instead of events", pg.statistic).
 			WithHint("leave calculations out of the query")
 	}
-	if _, running := pg.running(); !running && answer.Status == http.StatusAccepted {
-		return nil, fault.Errorf(fault.Corrupt, p.op(), "202, but no link to ask for the result")
+	if _, running := pg.running(); !running {
+		why := pg.unfinished()
+		switch {
+		case why != "" && !pg.listed: // then it holds nothing of a log either
+			why += ": " + p.client.rest.Excerpt(body, shownBytes)
+		case why == "" && answer.Status == http.StatusAccepted:
+			why = "202, but no link to ask for the result"
+		}
+		if why != "" {
+			return nil, fault.Errorf(fault.Corrupt, p.op(), "%s", why).
+				WithHint("check base_url, and whether a proxy answers in the vendor's place")
+		}
 	}
 	if strings.EqualFold(answer.Header.Get("x-beyond-retention"), "true") {
 		b.beyond = "the vendor says that the time range lies beyond its retention"
