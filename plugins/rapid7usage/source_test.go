@@ -372,6 +372,7 @@ func TestFaults(t *testing.T) {
 		{"limit", vendorsim.Fault{Status: 429, RetryAfter: "7"}, fault.Throttled, "429"},
 		{"unauthorised", vendorsim.Fault{Status: 401}, fault.Auth, "401"},
 		{"another page", vendorsim.Fault{Status: 200, Body: `{"message":"hello"}`}, fault.Corrupt, "holds neither"},
+		{"no figures", vendorsim.Fault{Status: 200, Body: `{"per_day_usage":{"usage":null}}`}, fault.Corrupt, "no list usage"},
 		{"no content", vendorsim.Fault{Status: 202, Body: `{"links":[]}`}, fault.Corrupt, "202"},
 		{"away", vendorsim.Fault{Redirect: "trap"}, fault.Config, "redirect"},
 	}
