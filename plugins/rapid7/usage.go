@@ -95,8 +95,8 @@ func (u *Usage) Read(ctx context.Context, s flow.Slice, out plugins.Emitter) err
 			return err
 		}
 	}
-	if counter, ok := out.(plugins.Counter); ok && whole.Nulls > 0 {
-		counter.Count("without_figure", uint64(whole.Nulls))
+	if counter, ok := out.(plugins.Counter); ok && len(whole.Nulls) > 0 {
+		counter.Count("without_figure", uint64(len(whole.Nulls)))
 	}
 	return u.emit(ctx, whole, out)
 }
@@ -108,7 +108,11 @@ func (r *reply) add(more reply, of time.Time) {
 			r.Figures.Figures = append(r.Figures.Figures, f)
 		}
 	}
-	r.Nulls += more.Nulls
+	for _, d := range more.Nulls {
+		if d.Equal(of) {
+			r.Nulls = append(r.Nulls, d)
+		}
+	}
 	if r.date.IsZero() || !more.date.IsZero() && more.date.Before(r.date) {
 		r.date = more.date
 	}
@@ -120,7 +124,7 @@ func (r *reply) add(more reply, of time.Time) {
 // lost says whether an empty answer may be of a day that the vendor has forgotten.
 func (u *Usage) lost(r reply, of time.Time) bool {
 	perLog := u.Form == UsageLogs || u.Form == UsageLog
-	return perLog && len(r.Figures.Figures) == 0 && r.Nulls == 0 && u.old(of, r.date)
+	return perLog && len(r.Figures.Figures) == 0 && len(r.Nulls) == 0 && u.old(of, r.date)
 }
 
 // old says whether a day may lie before those that the document promises: whether today is one of the seven isn't said.

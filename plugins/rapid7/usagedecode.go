@@ -17,7 +17,7 @@ type Figures struct {
 	Figures []Figure
 	// From and To are the first and the last day that the answer says it is about; zero if it doesn't.
 	From, To time.Time
-	Nulls    int // entries without a figure, which aren't among the figures
+	Nulls    []time.Time // the day of each entry without a figure, which isn't among the figures
 }
 
 // Figure is the bytes that a log, or the organisation, received on a UTC day.
@@ -144,7 +144,7 @@ func (c *collected) add(day usageDate, log string, n usageNumber) {
 	case at.day.IsZero():
 		c.err = errors.New("a figure of no day")
 	case !n.known:
-		c.Nulls++
+		c.Nulls = append(c.Nulls, at.day)
 	case c.seen[at]:
 		c.err = fmt.Errorf("two figures of %s for log %.80q", at.day.Format(time.DateOnly), log)
 	default:

@@ -43,7 +43,7 @@ func TestDecodeUsage(t *testing.T) {
 		{"a day that is no list", `{"usage":{"daily_usage":{"usage":7,"day":"2026-11-02"},"id":"a"}}`, Figures{Figures: one("a", 7)}},
 		{"a total", `{"daily_usage":[{"usage":7,"day":"2026-11-02"}],"period_usage":7,"id":"o","name":"Org"}`, Figures{Figures: one("", 7)}},
 		{"zero is a figure", `{"daily_usage":[{"usage":0,"day":"2026-11-02"}]}`, Figures{Figures: one("", 0)}},
-		{"null isn't", `{"daily_usage":[{"usage":null,"day":"2026-11-02"},{"day":"2026-11-03"}]}`, Figures{Nulls: 2}},
+		{"null isn't", `{"daily_usage":[{"usage":null,"day":"2026-11-02"},{"day":"2026-11-03"}]}`, Figures{Nulls: []time.Time{date("2026-11-02"), date("2026-11-03")}}},
 		{"exact in a float", `{"daily_usage":[{"usage":1.2627779E7,"day":"2026-11-02T00:00:00Z"}]}`, Figures{Figures: one("", 12627779)}},
 		{"the largest", `{"daily_usage":[{"usage":9223372036854775807,"day":"2026-11-02"}]}`, Figures{Figures: one("", 1<<63-1)}},
 	}

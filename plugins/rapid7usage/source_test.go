@@ -335,6 +335,43 @@ func TestBeyondTheLookBack(t *testing.T) {
 	}
 }
 
+// TestNullFigures counts entries without a figure, of the day that is read alone: another day's say nothing of one that may be forgotten.
+func TestNullFigures(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		nulls []int // days of the entries without a figure
+		of    int
+		kind  fault.Kind
+		count uint64
+	}{
+		{"of the day", []int{5, 5}, 5, fault.Unknown, 2},
+		{"of another day, too", []int{5, 6}, 5, fault.Unknown, 1},
+		{"of another day", []int{6}, 5, fault.Unknown, 0},
+		{"of a day that may be forgotten", []int{0}, 0, fault.Unknown, 1},
+		{"of the day behind it", []int{1}, 0, fault.Unavailable, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var entries []string
+			for _, n := range tt.nulls {
+				entries = append(entries, `{"interval":"`+firstDay.AddDate(0, 0, n).Format(time.DateOnly)+`","log_usage":[{"id":"a","usage":null}]}`)
+			}
+			sim, base := newSim(t, func(o *vendorsim.Options) {
+				o.Faults = vendorsim.Script{Rules: []vendorsim.Rule{{Path: "/usage/", Fault: vendorsim.Fault{
+					Status: 200, Body: `{"per_day_usage":{"usage":[` + strings.Join(entries, ",") + `]}}`,
+				}}}}
+			})
+			s := newSource(t, nil, simSettings(base, "log_names", false))
+			sim.Clock().Set(firstDay.Add(9 * day))
+			out, err := read(t, s, firstDay.AddDate(0, 0, tt.of))
+			if fault.KindOf(err) != tt.kind || out.counters["without_figure"] != tt.count || len(out.rows) != 0 {
+				t.Errorf("%d rows, counters %v, %v; want %d without a figure", len(out.rows), out.counters, err, tt.count)
+			}
+		})
+	}
+}
+
 // TestMovingFigures shows why a day settles: its figure grows for a day after its end, and then stays.
 func TestMovingFigures(t *testing.T) {
 	t.Parallel()
