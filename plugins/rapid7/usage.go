@@ -171,7 +171,7 @@ func (u *Usage) day(ctx context.Context, path string, of time.Time, waiting func
 		}
 	}
 	// Up to the next day: whether the vendor means `to` to be included isn't documented, and figures of another day are left out.
-	r, err := u.ask(ctx, path, url.Values{"from": {of.Format(time.DateOnly)}, "to": {of.Add(day).Format(time.DateOnly)}}, waiting)
+	r, err := u.ask(ctx, path, u.dates(of, of.Add(day)), waiting)
 	if err != nil {
 		return reply{}, u.refused(ctx, path, of, err, waiting)
 	}
@@ -183,6 +183,15 @@ func (u *Usage) day(ctx context.Context, path string, of time.Time, waiting func
 		return reply{}, fault.New(fault.Unavailable, u.op(), "", errors.New(about))
 	}
 	return reply{}, fault.New(fault.Corrupt, u.op(), "if this stays, the vendor's figures may come later than thought: raise settle", errors.New(about))
+}
+
+// dates is the query for a range of days. Only of all logs does the vendor's document name an interval, and shows no request without it.
+func (u *Usage) dates(from, to time.Time) url.Values {
+	query := url.Values{"from": {from.Format(time.DateOnly)}, "to": {to.Format(time.DateOnly)}}
+	if u.Form == UsageLogs {
+		query.Set("interval", "day")
+	}
+	return query
 }
 
 // holds says whether the answer is about a day, by its own words.
@@ -226,8 +235,7 @@ func (u *Usage) refused(ctx context.Context, path string, of time.Time, err erro
 		today = u.Now()
 	}
 	recent := flow.Day(today).Add(-2 * day)
-	query := url.Values{"from": {recent.Format(time.DateOnly)}, "to": {recent.Add(day).Format(time.DateOnly)}}
-	if _, other := u.ask(ctx, path, query, waiting); other != nil {
+	if _, other := u.ask(ctx, path, u.dates(recent, recent.Add(day)), waiting); other != nil {
 		if ctx.Err() != nil {
 			return other
 		}

@@ -237,6 +237,7 @@ func TestForms(t *testing.T) {
 		"descending":       {Descending: true},
 		"no lists":         {Single: true},
 		"an exclusive to":  {ExclusiveTo: true},
+		"with an interval": {Interval: true},
 		"without a period": {NoPeriod: true},
 	}
 	kept := []string{vendorsim.SeedWebID, vendorsim.SeedEmptyID}
@@ -288,6 +289,33 @@ func TestForms(t *testing.T) {
 	asked := sim.Requests()
 	if got := asked[0].Query; got != "interval=day&time_range=Last7Days" {
 		t.Errorf("asked %q", got)
+	}
+}
+
+// TestDatedRequests pins what is asked for a day. Only of all logs does the vendor's document name an interval.
+func TestDatedRequests(t *testing.T) {
+	t.Parallel()
+	const dates = "from=2026-11-02&to=2026-11-03"
+	for form, want := range map[string]string{
+		"logs":         "/usage/organizations/logs?from=2026-11-02&interval=day&to=2026-11-03",
+		"log":          "/usage/organizations/logs/" + vendorsim.SeedWebID + "?" + dates,
+		"organization": "/usage/organizations?" + dates,
+		"account":      "/usage/accounts/acc-1?" + dates,
+	} {
+		sim, base := newSim(t, nil)
+		settings := simSettings(base, "form", form, "log_names", false)
+		switch form {
+		case "log":
+			settings["logs"] = []string{vendorsim.SeedWebID}
+		case "account":
+			settings["account_id"] = "acc-1"
+		}
+		if _, err := read(t, newSource(t, nil, settings), firstDay.Add(day)); err != nil {
+			t.Fatal(err)
+		}
+		if asked := sim.Requests(); len(asked) != 1 || asked[0].Path+"?"+asked[0].Query != want {
+			t.Errorf("%s: asked %+v, want %s", form, asked, want)
+		}
 	}
 }
 
