@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -134,9 +133,6 @@ func (s *settings) validate() error {
 	}
 	if err := s.Settings.Validate(); err != nil {
 		errs = append(errs, err)
-	}
-	if n := len(s.Query); n > rapid7.MaxURL || len(s.place.URL())+len(url.QueryEscape(s.Query))+200 > rapid7.MaxURL {
-		bad("query", "is too long: the vendor takes URLs of %d characters", rapid7.MaxURL)
 	}
 	return errors.Join(errs...)
 }
