@@ -1,6 +1,7 @@
 package logentries
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,14 +85,19 @@ type pager struct {
 func (p *pager) run(ctx context.Context, out chan<- *batch) error {
 	at := position{from: p.slice.From.UnixMilli()}
 	p.asked = p.perPage
+	beyond, judged := "", false // what the vendor said of its retention, and whether that was decided about
 	for pages := 1; ; pages++ {
 		b, next, done, err := p.page(ctx, at, pages == 1)
 		if err != nil {
 			return err
 		}
-		if pages == 1 {
-			if err := p.retention(b, done); err != nil {
-				return err
+		// Empty pages may come first: only an event, or the end, tells what the vendor's word means for the slice.
+		if !judged {
+			beyond = cmp.Or(beyond, b.beyond)
+			if judged = len(b.events) > 0 || done; judged {
+				if err := p.retention(beyond, b.events); err != nil {
+					return err
+				}
 			}
 		}
 		select {
@@ -364,16 +370,17 @@ func (p *pager) name(ctx context.Context, e *event) error {
 	return nil
 }
 
-// retention decides about a slice of which the vendor says that it lies, in part, before what it keeps.
-func (p *pager) retention(b *batch, done bool) error {
+// retention decides about a slice of which the vendor says that it lies, in part, before what it keeps: by its first events, or by
+// there being none at all.
+func (p *pager) retention(beyond string, events []event) error {
 	s := p.slice
-	if b.beyond == "" || len(b.events) == 0 && !done {
+	if beyond == "" {
 		return nil
 	}
-	if len(b.events) == 0 {
-		return fault.New(fault.Unavailable, p.op(), "", errors.New(b.beyond))
+	if len(events) == 0 {
+		return fault.New(fault.Unavailable, p.op(), "", errors.New(beyond))
 	}
-	if first := time.UnixMilli(b.events[0].at).UTC(); first.After(s.From) {
+	if first := time.UnixMilli(events[0].at).UTC(); first.After(s.From) {
 		return plugins.Truncated(s, p.rows, p.bytes,
 			flow.NewSlice(s.Partition, s.From, first, s.Rev), flow.NewSlice(s.Partition, first, s.To, s.Rev))
 	}

@@ -203,6 +203,57 @@ func TestPartlyBeyondRetention(t *testing.T) {
 	}
 }
 
+// What the vendor says of its retention beside an empty page with a link counts for the events behind it, and for an end without any.
+func TestBeyondRetentionOnAnEmptyPage(t *testing.T) {
+	t.Parallel()
+	half := hour.From.Add(30 * time.Minute)
+	for _, tt := range []struct {
+		name   string
+		event  string // of the second page
+		marked int    // the page with the header
+		want   string
+	}{
+		{"an event later", fmt.Sprintf(`{"timestamp":%d,"sequence_number":5,"message":"a"}`, half.UnixMilli()), 1, "cut at " + half.Format(time.TimeOnly)},
+		{"an event later, told then", fmt.Sprintf(`{"timestamp":%d,"sequence_number":5,"message":"a"}`, half.UnixMilli()), 2, "cut at " + half.Format(time.TimeOnly)},
+		{"no event", "", 1, "unavailable"},
+		{"not told", "", 0, "0 lines"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var pages atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if !strings.HasPrefix(r.URL.Path, "/query/logs/") {
+					w.WriteHeader(http.StatusNotFound)
+					return
+				}
+				n := int(pages.Add(1))
+				if n == tt.marked {
+					w.Header().Set("X-Beyond-Retention", "true")
+				}
+				if n == 1 {
+					_, _ = fmt.Fprintf(w, `{"events":[],"links":[{"rel":"Next","href":"/query/logs/x?from=%d"}]}`, half.UnixMilli())
+					return
+				}
+				_, _ = fmt.Fprintf(w, `{"events":[%s],"links":[]}`, tt.event)
+			}))
+			defer server.Close()
+			out, err := read(t, newSource(t, nil, simSettings(server.URL)), hour)
+			var cut *flow.Truncated
+			got := fmt.Sprintf("%d lines", len(out.lines))
+			switch {
+			case errors.As(err, &cut):
+				got = "cut at " + cut.Into[1].From.Format(time.TimeOnly)
+			case fault.KindOf(err) == fault.Unavailable:
+				got = "unavailable"
+			case err != nil:
+				t.Fatal(err)
+			}
+			if got != tt.want || pages.Load() != 2 {
+				t.Errorf("%s after %d pages, want %s", got, pages.Load(), tt.want)
+			}
+		})
+	}
+}
+
 func TestDenseSliceIsCutEarly(t *testing.T) {
 	t.Parallel()
 	sim, base := newSim(t, func(o *vendorsim.Options) { o.Logs = []vendorsim.Log{numbered(4000, 1)} })
