@@ -35,12 +35,13 @@ func defaultPace() pace {
 }
 
 const (
-	attempts    = 6  // of one page, before its error is the read's
-	pauses      = 20 // of one page because of the vendor's limit
-	pageBytes   = 16 << 20
-	singleBytes = 48 << 20 // three times the longest message: what \uXXXX for each character may take; only control characters take more
-	shrink      = 8
-	shownBytes  = 300 // of an answer that isn't understood
+	attempts      = 6  // of one page, before its error is the read's
+	labelAttempts = 3  // of a label's name
+	pauses        = 20 // of one page because of the vendor's limit
+	pageBytes     = 16 << 20
+	singleBytes   = 48 << 20 // three times the longest message: what \uXXXX for each character may take; only control characters take more
+	shrink        = 8
+	shownBytes    = 300 // of an answer that isn't understood
 )
 
 // sizes bound what is held of answers, in bytes.
@@ -361,13 +362,31 @@ func positionOf(href string) (position, bool) {
 
 func (p *pager) name(ctx context.Context, e *event) error {
 	for i, id := range e.labels {
-		name, err := p.directory.label(ctx, id, p.news.put)
+		name, err := p.label(ctx, id)
 		if err != nil {
 			return err
 		}
 		e.labels[i] = name
 	}
 	return nil
+}
+
+// label asks for a label's name by itself: the page that holds it has come whole. A name that can't be had then is done without.
+func (p *pager) label(ctx context.Context, id string) (string, error) {
+	for failures := 1; ; failures++ {
+		name, err := p.directory.label(ctx, id, p.news.put)
+		if kind := fault.KindOf(err); ctx.Err() != nil || kind != fault.Transient && kind != fault.Corrupt {
+			return name, err
+		}
+		pause := max(fault.RetryAfterOf(err), p.pace.backoff<<(failures-1))
+		if failures == labelAttempts || pause > nameTimeout {
+			p.directory.unname(ctx, id, err)
+			return id, nil
+		}
+		if err := p.sleep(ctx, pause, "vendor, to ask again: "+firstLine(err)); err != nil {
+			return "", err
+		}
+	}
 }
 
 // retention decides about a slice of which the vendor says that it lies, in part, before what it keeps: by its first events, or by
