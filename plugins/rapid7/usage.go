@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
@@ -173,7 +174,7 @@ func (u *Usage) day(ctx context.Context, path string, of time.Time, waiting func
 	// Up to the next day: whether the vendor means `to` to be included isn't documented, and figures of another day are left out.
 	r, err := u.ask(ctx, path, u.dates(of, of.Add(day)), waiting)
 	if err != nil {
-		return reply{}, u.refused(ctx, path, of, err, waiting)
+		return u.refused(ctx, path, of, err, waiting)
 	}
 	if r.From.IsZero() || r.holds(of) {
 		return r, nil
@@ -223,25 +224,38 @@ func (u *Usage) ask(ctx context.Context, path string, query url.Values, waiting 
 	return reply{figures, answer.Date}, nil
 }
 
-// refused looks at a refusal of a day that lies before those that the document promises: if the vendor answers the same
-// question about a day that it must have, the refusal is about the day and not about key, region or log.
-func (u *Usage) refused(ctx context.Context, path string, of time.Time, err error, waiting func(time.Time, string) error) error {
+// refused looks at a refusal: if the vendor answers the same question about a day that it must have, it is about the day and not about
+// key, region or log. Then a day that lies before those that the document promises is gone, and one within them of which no data was found
+// has none, once it has settled.
+func (u *Usage) refused(ctx context.Context, path string, of time.Time, err error, waiting func(time.Time, string) error) (reply, error) {
 	var status *rest.StatusError
-	if !errors.As(err, &status) || status.Status != http.StatusBadRequest && status.Status != http.StatusNotFound || !u.old(of, status.Date) {
-		return err
+	if !errors.As(err, &status) || status.Status != http.StatusBadRequest && status.Status != http.StatusNotFound {
+		return reply{}, err
 	}
-	today := status.Date
-	if today.IsZero() {
-		today = u.Now()
+	now := status.Date
+	if now.IsZero() {
+		now = u.Now()
 	}
-	recent := flow.Day(today).Add(-2 * day)
-	if _, other := u.ask(ctx, path, u.dates(recent, recent.Add(day)), waiting); other != nil {
+	old := u.old(of, now)
+	empty := status.Status == http.StatusNotFound && strings.Contains(strings.ToLower(status.Text), "data not found") &&
+		!now.Before(of.Add(day+UsageSettle))
+	if !old && !empty {
+		return reply{}, err
+	}
+	other := flow.Day(now).Add(-2 * day)
+	if other.Equal(of) {
+		other = of.Add(-day)
+	}
+	if _, wrong := u.ask(ctx, path, u.dates(other, other.Add(day)), waiting); wrong != nil {
 		if ctx.Err() != nil {
-			return other
+			return reply{}, wrong
 		}
-		return err
+		return reply{}, err
 	}
-	return fault.New(fault.Unavailable, u.op(), "", fmt.Errorf("the vendor refuses %s and answers for later days: %w", of.Format(time.DateOnly), status))
+	if !old {
+		return reply{date: now}, nil
+	}
+	return reply{}, fault.New(fault.Unavailable, u.op(), "", fmt.Errorf("the vendor refuses %s and answers for later days: %w", of.Format(time.DateOnly), status))
 }
 
 // explain adds to a refusal what it can mean.

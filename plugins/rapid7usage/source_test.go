@@ -400,6 +400,46 @@ func TestNullFigures(t *testing.T) {
 	}
 }
 
+// TestDataNotFound reads a day within the look-back of which the vendor says that it has no data: that is an empty day if another has some
+// and this one can't get any more; else it is the log, the key or the region.
+func TestDataNotFound(t *testing.T) {
+	t.Parallel()
+	const noData = `{"message":"Data not found"}`
+	tests := []struct {
+		name string
+		body string
+		days []int // that are answered so; the clock stands in the middle of the sixth
+		of   int
+		kind fault.Kind
+	}{
+		{"a day without data", noData, []int{1}, 1, fault.Unknown},
+		{"the day that others are compared with", noData, []int{3}, 3, fault.Unknown},
+		{"a day that may still get data", noData, []int{4}, 4, fault.NotFound},
+		{"all days", noData, []int{1, 2, 3, 4}, 1, fault.NotFound},
+		{"another refusal", `{"message":"HTTP 404 Not Found"}`, []int{1}, 1, fault.NotFound},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, base := newSim(t, func(o *vendorsim.Options) {
+				o.Faults = vendorsim.Script{Rules: []vendorsim.Rule{{
+					Path: "/usage/", Fault: vendorsim.Fault{Status: 404, Body: tt.body},
+					When: func(r *http.Request) bool {
+						from, err := time.Parse(time.DateOnly, r.URL.Query().Get("from"))
+						return err == nil && slices.Contains(tt.days, int(from.Sub(firstDay)/day))
+					},
+				}}}
+			})
+			for _, form := range [][]any{nil, {"form", "log", "logs", []string{vendorsim.SeedWebID}}, {"form", "organization"}} {
+				s := newSource(t, nil, simSettings(base, append(form, "log_names", false)...))
+				out, err := read(t, s, firstDay.AddDate(0, 0, tt.of))
+				if fault.KindOf(err) != tt.kind || len(out.rows) != 0 || (len(out.opened) == 1) != (err == nil) {
+					t.Errorf("%v: %d rows, opened %v, error %v of kind %s, want %s", form, len(out.rows), out.opened, err, fault.KindOf(err), tt.kind)
+				}
+			}
+		})
+	}
+}
+
 // TestMovingFigures shows why a day settles: its figure grows for a day after its end, and then stays.
 func TestMovingFigures(t *testing.T) {
 	t.Parallel()
