@@ -83,12 +83,13 @@ func (e *entryDecoder) object(ctx context.Context, inArray bool) error {
 }
 
 // suspect refuses an object that isn't a record: an error, or something around records. Taken for one record, that would lose those
-// that it holds. In an array, an object of other fields may be a record that has nothing else; on its own it is none.
+// that it holds, or follow it. In an array, an object of other fields may be a record that has nothing else, but for the gateway's own error;
+// on its own it is none.
 func (e *entryDecoder) suspect(p []byte, inArray bool) error {
 	if e.row.isRecord() {
 		return nil
 	}
-	if !inArray && e.row.members == 1 && e.row.nestedErrors {
+	if e.row.members == 1 && e.row.nestedErrors && (!inArray || isRefusal(p)) {
 		return refusedBy(p, opUnpack, "in entry "+shown(e.name))
 	}
 	known, err := e.members()

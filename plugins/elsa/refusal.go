@@ -97,6 +97,16 @@ func parseRefusal(text string) (refusal, bool) {
 	return r, true
 }
 
+// isRefusal says whether an object holds an error of the documented form.
+func isRefusal(object []byte) bool {
+	var body struct {
+		Error struct {
+			Code json.RawMessage `json:"errorCode"`
+		} `json:"error"`
+	}
+	return json.Unmarshal(object, &body) == nil && len(body.Error.Code) > 0
+}
+
 // plainText is a text's content, and the JSON of anything else but null.
 func plainText(raw json.RawMessage) string {
 	var s string

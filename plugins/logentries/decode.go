@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // page is one answer of the query API. Its texts lie in the buffer that it was decoded from.
 type page struct {
 	links    []link
 	progress int64
+	behind   bool // progress is there, and says that the query isn't finished
 	events   []event
+	listed   bool // events is there, and is a list
 	// statistic names what says that the answer is a statistic, which no query of ours asks for.
 	statistic string
 }
@@ -33,6 +37,20 @@ type field struct{ key, value string }
 // running says that the query isn't finished: whatever events there are will come again. The status tells nothing.
 func (p *page) running() (self string, ok bool) { return find(p.links, "self") }
 
+// unfinished says what keeps an answer without a link to poll from being a finished page, "" if nothing does: whatever is taken for one
+// is believed, and an error's text would read as a range without events.
+func (p *page) unfinished() string {
+	switch {
+	case slices.ContainsFunc(p.links, func(l link) bool { return strings.EqualFold(l.rel, "self") }):
+		return "the link to ask for the result leads nowhere"
+	case p.behind:
+		return fmt.Sprintf("the query is at %d %%, but there is no link to ask for the result", p.progress)
+	case !p.listed:
+		return "the answer holds no list of events"
+	}
+	return ""
+}
+
 // decodePage reads an answer. It changes body and keeps it.
 func decodePage(body []byte) (*page, error) {
 	s := &scanner{b: body}
@@ -49,9 +67,10 @@ func decodePage(body []byte) (*page, error) {
 func (p *page) field(s *scanner, key string) error {
 	switch key {
 	case "events":
-		if p.events != nil {
+		if p.listed {
 			return s.errorf("events twice")
 		}
+		p.listed = s.peek() == '['
 		return s.array(func() error {
 			p.events = append(p.events, event{})
 			return p.events[len(p.events)-1].decode(s)
@@ -64,7 +83,8 @@ func (p *page) field(s *scanner, key string) error {
 		text, err := s.raw()
 		if err == nil {
 			// A number that can't be read shows no progress, no more.
-			p.progress, _ = strconv.ParseInt(string(text), 10, 64)
+			n, wrong := strconv.ParseInt(string(text), 10, 64)
+			p.progress, p.behind = n, wrong == nil && n < 100
 		}
 		return err
 	case "statistics", "partial":

@@ -96,8 +96,27 @@ func TestDecodePage(t *testing.T) {
 	if p := decodeText(t, `{"partial":{"stats":{}}}`); p.statistic != "partial" {
 		t.Errorf("a statistic went by: %+v", p)
 	}
-	if p := decodeText(t, `{"events":null,"links":null}`); len(p.events)+len(p.links) != 0 {
+	if p := decodeText(t, `{"events":null,"links":null}`); len(p.events)+len(p.links) != 0 || p.listed {
 		t.Errorf("page %+v", p)
+	}
+}
+
+func TestUnfinished(t *testing.T) {
+	for json, want := range map[string]string{
+		`{"events":[]}`: "",
+		`{"id":"a","progress":100,"events":[],"links":[{"rel":"Next","href":"n"}]}`: "",
+		`{"progress":null,"events":[{"timestamp":1}],"links":[]}`:                   "",
+		`{}`:                         "no list of events",
+		`{"events":null}`:            "no list of events",
+		`{"message":"Unauthorized"}`: "no list of events",
+		`{"id":"a","events":[],"links":[{"rel":"self","href":null}]}`: "leads nowhere",
+		`{"id":"a","progress":0,"events":[]}`:                         "at 0 %",
+		`{"id":"a","progress":99,"events":[],"links":[]}`:             "at 99 %",
+	} {
+		got := decodeText(t, json).unfinished()
+		if (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", json, got, want)
+		}
 	}
 }
 
@@ -106,7 +125,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"", " ", "null", "[]", `"x"`, "{", `{"a"`, `{"a":`, `{"a":}`, `{"a":1`, `{"a":1,}`, `{a:1}`, `{"a":1}}`, `{"a":1} x`, `{"a":tru}`,
 		`{"a":01}`, `{"a":1.}`, `{"a":1e}`, `{"a":-}`, `{"a":"\x"}`, `{"\u12":1}`, `{"a":"`, `{"a":"\`, `{"a":[1 2]}`, `{"a":[1,]}`,
 		`{"events":{}}`, `{"events":[1]}`, `{"events":[{}]}`, `{"events":[{"timestamp":1.5}]}`, `{"events":[{"timestamp":-1}]}`,
-		`{"events":[{"timestamp":9007199254740992}]}`, `{"events":[{"timestamp":1}],"events":[{"timestamp":1}]}`,
+		`{"events":[{"timestamp":9007199254740992}]}`, `{"events":[{"timestamp":1}],"events":[{"timestamp":1}]}`, `{"events":[],"events":[{"timestamp":1}]}`,
 		`{"events":[{"timestamp":1,"message":"\u12g4"}]}`, `{"links":[{"rel":"Self","href":"cut`, strings.Repeat(`{"a":`, 2000),
 	} {
 		p, err := decodePage([]byte(text))

@@ -25,8 +25,9 @@ type directory struct {
 	sets []listedSet
 
 	mu       sync.Mutex
-	labels   map[string]string // names by ID; an ID without a name stands for itself
-	nameless time.Time         // until then logs have no names: they couldn't be had
+	labels   map[string]string    // names by ID; an ID without a name stands for itself
+	unnamed  map[string]time.Time // labels that keep their ID until then: their names couldn't be had
+	nameless time.Time            // until then logs have no names: they couldn't be had
 }
 
 const (
@@ -55,7 +56,7 @@ type listedName struct {
 }
 
 func newDirectory(c *client) *directory {
-	d := &directory{client: c, busy: make(chan struct{}, 1), labels: map[string]string{}}
+	d := &directory{client: c, busy: make(chan struct{}, 1), labels: map[string]string{}, unnamed: map[string]time.Time{}}
 	d.busy <- struct{}{}
 	return d
 }
@@ -253,9 +254,13 @@ func (d *directory) setNameless(until time.Time) {
 func (d *directory) label(ctx context.Context, id string, w waiting) (string, error) {
 	d.mu.Lock()
 	name, ok := d.labels[id]
+	unnamed := d.client.now().Before(d.unnamed[id])
 	d.mu.Unlock()
-	if ok {
+	switch {
+	case ok:
 		return name, nil
+	case unnamed:
+		return id, nil
 	}
 	name = id
 	if uuid.MatchString(strings.ToLower(id)) {
@@ -277,4 +282,12 @@ func (d *directory) label(ctx context.Context, id string, w waiting) (string, er
 	defer d.mu.Unlock()
 	d.labels[id] = name
 	return name, nil
+}
+
+// unname lets a label keep its ID for a while: whatever keeps its name from being told is no reason to lose events.
+func (d *directory) unname(ctx context.Context, id string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unnamed[id] = d.client.now().Add(namesAgain)
+	d.client.log.WarnContext(ctx, "a label's name can't be had: it keeps its ID for now", "label", id, "error", err.Error())
 }

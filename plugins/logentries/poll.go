@@ -1,6 +1,7 @@
 package logentries
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,11 +35,13 @@ func defaultPace() pace {
 }
 
 const (
-	attempts    = 6  // of one page, before its error is the read's
-	pauses      = 20 // of one page because of the vendor's limit
-	pageBytes   = 16 << 20
-	singleBytes = 48 << 20 // three times the longest message: what \uXXXX for each character may take; only control characters take more
-	shrink      = 8
+	attempts      = 6  // of one page, before its error is the read's
+	labelAttempts = 3  // of a label's name
+	pauses        = 20 // of one page because of the vendor's limit
+	pageBytes     = 16 << 20
+	singleBytes   = 48 << 20 // three times the longest message: what \uXXXX for each character may take; only control characters take more
+	shrink        = 8
+	shownBytes    = 300 // of an answer that isn't understood
 )
 
 // sizes bound what is held of answers, in bytes.
@@ -83,14 +86,19 @@ type pager struct {
 func (p *pager) run(ctx context.Context, out chan<- *batch) error {
 	at := position{from: p.slice.From.UnixMilli()}
 	p.asked = p.perPage
+	beyond, judged := "", false // what the vendor said of its retention, and whether that was decided about
 	for pages := 1; ; pages++ {
 		b, next, done, err := p.page(ctx, at, pages == 1)
 		if err != nil {
 			return err
 		}
-		if pages == 1 {
-			if err := p.retention(b, done); err != nil {
-				return err
+		// Empty pages may come first: only an event, or the end, tells what the vendor's word means for the slice.
+		if !judged {
+			beyond = cmp.Or(beyond, b.beyond)
+			if judged = len(b.events) > 0 || done; judged {
+				if err := p.retention(beyond, b.events); err != nil {
+					return err
+				}
 			}
 		}
 		select {
@@ -244,8 +252,18 @@ func (p *pager) read(answer *rest.Answer, most int64, b *batch) (*page, error) {
 		return nil, fault.Errorf(fault.Config, p.op(), "the answer holds %q instead of events", pg.statistic).
 			WithHint("leave calculations out of the query")
 	}
-	if _, running := pg.running(); !running && answer.Status == http.StatusAccepted {
-		return nil, fault.Errorf(fault.Corrupt, p.op(), "202, but no link to ask for the result")
+	if _, running := pg.running(); !running {
+		why := pg.unfinished()
+		switch {
+		case why != "" && !pg.listed: // then it holds nothing of a log either
+			why += ": " + p.client.rest.Excerpt(body, shownBytes)
+		case why == "" && answer.Status == http.StatusAccepted:
+			why = "202, but no link to ask for the result"
+		}
+		if why != "" {
+			return nil, fault.Errorf(fault.Corrupt, p.op(), "%s", why).
+				WithHint("check base_url, and whether a proxy answers in the vendor's place")
+		}
 	}
 	if strings.EqualFold(answer.Header.Get("x-beyond-retention"), "true") {
 		b.beyond = "the vendor says that the time range lies beyond its retention"
@@ -344,7 +362,7 @@ func positionOf(href string) (position, bool) {
 
 func (p *pager) name(ctx context.Context, e *event) error {
 	for i, id := range e.labels {
-		name, err := p.directory.label(ctx, id, p.news.put)
+		name, err := p.label(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -353,16 +371,35 @@ func (p *pager) name(ctx context.Context, e *event) error {
 	return nil
 }
 
-// retention decides about a slice of which the vendor says that it lies, in part, before what it keeps.
-func (p *pager) retention(b *batch, done bool) error {
+// label asks for a label's name by itself: the page that holds it has come whole. A name that can't be had then is done without.
+func (p *pager) label(ctx context.Context, id string) (string, error) {
+	for failures := 1; ; failures++ {
+		name, err := p.directory.label(ctx, id, p.news.put)
+		if kind := fault.KindOf(err); ctx.Err() != nil || kind != fault.Transient && kind != fault.Corrupt {
+			return name, err
+		}
+		pause := max(fault.RetryAfterOf(err), p.pace.backoff<<(failures-1))
+		if failures == labelAttempts || pause > nameTimeout {
+			p.directory.unname(ctx, id, err)
+			return id, nil
+		}
+		if err := p.sleep(ctx, pause, "vendor, to ask again: "+firstLine(err)); err != nil {
+			return "", err
+		}
+	}
+}
+
+// retention decides about a slice of which the vendor says that it lies, in part, before what it keeps: by its first events, or by
+// there being none at all.
+func (p *pager) retention(beyond string, events []event) error {
 	s := p.slice
-	if b.beyond == "" || len(b.events) == 0 && !done {
+	if beyond == "" {
 		return nil
 	}
-	if len(b.events) == 0 {
-		return fault.New(fault.Unavailable, p.op(), "", errors.New(b.beyond))
+	if len(events) == 0 {
+		return fault.New(fault.Unavailable, p.op(), "", errors.New(beyond))
 	}
-	if first := time.UnixMilli(b.events[0].at).UTC(); first.After(s.From) {
+	if first := time.UnixMilli(events[0].at).UTC(); first.After(s.From) {
 		return plugins.Truncated(s, p.rows, p.bytes,
 			flow.NewSlice(s.Partition, s.From, first, s.Rev), flow.NewSlice(s.Partition, first, s.To, s.Rev))
 	}

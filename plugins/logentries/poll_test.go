@@ -126,6 +126,11 @@ func TestWhatCanNotBeRead(t *testing.T) {
 		{"redirect", nil, vendorsim.Rule{Fault: vendorsim.Fault{Redirect: "trap"}}, fault.Config, "redirect", "base_url"},
 		{"statistic", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 200, Body: `{"statistics":{"stats":{}},"links":[]}`}}, fault.Config, "statistics", "calculations"},
 		{"202 without a link", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 202, Body: `{"events":[],"links":[]}`}}, fault.Corrupt, "no link", ""},
+		{"an error as 200", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 200, Body: `{"message":"Unauthorized: ` + vendorsim.DemoKey + `"}`}}, fault.Corrupt, `no list of events: {"message":"Unauthorized: ***"}`, "proxy"},
+		{"an error as a later page", nil, vendorsim.Rule{Nth: []int{2, 3}, Fault: vendorsim.Fault{Status: 200, Body: `{"errorCode":"100","message":"busy"}`}}, fault.Corrupt, "no list of events", "proxy"},
+		{"a running query without a link", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 200, Body: `{"id":"a","progress":40,"events":[]}`}}, fault.Corrupt, "at 40 %, but there is no link", ""},
+		{"a running later page without a link", nil, vendorsim.Rule{Nth: []int{2, 3}, Fault: vendorsim.Fault{Status: 200, Body: `{"id":"a","progress":40,"events":[{"timestamp":1793491200000,"sequence_number":99999,"message":"partial"}]}`}}, fault.Corrupt, "at 40 %, but there is no link", ""},
+		{"a link to nowhere", nil, vendorsim.Rule{Fault: vendorsim.Fault{Status: 200, Body: `{"events":[],"links":[{"rel":"Self","href":null}]}`}}, fault.Corrupt, "leads nowhere", ""},
 		{"a link to elsewhere", func(o *vendorsim.Options) { o.Query.LinkBase = "https://rapid7.com.evil.example" }, vendorsim.Rule{}, fault.Config, "leads to https://rapid7.com.evil.example", "base_url"},
 		{"a link over plain HTTP", func(o *vendorsim.Options) { o.Query.LinkBase = "http://us.api.insight.rapid7.com" }, vendorsim.Rule{}, fault.Config, "leads to http://us.api.insight.rapid7.com", ""},
 		{"beyond retention", func(o *vendorsim.Options) { o.Query.Retention = firstDay.AddDate(0, 0, 1) }, vendorsim.Rule{}, fault.Unavailable, "beyond its retention: The time range is partly", ""},
@@ -195,6 +200,57 @@ func TestPartlyBeyondRetention(t *testing.T) {
 	}
 	if d := lost - edge.Sub(firstDay); d < 0 || d > 10*time.Minute {
 		t.Errorf("%v are unavailable, the edge lies at %v", lost, edge)
+	}
+}
+
+// What the vendor says of its retention beside an empty page with a link counts for the events behind it, and for an end without any.
+func TestBeyondRetentionOnAnEmptyPage(t *testing.T) {
+	t.Parallel()
+	half := hour.From.Add(30 * time.Minute)
+	for _, tt := range []struct {
+		name   string
+		event  string // of the second page
+		marked int    // the page with the header
+		want   string
+	}{
+		{"an event later", fmt.Sprintf(`{"timestamp":%d,"sequence_number":5,"message":"a"}`, half.UnixMilli()), 1, "cut at " + half.Format(time.TimeOnly)},
+		{"an event later, told then", fmt.Sprintf(`{"timestamp":%d,"sequence_number":5,"message":"a"}`, half.UnixMilli()), 2, "cut at " + half.Format(time.TimeOnly)},
+		{"no event", "", 1, "unavailable"},
+		{"not told", "", 0, "0 lines"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var pages atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if !strings.HasPrefix(r.URL.Path, "/query/logs/") {
+					w.WriteHeader(http.StatusNotFound)
+					return
+				}
+				n := int(pages.Add(1))
+				if n == tt.marked {
+					w.Header().Set("X-Beyond-Retention", "true")
+				}
+				if n == 1 {
+					_, _ = fmt.Fprintf(w, `{"events":[],"links":[{"rel":"Next","href":"/query/logs/x?from=%d"}]}`, half.UnixMilli())
+					return
+				}
+				_, _ = fmt.Fprintf(w, `{"events":[%s],"links":[]}`, tt.event)
+			}))
+			defer server.Close()
+			out, err := read(t, newSource(t, nil, simSettings(server.URL)), hour)
+			var cut *flow.Truncated
+			got := fmt.Sprintf("%d lines", len(out.lines))
+			switch {
+			case errors.As(err, &cut):
+				got = "cut at " + cut.Into[1].From.Format(time.TimeOnly)
+			case fault.KindOf(err) == fault.Unavailable:
+				got = "unavailable"
+			case err != nil:
+				t.Fatal(err)
+			}
+			if got != tt.want || pages.Load() != 2 {
+				t.Errorf("%s after %d pages, want %s", got, pages.Load(), tt.want)
+			}
+		})
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/sluice-io/sluice/plugins/rest"
@@ -97,16 +96,13 @@ func (m *Meter) told(today time.Time) flow.Range {
 func (m *Meter) ask(ctx context.Context) error {
 	u, today := m.usage, m.last.today
 	days := m.told(today)
-	query := func() url.Values {
-		// Whether `to` is included isn't documented: at worst today isn't told, whose figure says little yet.
-		return url.Values{"from": {days.From.Format(time.DateOnly)}, "to": {today.Format(time.DateOnly)}, "interval": {"day"}}
-	}
-	r, err := u.ask(ctx, u.paths()[0], query(), nil)
+	// Whether `to` is included isn't documented: at worst today isn't told, whose figure says little yet.
+	r, err := u.ask(ctx, u.paths()[0], u.dates(days.From, today), nil)
 	var refused *rest.StatusError
 	if errors.As(err, &refused) && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusNotFound) && !m.short {
 		m.short = true
 		days = m.told(today)
-		r, err = u.ask(ctx, u.paths()[0], query(), nil)
+		r, err = u.ask(ctx, u.paths()[0], u.dates(days.From, today), nil)
 	}
 	if err != nil {
 		return err

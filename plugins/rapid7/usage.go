@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
@@ -95,8 +96,8 @@ func (u *Usage) Read(ctx context.Context, s flow.Slice, out plugins.Emitter) err
 			return err
 		}
 	}
-	if counter, ok := out.(plugins.Counter); ok && whole.Nulls > 0 {
-		counter.Count("without_figure", uint64(whole.Nulls))
+	if counter, ok := out.(plugins.Counter); ok && len(whole.Nulls) > 0 {
+		counter.Count("without_figure", uint64(len(whole.Nulls)))
 	}
 	return u.emit(ctx, whole, out)
 }
@@ -108,7 +109,11 @@ func (r *reply) add(more reply, of time.Time) {
 			r.Figures.Figures = append(r.Figures.Figures, f)
 		}
 	}
-	r.Nulls += more.Nulls
+	for _, d := range more.Nulls {
+		if d.Equal(of) {
+			r.Nulls = append(r.Nulls, d)
+		}
+	}
 	if r.date.IsZero() || !more.date.IsZero() && more.date.Before(r.date) {
 		r.date = more.date
 	}
@@ -120,7 +125,7 @@ func (r *reply) add(more reply, of time.Time) {
 // lost says whether an empty answer may be of a day that the vendor has forgotten.
 func (u *Usage) lost(r reply, of time.Time) bool {
 	perLog := u.Form == UsageLogs || u.Form == UsageLog
-	return perLog && len(r.Figures.Figures) == 0 && r.Nulls == 0 && u.old(of, r.date)
+	return perLog && len(r.Figures.Figures) == 0 && len(r.Nulls) == 0 && u.old(of, r.date)
 }
 
 // old says whether a day may lie before those that the document promises: whether today is one of the seven isn't said.
@@ -167,9 +172,9 @@ func (u *Usage) day(ctx context.Context, path string, of time.Time, waiting func
 		}
 	}
 	// Up to the next day: whether the vendor means `to` to be included isn't documented, and figures of another day are left out.
-	r, err := u.ask(ctx, path, url.Values{"from": {of.Format(time.DateOnly)}, "to": {of.Add(day).Format(time.DateOnly)}}, waiting)
+	r, err := u.ask(ctx, path, u.dates(of, of.Add(day)), waiting)
 	if err != nil {
-		return reply{}, u.refused(ctx, path, of, err, waiting)
+		return u.refused(ctx, path, of, err, waiting)
 	}
 	if r.From.IsZero() || r.holds(of) {
 		return r, nil
@@ -179,6 +184,15 @@ func (u *Usage) day(ctx context.Context, path string, of time.Time, waiting func
 		return reply{}, fault.New(fault.Unavailable, u.op(), "", errors.New(about))
 	}
 	return reply{}, fault.New(fault.Corrupt, u.op(), "if this stays, the vendor's figures may come later than thought: raise settle", errors.New(about))
+}
+
+// dates is the query for a range of days. Only of all logs does the vendor's document name an interval, and shows no request without it.
+func (u *Usage) dates(from, to time.Time) url.Values {
+	query := url.Values{"from": {from.Format(time.DateOnly)}, "to": {to.Format(time.DateOnly)}}
+	if u.Form == UsageLogs {
+		query.Set("interval", "day")
+	}
+	return query
 }
 
 // holds says whether the answer is about a day, by its own words.
@@ -210,26 +224,38 @@ func (u *Usage) ask(ctx context.Context, path string, query url.Values, waiting 
 	return reply{figures, answer.Date}, nil
 }
 
-// refused looks at a refusal of a day that lies before those that the document promises: if the vendor answers the same
-// question about a day that it must have, the refusal is about the day and not about key, region or log.
-func (u *Usage) refused(ctx context.Context, path string, of time.Time, err error, waiting func(time.Time, string) error) error {
+// refused looks at a refusal: if the vendor answers the same question about a day that it must have, it is about the day and not about
+// key, region or log. Then a day that lies before those that the document promises is gone, and one within them of which no data was found
+// has none, once it has settled.
+func (u *Usage) refused(ctx context.Context, path string, of time.Time, err error, waiting func(time.Time, string) error) (reply, error) {
 	var status *rest.StatusError
-	if !errors.As(err, &status) || status.Status != http.StatusBadRequest && status.Status != http.StatusNotFound || !u.old(of, status.Date) {
-		return err
+	if !errors.As(err, &status) || status.Status != http.StatusBadRequest && status.Status != http.StatusNotFound {
+		return reply{}, err
 	}
-	today := status.Date
-	if today.IsZero() {
-		today = u.Now()
+	now := status.Date
+	if now.IsZero() {
+		now = u.Now()
 	}
-	recent := flow.Day(today).Add(-2 * day)
-	query := url.Values{"from": {recent.Format(time.DateOnly)}, "to": {recent.Add(day).Format(time.DateOnly)}}
-	if _, other := u.ask(ctx, path, query, waiting); other != nil {
+	old := u.old(of, now)
+	empty := status.Status == http.StatusNotFound && strings.Contains(strings.ToLower(status.Text), "data not found") &&
+		!now.Before(of.Add(day+UsageSettle))
+	if !old && !empty {
+		return reply{}, err
+	}
+	other := flow.Day(now).Add(-2 * day)
+	if other.Equal(of) {
+		other = of.Add(-day)
+	}
+	if _, wrong := u.ask(ctx, path, u.dates(other, other.Add(day)), waiting); wrong != nil {
 		if ctx.Err() != nil {
-			return other
+			return reply{}, wrong
 		}
-		return err
+		return reply{}, err
 	}
-	return fault.New(fault.Unavailable, u.op(), "", fmt.Errorf("the vendor refuses %s and answers for later days: %w", of.Format(time.DateOnly), status))
+	if !old {
+		return reply{date: now}, nil
+	}
+	return reply{}, fault.New(fault.Unavailable, u.op(), "", fmt.Errorf("the vendor refuses %s and answers for later days: %w", of.Format(time.DateOnly), status))
 }
 
 // explain adds to a refusal what it can mean.

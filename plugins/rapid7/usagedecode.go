@@ -17,7 +17,7 @@ type Figures struct {
 	Figures []Figure
 	// From and To are the first and the last day that the answer says it is about; zero if it doesn't.
 	From, To time.Time
-	Nulls    int // entries without a figure, which aren't among the figures
+	Nulls    []time.Time // the day of each entry without a figure, which isn't among the figures
 }
 
 // Figure is the bytes that a log, or the organisation, received on a UTC day.
@@ -66,7 +66,7 @@ type usagePeriod struct {
 
 // DecodeUsage reads an answer of the usage API: of all logs, of one log, or of the organisation (or account). Figures may
 // be numbers or texts, days in any order. A day that has two figures for one log is an error, and so is whatever isn't
-// bytes a day.
+// bytes a day. So is an answer without its list: only a list without entries says that nothing was received.
 func DecodeUsage(body []byte) (Figures, error) {
 	var a usageAnswer
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -85,8 +85,14 @@ func DecodeUsage(body []byte) (Figures, error) {
 		if i := a.PerDay.Interval; i != "" && !strings.EqualFold(i, "day") {
 			return Figures{}, fmt.Errorf("the figures are of each %.40q, want day", i)
 		}
+		if a.PerDay.Usage == nil {
+			return Figures{}, errors.New("the answer's per_day_usage holds no list usage")
+		}
 		out.period(a.PerDay.Period)
 		for _, interval := range a.PerDay.Usage {
+			if interval.Logs == nil {
+				return Figures{}, errors.New("a day of the answer holds no list log_usage")
+			}
 			for _, l := range interval.Logs {
 				if l.ID == "" {
 					return Figures{}, errors.New("a figure of no log")
@@ -95,6 +101,9 @@ func DecodeUsage(body []byte) (Figures, error) {
 			}
 		}
 	case a.Usage != nil:
+		if a.Usage.Daily == nil {
+			return Figures{}, errors.New("the answer's usage holds no list daily_usage")
+		}
 		out.period(a.Usage.Period)
 		for _, d := range a.Usage.Daily {
 			out.add(d.Day, a.Usage.ID, d.Bytes)
@@ -135,7 +144,7 @@ func (c *collected) add(day usageDate, log string, n usageNumber) {
 	case at.day.IsZero():
 		c.err = errors.New("a figure of no day")
 	case !n.known:
-		c.Nulls++
+		c.Nulls = append(c.Nulls, at.day)
 	case c.seen[at]:
 		c.err = fmt.Errorf("two figures of %s for log %.80q", at.day.Format(time.DateOnly), log)
 	default:
@@ -144,7 +153,7 @@ func (c *collected) add(day usageDate, log string, n usageNumber) {
 	}
 }
 
-// several is a list, or what would be its one entry: the vendor's documents disagree.
+// several is a list, or what would be its one entry: the vendor's documents disagree. Nil: there was none, or null.
 type several[T any] []T
 
 // UnmarshalJSON implements json.Unmarshaler.

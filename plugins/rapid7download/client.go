@@ -40,7 +40,14 @@ func newClient(s settings, cfg plugins.Config) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{rest: c, settings: s, download: s.Settings.Limit(rapid7.DownloadLimit)}, nil
+	d := &client{rest: c, settings: s, download: s.Settings.Limit(rapid7.DownloadLimit)}
+	// Logs' IDs are all as long, and so are milliseconds until the year 2286.
+	const someTime = 9_999_999_999_999
+	if n := len(c.URL(d.request(s.Logs[0], someTime, someTime))); n > rapid7.MaxURL {
+		return nil, errors.Join(fault.Errorf(fault.Config, "read the settings of "+Name,
+			"query: is too long: the URL of a download would have %d characters, and the vendor takes %d", n, rapid7.MaxURL), c.Close())
+	}
+	return d, nil
 }
 
 // meter returns what tells the vendor's usage figures; nil if the settings leave out records, which the figures count.
@@ -58,18 +65,8 @@ func (c *client) open(ctx context.Context, s flow.Slice, waiting func(time.Time,
 		to--
 	}
 	op := "download log " + s.Key
-	answer, err := c.rest.Do(ctx, rest.Request{
-		Op:   op,
-		Path: "/download/logs/" + url.PathEscape(s.Key),
-		Query: url.Values{
-			"from":  {strconv.FormatInt(s.From.UnixMilli(), 10)},
-			"to":    {strconv.FormatInt(to, 10)},
-			"query": {c.settings.Query},
-			"limit": {strconv.FormatUint(c.settings.Limit, 10)},
-		},
-		Limit:   c.download,
-		Waiting: waiting,
-	})
+	path, query := c.request(s.Key, s.From.UnixMilli(), to)
+	answer, err := c.rest.Do(ctx, rest.Request{Op: op, Path: path, Query: query, Limit: c.download, Waiting: waiting})
 	if err != nil {
 		return nil, c.explain(err, "the log doesn't exist (deleted?)")
 	}
@@ -82,6 +79,16 @@ func (c *client) open(ctx context.Context, s flow.Slice, waiting func(time.Time,
 		return nil, err
 	}
 	return answer, nil
+}
+
+// request is the path and the query of a download; the bounds are milliseconds since 1970.
+func (c *client) request(log string, from, to int64) (path string, query url.Values) {
+	return "/download/logs/" + url.PathEscape(log), url.Values{
+		"from":  {strconv.FormatInt(from, 10)},
+		"to":    {strconv.FormatInt(to, 10)},
+		"query": {c.settings.Query},
+		"limit": {strconv.FormatUint(c.settings.Limit, 10)},
+	}
 }
 
 // notLines refuses an answer that says of itself that it is JSON or XML: lines are documented as plain text, so it is an error that came with

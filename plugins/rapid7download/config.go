@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,7 +40,7 @@ const configSchema = `{
 "query": {"type": "string", "minLength": 1, "x-sluice-selection": true,
   "description": "LEQL that keeps the records it matches, such as where(status>=500). All records when left out. No calculations."},
 "limit": {"type": "integer", "minimum": 1, "maximum": 500000000, "default": 20000000,
-  "description": "The vendor's cap on the records of one download: never a sample, a download that reaches it is cut smaller."},
+  "description": "The vendor's cap on the records of one download: never a sample, a download that reaches it, or 20 million, is cut smaller."},
 "gzip": {"type": "boolean", "default": false, "description": "Ask the vendor to compress. The budget counts bytes as they travel."},
 "to_bound": {"enum": ["exclusive", "inclusive"], "default": "exclusive",
   "description": "Whether the vendor's 'to' leaves out or includes its own millisecond, which isn't documented. Guessed wrongly, 'exclusive' doubles records on a seam and 'inclusive' loses them."},` + logtime.Schema + "," + rest.SettingsSchema + `
@@ -88,6 +87,10 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 	return s, nil
 }
 
+// most is how many lines show that an answer may have been cut: by our limit, or by the documented one that a higher one of ours may not
+// have lifted. A record with a line break in it arrives as two lines, so that no larger number proves that it did.
+func (s *settings) most() uint64 { return min(s.Limit, documentedLimit) }
+
 func (s *settings) normaliseLogs() {
 	var logs []string
 	for _, id := range s.Logs {
@@ -130,9 +133,6 @@ func (s *settings) validate() error {
 	}
 	if err := s.Settings.Validate(); err != nil {
 		errs = append(errs, err)
-	}
-	if n := len(s.Query); n > rapid7.MaxURL || len(s.place.URL())+len(url.QueryEscape(s.Query))+200 > rapid7.MaxURL {
-		bad("query", "is too long: the vendor takes URLs of %d characters", rapid7.MaxURL)
 	}
 	return errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/rapid7"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -35,6 +36,8 @@ func compileSchema(t *testing.T) *jsonschema.Schema {
 func TestSettings(t *testing.T) {
 	schema := compileSchema(t)
 	const logs = `"logs": ["` + someLog + `"]`
+	// of a URL beside its query
+	const longestElse = len("http://vendor.example/download/logs/" + someLog + "?from=1793491200000&limit=20000000&query=&to=1793491200000")
 	tests := []struct {
 		name, json string
 		schema     bool   // the schema accepts it
@@ -68,6 +71,9 @@ func TestSettings(t *testing.T) {
 		{"socks4", `{"region": "eu", "api_key": "k", ` + logs + `, "http": {"proxy": "socks4://x"}}`, true, "socks4"},
 		{"missing CA file", `{"region": "eu", "api_key": "k", ` + logs + `, "http": {"ca_file": "/does/not/exist.pem"}}`, true, "http.ca_file"},
 		{"endless query", `{"region": "eu", "api_key": "k", ` + logs + `, "query": "where(` + strings.Repeat("x", 9000) + `)"}`, true, "query: is too long"},
+		{"blanks count for three characters", `{"region": "eu", "api_key": "k", ` + logs + `, "query": "where(` + strings.Repeat("a OR ", 900) + `a)"}`, true, "would have 8260 characters"},
+		{"as long as a URL may be", `{"base_url": "http://vendor.example", "api_key": "k", ` + logs + `, "query": "` + strings.Repeat("x", rapid7.MaxURL-longestElse) + `"}`, true, ""},
+		{"one character more", `{"base_url": "http://vendor.example", "api_key": "k", ` + logs + `, "query": "` + strings.Repeat("x", rapid7.MaxURL-longestElse+1) + `"}`, true, "would have 8193 characters"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

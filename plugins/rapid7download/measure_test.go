@@ -30,7 +30,7 @@ func TestMeasureTellsUsageByDay(t *testing.T) {
 	for _, beyond := range []string{vendorsim.UsageClamp, vendorsim.UsageEmpty, vendorsim.UsageNotFound, vendorsim.UsageRefuse} {
 		t.Run(beyond, func(t *testing.T) {
 			sim, base := newSim(t, func(o *vendorsim.Options) {
-				o.Usage = vendorsim.UsageOptions{Beyond: beyond, Overhead: 30, Lag: time.Hour, ExclusiveTo: beyond == vendorsim.UsageEmpty}
+				o.Usage = vendorsim.UsageOptions{Beyond: beyond, Overhead: 30, Lag: time.Hour, ExclusiveTo: beyond == vendorsim.UsageEmpty, Interval: true}
 			})
 			sim.Clock().Set(firstDay.Add(3*24*time.Hour + 30*time.Minute)) // half an hour into the fourth day
 			budget := &fakeBudget{}

@@ -13,7 +13,7 @@ func (s *source) Plan(_ context.Context, g flow.Gap) ([]flow.Slice, error) {
 		return nil, err
 	}
 	return plugins.CutGap(g, s.target, plugins.CutOptions{
-		RowCap: min(s.client.settings.Limit, documentedLimit),
+		RowCap: s.client.settings.most(),
 		Limit:  s.client.download,
 	}), nil
 }

@@ -158,19 +158,13 @@ func (s *source) Read(ctx context.Context, slice flow.Slice, out plugins.Emitter
 	// The reader may be waiting for the vendor: first end that, then wait for it.
 	defer in.close()
 	defer cancel()
-	if err := d.run(ctx, in, s.client.settings.Limit); err != nil {
+	if err := d.run(ctx, in, s.client.settings.most()); err != nil {
 		return err
 	}
-	if s.capped(d.rows) {
+	if d.rows >= s.client.settings.most() {
 		return truncated(slice, d.rows, d.bytes)
 	}
 	return nil
-}
-
-// capped says whether the answer may have been cut by a limit: ours, or the documented one that a higher one of ours
-// may not have lifted. A record with a line break in it arrives as two lines, hence "or more".
-func (s *source) capped(rows uint64) bool {
-	return rows >= s.client.settings.Limit || rows == documentedLimit
 }
 
 func known(stream string) error {

@@ -212,6 +212,15 @@ func TestBudgetCountsWireBytes(t *testing.T) {
 	}
 }
 
+// A limit above the documented one may not have lifted it, and lines are no fewer than records: nothing above it is believed.
+func TestMost(t *testing.T) {
+	for limit, want := range map[uint64]uint64{1: 1, 19_999_999: 19_999_999, documentedLimit: documentedLimit, 20_000_001: documentedLimit, maxLimit: documentedLimit} {
+		if got := (&settings{Limit: limit}).most(); got != want {
+			t.Errorf("limit %d: an answer of %d lines may have been cut, want %d", limit, got, want)
+		}
+	}
+}
+
 func TestReachedLimitIsTruncated(t *testing.T) {
 	t.Parallel()
 	sim, base := newSim(t, nil)

@@ -237,6 +237,7 @@ func TestForms(t *testing.T) {
 		"descending":       {Descending: true},
 		"no lists":         {Single: true},
 		"an exclusive to":  {ExclusiveTo: true},
+		"with an interval": {Interval: true},
 		"without a period": {NoPeriod: true},
 	}
 	kept := []string{vendorsim.SeedWebID, vendorsim.SeedEmptyID}
@@ -291,6 +292,33 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestDatedRequests pins what is asked for a day. Only of all logs does the vendor's document name an interval.
+func TestDatedRequests(t *testing.T) {
+	t.Parallel()
+	const dates = "from=2026-11-02&to=2026-11-03"
+	for form, want := range map[string]string{
+		"logs":         "/usage/organizations/logs?from=2026-11-02&interval=day&to=2026-11-03",
+		"log":          "/usage/organizations/logs/" + vendorsim.SeedWebID + "?" + dates,
+		"organization": "/usage/organizations?" + dates,
+		"account":      "/usage/accounts/acc-1?" + dates,
+	} {
+		sim, base := newSim(t, nil)
+		settings := simSettings(base, "form", form, "log_names", false)
+		switch form {
+		case "log":
+			settings["logs"] = []string{vendorsim.SeedWebID}
+		case "account":
+			settings["account_id"] = "acc-1"
+		}
+		if _, err := read(t, newSource(t, nil, settings), firstDay.Add(day)); err != nil {
+			t.Fatal(err)
+		}
+		if asked := sim.Requests(); len(asked) != 1 || asked[0].Path+"?"+asked[0].Query != want {
+			t.Errorf("%s: asked %+v, want %s", form, asked, want)
+		}
+	}
+}
+
 // TestBeyondTheLookBack reads a day that the vendor no longer tells.
 func TestBeyondTheLookBack(t *testing.T) {
 	t.Parallel()
@@ -335,6 +363,83 @@ func TestBeyondTheLookBack(t *testing.T) {
 	}
 }
 
+// TestNullFigures counts entries without a figure, of the day that is read alone: another day's say nothing of one that may be forgotten.
+func TestNullFigures(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		nulls []int // days of the entries without a figure
+		of    int
+		kind  fault.Kind
+		count uint64
+	}{
+		{"of the day", []int{5, 5}, 5, fault.Unknown, 2},
+		{"of another day, too", []int{5, 6}, 5, fault.Unknown, 1},
+		{"of another day", []int{6}, 5, fault.Unknown, 0},
+		{"of a day that may be forgotten", []int{0}, 0, fault.Unknown, 1},
+		{"of the day behind it", []int{1}, 0, fault.Unavailable, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var entries []string
+			for _, n := range tt.nulls {
+				entries = append(entries, `{"interval":"`+firstDay.AddDate(0, 0, n).Format(time.DateOnly)+`","log_usage":[{"id":"a","usage":null}]}`)
+			}
+			sim, base := newSim(t, func(o *vendorsim.Options) {
+				o.Faults = vendorsim.Script{Rules: []vendorsim.Rule{{Path: "/usage/", Fault: vendorsim.Fault{
+					Status: 200, Body: `{"per_day_usage":{"usage":[` + strings.Join(entries, ",") + `]}}`,
+				}}}}
+			})
+			s := newSource(t, nil, simSettings(base, "log_names", false))
+			sim.Clock().Set(firstDay.Add(9 * day))
+			out, err := read(t, s, firstDay.AddDate(0, 0, tt.of))
+			if fault.KindOf(err) != tt.kind || out.counters["without_figure"] != tt.count || len(out.rows) != 0 {
+				t.Errorf("%d rows, counters %v, %v; want %d without a figure", len(out.rows), out.counters, err, tt.count)
+			}
+		})
+	}
+}
+
+// TestDataNotFound reads a day within the look-back of which the vendor says that it has no data: that is an empty day if another has some
+// and this one can't get any more; else it is the log, the key or the region.
+func TestDataNotFound(t *testing.T) {
+	t.Parallel()
+	const noData = `{"message":"Data not found"}`
+	tests := []struct {
+		name string
+		body string
+		days []int // that are answered so; the clock stands in the middle of the sixth
+		of   int
+		kind fault.Kind
+	}{
+		{"a day without data", noData, []int{1}, 1, fault.Unknown},
+		{"the day that others are compared with", noData, []int{3}, 3, fault.Unknown},
+		{"a day that may still get data", noData, []int{4}, 4, fault.NotFound},
+		{"all days", noData, []int{1, 2, 3, 4}, 1, fault.NotFound},
+		{"another refusal", `{"message":"HTTP 404 Not Found"}`, []int{1}, 1, fault.NotFound},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, base := newSim(t, func(o *vendorsim.Options) {
+				o.Faults = vendorsim.Script{Rules: []vendorsim.Rule{{
+					Path: "/usage/", Fault: vendorsim.Fault{Status: 404, Body: tt.body},
+					When: func(r *http.Request) bool {
+						from, err := time.Parse(time.DateOnly, r.URL.Query().Get("from"))
+						return err == nil && slices.Contains(tt.days, int(from.Sub(firstDay)/day))
+					},
+				}}}
+			})
+			for _, form := range [][]any{nil, {"form", "log", "logs", []string{vendorsim.SeedWebID}}, {"form", "organization"}} {
+				s := newSource(t, nil, simSettings(base, append(form, "log_names", false)...))
+				out, err := read(t, s, firstDay.AddDate(0, 0, tt.of))
+				if fault.KindOf(err) != tt.kind || len(out.rows) != 0 || (len(out.opened) == 1) != (err == nil) {
+					t.Errorf("%v: %d rows, opened %v, error %v of kind %s, want %s", form, len(out.rows), out.opened, err, fault.KindOf(err), tt.kind)
+				}
+			}
+		})
+	}
+}
+
 // TestMovingFigures shows why a day settles: its figure grows for a day after its end, and then stays.
 func TestMovingFigures(t *testing.T) {
 	t.Parallel()
@@ -372,6 +477,7 @@ func TestFaults(t *testing.T) {
 		{"limit", vendorsim.Fault{Status: 429, RetryAfter: "7"}, fault.Throttled, "429"},
 		{"unauthorised", vendorsim.Fault{Status: 401}, fault.Auth, "401"},
 		{"another page", vendorsim.Fault{Status: 200, Body: `{"message":"hello"}`}, fault.Corrupt, "holds neither"},
+		{"no figures", vendorsim.Fault{Status: 200, Body: `{"per_day_usage":{"usage":null}}`}, fault.Corrupt, "no list usage"},
 		{"no content", vendorsim.Fault{Status: 202, Body: `{"links":[]}`}, fault.Corrupt, "202"},
 		{"away", vendorsim.Fault{Redirect: "trap"}, fault.Config, "redirect"},
 	}

@@ -34,6 +34,7 @@ type UsageOptions struct {
 	Descending  bool          // newest day first, largest figure first
 	Single      bool          // daily_usage of one day is an object and no list
 	ExclusiveTo bool          // `to` itself isn't told
+	Interval    bool          // figures of all logs aren't told without interval=day
 	NoPeriod    bool          // answers don't say what they are about
 	Overhead    int64         // bytes that count for each record beside its line and line feed
 }
@@ -112,6 +113,8 @@ func (c *call) usage() {
 	switch {
 	case path == usageOrg:
 		c.organisationUsage(from, to)
+	case path == usageLogs && s.opts.Usage.Interval && !c.r.URL.Query().Has("interval"):
+		s.fail(c.w, c.x, http.StatusBadRequest, "interval is missing")
 	case path == usageLogs, strings.HasPrefix(path, usageLogs+"/"):
 		if from, ok = c.lookBack(from); ok {
 			if to.Before(from) {
