@@ -231,8 +231,8 @@ func roots(pem []byte) (*x509.CertPool, error) {
 // Origin returns the scheme and host that the client talks to.
 func (c *Client) Origin() string { return c.origin }
 
-// Excerpt makes a text of the vendor's fit for an error: printable, one line, without secrets, at most size bytes.
-func (c *Client) Excerpt(text []byte, size int) string { return c.redact.excerpt(text, size) }
+// Excerpt makes a text of the vendor's fit for an error: printable, one line, without secrets, at most size bytes. The text is whole.
+func (c *Client) Excerpt(text []byte, size int) string { return c.redact.excerpt(text, size, false) }
 
 // Close closes connections that no answer uses. The client stays usable.
 func (c *Client) Close() error {
