@@ -69,8 +69,16 @@ func codeOf(err error) int {
 	return exitFailed
 }
 
-// printError prints an error and its hint to stderr, secrets masked.
+// printError prints an error and its hint to stderr, secrets masked; as a line of the log where that is JSON.
 func (a *app) printError(err error) {
+	if a.logFormat == jsonLogs && a.log.logger != nil {
+		more := []any{}
+		if hint := fault.HintOf(err); hint != "" {
+			more = append(more, "hint", hint)
+		}
+		a.log.logger.Error(err.Error(), more...)
+		return
+	}
 	text := err.Error()
 	if hint := fault.HintOf(err); hint != "" && !strings.Contains(text, hint) {
 		text += "\n  " + hint

@@ -50,6 +50,9 @@ func (s *syncWriter) draw(text string) {
 	s.drawn = text != ""
 }
 
+// jsonLogs is the --log-format for machines: each line on stderr is an object then.
+const jsonLogs = "json"
+
 func (a *app) startLogging() error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
@@ -61,7 +64,7 @@ func (a *app) startLogging() error {
 	a.log.out = &syncWriter{w: a.stderr}
 	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: a.log.redactor.ReplaceAttr}
 	switch a.logFormat {
-	case "json":
+	case jsonLogs:
 		a.log.logger = slog.New(slog.NewJSONHandler(a.log.out, opts))
 	case "text":
 		a.log.logger = slog.New(&lineHandler{out: a.log.out, level: level, redactor: &a.log.redactor})

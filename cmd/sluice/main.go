@@ -129,7 +129,7 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.BoolVar(&a.json, "json", false, "print JSON lines to stdout")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print errors and what was asked for only")
 	flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
-	flags.StringVar(&a.logFormat, "log-format", "text", "text or json")
+	flags.StringVar(&a.logFormat, "log-format", "text", "text, or json: each line on stderr is an object, errors and a run's summary, too")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError(fmt.Errorf("%w; see `%s --help`", err, c.CommandPath()))
 	})

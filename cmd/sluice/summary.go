@@ -303,7 +303,11 @@ func (r *running) report(t runSummary, path string) error {
 	if r.app.json {
 		r.app.printJSON(t)
 	}
-	if !r.app.quiet {
+	switch {
+	case r.app.quiet:
+	case r.app.logFormat == jsonLogs:
+		r.app.log.logger.Info("the run has ended", "summary", json.RawMessage(text))
+	default:
 		t.print(r.app.log.out, &r.app.log)
 	}
 	if path != "" {
