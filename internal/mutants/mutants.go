@@ -42,7 +42,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "commits a truncated read: the source doesn't see the cap",
-		file: "plugins/rapid7download/source.go", old: "return rows >= s.client.settings.Limit || rows == documentedLimit", new: "return rows > s.client.settings.Limit",
+		file: "plugins/rapid7download/source.go", old: "if d.rows >= s.client.settings.most() {", new: "if d.rows > s.client.settings.most() {",
 		pkg: "./cmd/sluice", test: "^TestEveryLineOnce$/^csv$",
 	},
 	{
