@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
+	"strings"
 
 	"github.com/sluice-io/sluice/proto/fault"
 )
@@ -47,6 +48,22 @@ type Upload interface {
 	Complete(ctx context.Context) error
 	// Abort gives up what was sent.
 	Abort(ctx context.Context) error
+}
+
+// objects lists the keys that begin with prefix and come after the key after, in order. A key that ends in a slash is left out: consoles
+// and tools that show a bucket as a file system put empty objects of such names there, to have folders, and neither a part nor anything
+// of the log has one.
+func objects(ctx context.Context, s Store, prefix, after string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for key, err := range s.List(ctx, prefix, after, false) {
+			if err == nil && (key == "" || strings.HasSuffix(key, "/")) {
+				continue
+			}
+			if !yield(key, err) {
+				return
+			}
+		}
+	}
 }
 
 // denied reports whether a store surely didn't do what it answered with err.
