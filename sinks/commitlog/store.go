@@ -10,6 +10,9 @@ import (
 	"github.com/sluice-io/sluice/proto/fault"
 )
 
+// MaxObject is the most bytes that a store reads in one piece: entries name parts, and even ten thousand of them need less.
+const MaxObject = 16 << 20
+
 // Store is what a StoreLog and its parts need of an object store: objects that are there whole or not at all, a put that fails if
 // the key is taken, and reads and lists that see every put that was answered. Keys are relative to the store's own root, with
 // slashes. All methods may be called concurrently.
@@ -19,7 +22,7 @@ import (
 type Store interface {
 	// Location names bucket and prefix, as in s3://bucket/prefix.
 	Location() string
-	// Get reads a small object; fs.ErrNotExist without one.
+	// Get reads a small object, of at most MaxObject bytes; fs.ErrNotExist without one.
 	Get(ctx context.Context, key string) ([]byte, error)
 	// GetRange reads up to n bytes of an object, n at most 8 MiB, from the place off on, fewer at its end and none beyond it, and returns
 	// how large the whole object is; fs.ErrNotExist without one.
