@@ -1,7 +1,10 @@
 package commitlog_test
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,5 +79,49 @@ func TestEntryBeyondWhatIsRead(t *testing.T) {
 		if !strings.HasPrefix(key, "_sluice/owner") {
 			t.Errorf("%.60s is left", key)
 		}
+	}
+}
+
+// taken is a store that says of each entry's key that it is taken, after it has put the entry, and whose next read fails.
+type taken struct {
+	commitlog.Store
+	broken bool
+}
+
+func (s *taken) PutAbsent(ctx context.Context, key string, b []byte) error {
+	err := s.Store.PutAbsent(ctx, key, b)
+	if err == nil && strings.HasSuffix(key, "/000001.json") {
+		s.broken = true
+		return fmt.Errorf("sent again: %w", fs.ErrExist)
+	}
+	return err
+}
+
+func (s *taken) Get(ctx context.Context, key string) ([]byte, error) {
+	if s.broken {
+		s.broken = false
+		return nil, fault.Errorf(fault.Auth, "read "+key, "the session has ended")
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// TestTakenByItself: what has the entry's number may be the entry itself. While it can't be read, the commit is in doubt and its parts stay.
+func TestTakenByItself(t *testing.T) {
+	b := sinktest.NewBucket()
+	l := openStore(t, &taken{Store: b})
+	s := sinktest.Hours("one", 0, 6)
+	tx, err := l.Begin(t.Context(), s, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, a := put(t, tx, "x-00000")
+	if _, err := tx.Commit(t.Context(), parts, a); fault.KindOf(err) != fault.InDoubt {
+		t.Errorf("commit: %v: %v", fault.KindOf(err), err)
+	}
+	if r, err := l.Lookup(t.Context(), s); err != nil || r.Entry != 1 {
+		t.Errorf("lookup: %+v, %v", r, err)
+	}
+	if !slices.Contains(b.Keys(), parts[0].Path) {
+		t.Error("the part of a commit that stands was deleted")
 	}
 }
