@@ -30,6 +30,9 @@ func TestCheckDead(t *testing.T) {
 	d.head = head[:len(head)-1]
 	owner, err := json.Marshal(stagedOwner{1, slice, "lake", "id", d.name})
 	if err == nil {
+		err = os.Mkdir(filepath.Dir(d.folder), 0o777)
+	}
+	if err == nil {
 		err = d.open(owner)
 	}
 	if err != nil {

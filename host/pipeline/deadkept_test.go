@@ -73,6 +73,40 @@ func TestDeadLettersAtWorkAreNotSwept(t *testing.T) {
 	}
 }
 
+// TestFoldersOfDeadLettersLast: of all folders that are new, the names are durable, each before the next one is made.
+func TestFoldersOfDeadLettersLast(t *testing.T) {
+	root := t.TempDir()
+	path := filepath.Join(root, "a", "b", "dead")
+	var synced []string
+	sync := func(folder string) error {
+		rel, err := filepath.Rel(root, folder)
+		left, _ := os.ReadDir(folder)
+		synced = append(synced, fmt.Sprintf("%s of %d", rel, len(left)))
+		return err
+	}
+	for range 2 {
+		if err := makeFolder(path, sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{". of 1", "a of 1", "a/b of 1"}; !slices.Equal(synced, want) {
+		t.Errorf("synced %q, want %q", synced, want)
+	}
+	if err := makeFolder(filepath.Join(path, "c", "d"), func(string) error { return errDown }); !errors.Is(err, errDown) {
+		t.Errorf("a folder that can't be synced: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(path, "c", "d")); err == nil {
+		t.Error("a folder was made in one that isn't durable")
+	}
+	b := newBench(t, 1, 1)
+	b.source.maxCut = 1000
+	b.source.dead = func(ms int64) bool { return ms == at(7).UnixMilli() }
+	b.edit = func(c *Config) { c.DeadPath = path }
+	if s, err := b.run(span(0, 20)); err != nil || s.DeadLetters != 1 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 // wantDead fails unless the files of dead letters that the first sink's receipts name hold these milliseconds, and no others are there.
 func (b *bench) wantDead(want ...int64) {
 	b.t.Helper()

@@ -102,7 +102,13 @@ func (r *run) stage(w *work, l *leg) (*deadFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
 	}
-	if err := d.open(owner); err != nil {
+	r.deadMu.Lock() // nobody takes a folder for durable that another slice has just made
+	err = makeFolder(filepath.Dir(d.folder), syncFolder)
+	r.deadMu.Unlock()
+	if err == nil {
+		err = d.open(owner)
+	}
+	if err != nil {
 		d.discard()
 		return nil, fault.New(fault.Config, "dead letters", "check dead_letter.path: the folder must be writable and have room", err)
 	}
@@ -110,7 +116,7 @@ func (r *run) stage(w *work, l *leg) (*deadFile, error) {
 }
 
 func (d *deadFile) open(owner []byte) (err error) {
-	if err := os.MkdirAll(d.folder, 0o777); err != nil {
+	if err := os.Mkdir(d.folder, 0o777); err != nil {
 		return err
 	}
 	if err := writeSynced(filepath.Join(d.folder, stagedSlice), owner); err != nil {
@@ -512,6 +518,31 @@ func writeSynced(path string, text []byte) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// makeFolder makes a folder and what leads to it. Each name is durable before the next one is made: a file in a folder whose own name a
+// power cut takes away is lost with it, however often the file was synced. sync is syncFolder.
+func makeFolder(path string, sync func(folder string) error) error {
+	var missing []string
+	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
+		_, err := os.Stat(dir)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return err
+		}
+		missing = append(missing, dir)
+	}
+	for _, dir := range slices.Backward(missing) {
+		if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := sync(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func syncFolder(path string) error {

@@ -335,7 +335,7 @@ func moveDelivered(path, kept string, left []int) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(kept), 0o777); err != nil {
+	if err := makeFolder(filepath.Dir(kept), syncFolder); err != nil {
 		return err
 	}
 	if err := os.Rename(path, kept); err != nil {

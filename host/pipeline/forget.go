@@ -209,19 +209,15 @@ func (f *Forgetter) find(ctx context.Context, i int, p Partition) (Forgettable, 
 // the ledger's.
 func (f *Forgetter) commits(ctx context.Context, i int, p flow.Partition, r flow.Range) (standing, withdrawn []sinks.Receipt, err error) {
 	s := &f.r.cfg.Sinks[i]
-	memory, ok := s.Sink.(sinks.Memory)
-	if !ok {
+	if _, ok := s.Sink.(sinks.Memory); !ok {
 		all, err := f.r.cfg.Ledger.Committed(ctx, s.Identity(), p)
 		return meeting(all, r), nil, err
 	}
 	days := flow.Gap{Partition: p, From: flow.Day(r.From), To: flow.Day(r.To.Add(-time.Nanosecond)).Add(24 * time.Hour)}
-	for c, err := range memory.Committed(ctx, days, nil) {
-		if err != nil {
-			return nil, nil, fmt.Errorf("sink %s: read its commit log: %w", s.Name, err)
-		}
+	err = s.committed(ctx, days, nil, func(c sinks.Receipt) error {
 		if len(c.Forgets) == 0 {
 			standing = append(standing, c)
-			continue
+			return nil
 		}
 		standing = slices.DeleteFunc(standing, func(x sinks.Receipt) bool {
 			gone := x.Slice.Day().Equal(c.Slice.Day()) && slices.Contains(c.Forgets, x.Entry)
@@ -230,6 +226,10 @@ func (f *Forgetter) commits(ctx context.Context, i int, p flow.Partition, r flow
 			}
 			return gone
 		})
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	return standing, withdrawn, nil
 }

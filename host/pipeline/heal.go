@@ -38,7 +38,6 @@ func (r *run) healSink(ctx context.Context, s *Sink, asked flow.Range) error {
 // healPartition records what one sink holds of a partition beyond the last entry that the ledger knows of each day.
 func (r *run) healPartition(ctx context.Context, s *Sink, p flow.Partition, asked flow.Range) (int, error) {
 	l := r.cfg.Ledger
-	memory := s.Sink.(sinks.Memory)
 	days, err := l.KnownDays(ctx, s.Identity(), p)
 	if err != nil {
 		return 0, err
@@ -68,24 +67,22 @@ func (r *run) healPartition(ctx context.Context, s *Sink, p flow.Partition, aske
 		batch = batch[:0]
 		return err
 	}
-	for receipt, err := range memory.Committed(ctx, flow.Gap{Partition: p, From: span.From, To: span.To}, after) {
-		if err != nil {
-			return healed, fmt.Errorf("sink %s: read its commit log: %w", s.Name, err)
-		}
+	err = s.committed(ctx, flow.Gap{Partition: p, From: span.From, To: span.To}, after, func(receipt sinks.Receipt) error {
 		day := receipt.Slice.Day().UnixMilli()
 		if k, ok := last[day]; ok && receipt.Entry == k.Last {
 			if receipt.Slice.ID != k.Slice {
-				return healed, lostEntry(s, p, k)
+				return lostEntry(s, p, k)
 			}
 			seen[day] = true
-			continue
+			return nil
 		}
 		if batch = append(batch, receipt); len(batch) < healBatch {
-			continue
+			return nil
 		}
-		if err := record(); err != nil {
-			return healed, err
-		}
+		return record()
+	})
+	if err != nil {
+		return healed, err
 	}
 	if err := record(); err != nil {
 		return healed, err
@@ -96,6 +93,28 @@ func (r *run) healPartition(ctx context.Context, s *Sink, p flow.Partition, aske
 		}
 	}
 	return healed, nil
+}
+
+// committed calls each with what a sink with a memory holds, until it returns an error. It is asked before any slice is at work, when
+// nothing else would turn a panic of the sink into an error.
+func (s *Sink) committed(ctx context.Context, g flow.Gap, after func(day time.Time) uint64, each func(sinks.Receipt) error) error {
+	const op = "read its commit log"
+	var own error // of each: it isn't the sink's
+	err := guard(s.Name, op, func() error {
+		for receipt, err := range s.Sink.(sinks.Memory).Committed(ctx, g, after) {
+			if err != nil {
+				return fmt.Errorf("%s: %w", op, err)
+			}
+			if own = each(receipt); own != nil {
+				return nil
+			}
+		}
+		return nil
+	})
+	if own != nil {
+		return own
+	}
+	return err
 }
 
 // healBatch is how many receipts are recorded in one transaction: each is a sync of the disk.

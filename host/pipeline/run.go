@@ -67,6 +67,7 @@ type run struct {
 
 	spoolFull atomic.Bool                 // and told
 	kept      map[flow.SliceID]flow.Slice // in the spool for sinks that lack them; the loop's, with workMu held
+	deadMu    sync.Mutex                  // held while the folder of dead letters is made
 	late      late
 	meterMu   sync.Mutex // guards the partitions' meters
 	follow    follow

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -666,6 +667,21 @@ func TestASinkThatPanicsFailsItsSliceOnly(t *testing.T) {
 	}
 	for _, k := range b.sinks {
 		k.store.wantExactly(t, span(0, 50))
+	}
+}
+
+// forgetful is a sink whose commit log can't be read.
+type forgetful struct{ *fakeSink }
+
+func (forgetful) Committed(context.Context, flow.Gap, func(time.Time) uint64) iter.Seq2[sinks.Receipt, error] {
+	return func(func(sinks.Receipt, error) bool) { panic("broken log") }
+}
+
+func TestASinkThatPanicsAtTheStart(t *testing.T) {
+	b := newBench(t, 1, 1)
+	b.edit = func(c *Config) { c.Sinks[0].Sink = forgetful{b.sinks[0]} }
+	if _, err := b.run(span(0, 50)); fault.KindOf(err) != fault.Bug || !strings.Contains(err.Error(), "read its commit log: panic: broken log") {
+		t.Errorf("Run = %v, want the panic as an error", err)
 	}
 }
 

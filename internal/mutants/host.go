@@ -23,6 +23,11 @@ var hostMutants = []mutant{
 		test: "^TestStagedDeadLettersThatCannotBeRead$",
 	},
 	{
+		name: "dead letters: a power cut takes the folder that leads to them",
+		file: "host/pipeline/deadletter.go", old: "err := sync(filepath.Dir(dir)); err != nil {", new: "err := sync(filepath.Dir(missing[0])); err != nil {",
+		test: "^TestFoldersOfDeadLettersLast$",
+	},
+	{
 		name: "dead letters: a file that no commit names is sent",
 		file: "host/pipeline/deadretry.go", old: "\tif !named {\n", new: "\tif !named && highest > 1<<30 {\n",
 		test: "^TestRetryDeadThatNoCommitNames$",

@@ -13,6 +13,47 @@ var sinkMutants = []mutant{
 		pkg: "./sinks/file", test: "^TestConformance$/^raw_none$/^commit_of_one_that_died_beside$",
 	},
 	{
+		name: "commitlog: what a dead process committed is told before it lasts",
+		file: "sinks/commitlog/day.go", old: "err = l.settleEntry(d, e, n > after+1)", new: "_ = e",
+		test: "^TestEntryOfOneThatDied$",
+	},
+	{
+		name: "commitlog: an entry that was linked twice is somebody else's",
+		file: "sinks/commitlog/staging.go", old: "return c.nonce == s.nonce }); i >= 0 {", new: "return c.nonce == s.nonce }); i >= 1<<30 {",
+		test: "^TestLinkSentTwice$",
+	},
+	{
+		name: "commitlog: a commit that was ended takes place",
+		file: "sinks/commitlog/staging.go",
+		old:  "\t\tif err := ctx.Err(); err != nil {\n\t\t\treturn sinks.Receipt{}, err\n\t\t}\n\t\tnumber :=", new: "\t\tnumber :=",
+		test: "^TestCommitOfOneThatWasEnded$",
+	},
+	{
+		name: "commitlog: a power cut takes the folder that leads to the root",
+		file: "sinks/commitlog/log.go", old: "err := l.fs.SyncDir(filepath.Dir(dir)); err != nil {", new: "err := error(nil); err != nil {",
+		test: "^TestPowerCut$",
+	},
+	{
+		name: "commitlog: a power cut brings a part back that was deleted",
+		file: "sinks/commitlog/remove.go", old: "return l.fs.SyncDir(filepath.Dir(final))", new: "_ = filepath.Dir(final)\n\treturn nil",
+		test: "^TestPowerCut$",
+	},
+	{
+		name: "commitlog: a power cut takes the owner of a root",
+		file: "sinks/commitlog/owner.go", old: "return l.fs.SyncDir(l.meta())", new: "return nil",
+		test: "^TestPowerCut$",
+	},
+	{
+		name: "files: a block is filled anew while it is hashed",
+		file: "sinks/parts/writer.go", old: "\t\tdefer hashing.Wait() // even if the file panics: the caller uses b again\n", new: "",
+		test: "^TestBlocksAreHashed$",
+	},
+	{
+		name: "files: a large block isn't hashed",
+		file: "sinks/parts/writer.go", old: "hashing.Go(func() { p.hash.Write(b) })", new: "hashing.Go(func() { p.hash.Write(nil) })",
+		pkg: "./sinks/file", test: "^TestHashesOfParts$",
+	},
+	{
 		name: "commitlog: half a part becomes data",
 		file: "sinks/commitlog/settle.go", old: "if info.Size() != size {", new: "if info.Size() < 0 {",
 		pkg: "./sinks/file", test: "^TestConformance$/^raw_none$/^part_of_one_that_died_is_damaged$",
@@ -41,6 +82,21 @@ var sinkMutants = []mutant{
 		name: "object: an entry that was sent twice is somebody else's",
 		file: "sinks/commitlog/storestaging.go", old: "i >= 0 && e.Commit != nil {", new: "i >= 0 && e.Commit == nil {",
 		pkg: "./sinks/object", test: "^TestEntrySentTwice$",
+	},
+	{
+		name: "object: an entry whose number is taken, maybe by itself, surely failed",
+		file: "sinks/commitlog/storestaging.go", old: "return 0, fmt.Errorf(\"%w: %w\", errUnknown, err) // what has the number may be this entry", new: "return 0, err",
+		test: "^TestTakenByItself$",
+	},
+	{
+		name: "object: an entry that no store gives back is put",
+		file: "sinks/commitlog/storestaging.go", old: "if len(b) > MaxObject {", new: "if len(b) > 1<<40 {",
+		test: "^TestEntryBeyondWhatIsRead$",
+	},
+	{
+		name: "object: an object that stands for a folder is taken for an entry",
+		file: "sinks/commitlog/store.go", old: "if err == nil && (key == \"\" || strings.HasSuffix(key, \"/\")) {", new: "if err == nil && strings.HasPrefix(key, \"/\") {",
+		pkg: "./sinks/object", test: "^TestFolderMarkers$",
 	},
 	{
 		name: "object: an object without its end is completed",

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -198,7 +199,7 @@ func (l *Log) countEntries(dir string) (uint64, error) {
 func countNames(dir string, names []string) (uint64, error) {
 	var numbers []uint64
 	for _, name := range names {
-		if name[0] == '.' {
+		if strings.HasPrefix(name, ".") {
 			continue
 		}
 		n, ok := parseEntryFile(name)

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
+	"strings"
 
 	"github.com/sluice-io/sluice/proto/fault"
 )
+
+// MaxObject is the most bytes that a store reads in one piece: entries name parts, and even ten thousand of them need less.
+const MaxObject = 16 << 20
 
 // Store is what a StoreLog and its parts need of an object store: objects that are there whole or not at all, a put that fails if
 // the key is taken, and reads and lists that see every put that was answered. Keys are relative to the store's own root, with
@@ -18,7 +22,7 @@ import (
 type Store interface {
 	// Location names bucket and prefix, as in s3://bucket/prefix.
 	Location() string
-	// Get reads a small object; fs.ErrNotExist without one.
+	// Get reads a small object, of at most MaxObject bytes; fs.ErrNotExist without one.
 	Get(ctx context.Context, key string) ([]byte, error)
 	// GetRange reads up to n bytes of an object, n at most 8 MiB, from the place off on, fewer at its end and none beyond it, and returns
 	// how large the whole object is; fs.ErrNotExist without one.
@@ -47,6 +51,22 @@ type Upload interface {
 	Complete(ctx context.Context) error
 	// Abort gives up what was sent.
 	Abort(ctx context.Context) error
+}
+
+// objects lists the keys that begin with prefix and come after the key after, in order. A key that ends in a slash is left out: consoles
+// and tools that show a bucket as a file system put empty objects of such names there, to have folders, and neither a part nor anything
+// of the log has one.
+func objects(ctx context.Context, s Store, prefix, after string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for key, err := range s.List(ctx, prefix, after, false) {
+			if err == nil && (key == "" || strings.HasSuffix(key, "/")) {
+				continue
+			}
+			if !yield(key, err) {
+				return
+			}
+		}
+	}
 }
 
 // denied reports whether a store surely didn't do what it answered with err.

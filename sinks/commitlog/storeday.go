@@ -45,7 +45,7 @@ func (l *StoreLog) refresh(ctx context.Context, d *day) error {
 // load reads a day for the first time. d.mu is held.
 func (l *StoreLog) load(ctx context.Context, d *day) error {
 	var names []string
-	for key, err := range l.store.List(ctx, d.dir+"/", "", false) {
+	for key, err := range objects(ctx, l.store, d.dir+"/", "") {
 		if err != nil {
 			return err
 		}
@@ -194,7 +194,7 @@ func (l *StoreLog) listed(ctx context.Context, g flow.Gap) iter.Seq2[listedDay, 
 			}
 			return !g.Range().Meets(flow.Range{From: at, To: at.Add(24 * time.Hour)}) || yield(d, nil)
 		}
-		for key, err := range l.store.List(ctx, dir+"/", path.Join(dir, dayName(g.From)), false) {
+		for key, err := range objects(ctx, l.store, dir+"/", path.Join(dir, dayName(g.From))) {
 			if err != nil {
 				yield(listedDay{}, err)
 				return

@@ -116,7 +116,7 @@ func readStoreOwner(ctx context.Context, s Store) (o Owner, first []byte, err er
 		o.Streams = map[string]OwnedStream{}
 	}
 	dir := meta(streamsDir) + "/"
-	for key, err := range s.List(ctx, dir, "", false) {
+	for key, err := range objects(ctx, s, dir, "") {
 		if err != nil {
 			return o, nil, err
 		}
@@ -194,7 +194,7 @@ func refuses(ctx context.Context, s Store, first []byte) error {
 
 // found writes owner.json where there is none.
 func (l *StoreLog) found(ctx context.Context, want Owner) error {
-	for key, err := range l.store.List(ctx, meta(commitsDir)+"/", "", true) {
+	for key, err := range objects(ctx, l.store, meta(commitsDir)+"/", "") {
 		if err != nil {
 			return err
 		}
@@ -271,7 +271,7 @@ func (l *StoreLog) addSelection(ctx context.Context, name string, s OwnedStream)
 // readOthers adds the further selections of streams.
 func readOthers(ctx context.Context, s Store, o *Owner) error {
 	dir := meta(selectionsDir) + "/"
-	for key, err := range s.List(ctx, dir, "", false) {
+	for key, err := range objects(ctx, s, dir, "") {
 		if err != nil {
 			return err
 		}
@@ -300,7 +300,7 @@ func readOthers(ctx context.Context, s Store, o *Owner) error {
 // checkEmpty refuses a root that holds data files of Sluice but no owner: they would be written again.
 func checkEmpty(ctx context.Context, s Store) error {
 	left := adoptLimit
-	for key, err := range s.List(ctx, "", "", false) {
+	for key, err := range objects(ctx, s, "", "") {
 		if err != nil {
 			return err
 		}

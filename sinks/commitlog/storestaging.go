@@ -189,6 +189,10 @@ func (l *StoreLog) append(ctx context.Context, d *day, e Entry, allow func() err
 	if _, err := ParseEntry(b); err != nil {
 		return 0, fault.New(fault.Bug, "commit", "", fmt.Errorf("the entry isn't valid: %w", err))
 	}
+	if len(b) > MaxObject {
+		return 0, fault.New(fault.Config, "commit", "raise part_size, so that a slice has fewer parts",
+			fmt.Errorf("the entry has %d bytes, and none of more than %d could be read again", len(b), MaxObject))
+	}
 	if !d.loaded {
 		if err := l.load(ctx, d); err != nil {
 			return 0, err

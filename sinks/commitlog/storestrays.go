@@ -44,7 +44,8 @@ func (l *StoreLog) each(ctx context.Context, dir string, do func(dir, name strin
 		if err != nil {
 			return err
 		}
-		if name := path.Base(key); name[0] != '.' {
+		name := strings.TrimSuffix(strings.TrimPrefix(key, dir+"/"), "/") // empty: the object that makes a folder of dir, see objects
+		if name != "" && name[0] != '.' {
 			names = append(names, name)
 		}
 	}
@@ -81,7 +82,7 @@ func (l *StoreLog) strays(ctx context.Context, yield func(string) bool) error {
 		}
 	}
 	var found []string
-	for key, err := range l.store.List(ctx, "", "", false) {
+	for key, err := range objects(ctx, l.store, "", "") {
 		if err != nil {
 			return err
 		}
@@ -115,7 +116,7 @@ func (l *StoreLog) strays(ctx context.Context, yield func(string) bool) error {
 func (l *StoreLog) intents(ctx context.Context) (map[nonce]bool, error) {
 	dir := meta(stagingDir) + "/"
 	out := map[nonce]bool{}
-	for key, err := range l.store.List(ctx, dir, "", false) {
+	for key, err := range objects(ctx, l.store, dir, "") {
 		if err != nil {
 			return nil, err
 		}

@@ -26,7 +26,7 @@ const (
 func (l *StoreLog) sweep(ctx context.Context) error {
 	dir := meta(stagingDir) + "/"
 	var found []string
-	for key, err := range l.store.List(ctx, dir, "", false) {
+	for key, err := range objects(ctx, l.store, dir, "") {
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (l *StoreLog) deleteAttempt(ctx context.Context, n nonce, prefix string) er
 	if err := l.store.AbortUploads(ctx, prefix, mine); err != nil {
 		return err
 	}
-	for key, err := range l.store.List(ctx, prefix, "", false) {
+	for key, err := range objects(ctx, l.store, prefix, "") {
 		if err != nil {
 			return err
 		}

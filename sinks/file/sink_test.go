@@ -3,11 +3,15 @@ package file
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	stdcsv "encoding/csv"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,6 +53,28 @@ func TestConformance(t *testing.T) {
 					return d
 				})
 			})
+		}
+	}
+}
+
+// TestHashesOfParts: what the log says of a part holds of the file, however large the blocks that it was written in.
+func TestHashesOfParts(t *testing.T) {
+	root := t.TempDir()
+	k := openWithdrawable(t, root)
+	for hour, size := range []int{100, 64 << 10, 3 << 20} {
+		s := sinktest.Hours("one", hour, hour+1)
+		r, err := sinktest.Write(t.Context(), k, s, []string{strings.Repeat("x", size), "y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range r.Parts {
+			b, err := os.ReadFile(filepath.Join(root, p.Path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != p.SHA256 || int64(len(b)) != p.Bytes {
+				t.Errorf("%d bytes with the hash %x, the log says %d and %s", len(b), sum, p.Bytes, p.SHA256)
+			}
 		}
 	}
 }

@@ -3,7 +3,9 @@ package object
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -180,6 +182,47 @@ func TestDamagedLog(t *testing.T) {
 			t.Errorf("%s: committed: %v", name, last)
 		}
 	}
+}
+
+// Empty objects that consoles and file-system tools make to have folders say nothing and are in nobody's way.
+func TestFolderMarkers(t *testing.T) {
+	ctx := context.Background()
+	b := sinktest.NewBucket()
+	s, next := sinktest.Hours("one", 0, 6), sinktest.Hours("one", 6, 7)
+	mark := func(key string) {
+		if err := b.PutAbsent(ctx, key, nil); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"", "_sluice/", "_sluice/commits/", "_sluice/selections/", "_sluice/staging/", "_sluice/streams/"} {
+		mark(key)
+	}
+	carry(t, mustOpen(t, b, nil), s, 3)
+	for _, key := range b.Keys() {
+		for dir := path.Dir(key); dir != "."; dir = path.Dir(dir) {
+			mark(dir + "/")
+		}
+	}
+	k := mustOpen(t, b, nil)
+	if _, err := k.Lookup(ctx, s); err != nil {
+		t.Error(err)
+	}
+	n := 0
+	for _, err := range k.Committed(ctx, flow.Gap{Partition: s.Partition, From: s.Day(), To: s.Day().Add(48 * time.Hour)}, nil) {
+		if n++; err != nil {
+			t.Error(err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d commits, want 1", n)
+	}
+	if got, err := k.Partitions(ctx); err != nil || len(got) != 1 || got[0] != s.Partition {
+		t.Errorf("partitions %v, %v, want %v", got, err, s.Partition)
+	}
+	for key, err := range k.Strays(ctx) {
+		t.Errorf("stray %s, %v", key, err)
+	}
+	carry(t, k, next, 3)
 }
 
 // What a lost ledger is rebuilt from, and what a forget entry withdraws.

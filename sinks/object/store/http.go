@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/sluice-io/sluice/proto/fault"
 )
@@ -64,13 +65,15 @@ func (s sender) close() error {
 
 // send returns the last answer. An error is of a connection, of the credentials or of ctx.
 func (s sender) send(ctx context.Context, op string, q request) (a answer, err error) {
+	var sent bodies
 	for n, unsure := 1, false; n <= tries && backoff(ctx, n); n++ {
-		a, err = s.once(ctx, q)
+		a, err = s.once(ctx, q, &sent)
 		a.unsure = unsure
 		if fault.KindOf(err) == fault.Auth {
 			return a, err
 		}
 		if err == nil && !busy(a.status) {
+			sent.open.Wait()
 			return a, nil
 		}
 		unsure = true
@@ -84,6 +87,27 @@ func (s sender) send(ctx context.Context, op string, q request) (a answer, err e
 	return a, nil
 }
 
+// bodies waits for the transports that read what was sent: they may do so when the answer is there already, as that of a busy store
+// is, and until then nobody may fill the buffer anew.
+type bodies struct{ open sync.WaitGroup }
+
+// of returns r as a body that is waited for until it is closed, which every transport does.
+func (b *bodies) of(r io.ReadCloser) io.ReadCloser {
+	b.open.Add(1)
+	return sentBody{r, sync.OnceFunc(b.open.Done)}
+}
+
+type sentBody struct {
+	io.ReadCloser
+	done func()
+}
+
+// Close implements io.Closer.
+func (b sentBody) Close() error {
+	defer b.done()
+	return b.ReadCloser.Close()
+}
+
 func busy(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
@@ -93,7 +117,7 @@ func busy(status int) bool {
 	return false
 }
 
-func (s sender) once(ctx context.Context, q request) (answer, error) {
+func (s sender) once(ctx context.Context, q request, sent *bodies) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, q.method, q.url, bytes.NewReader(q.body))
 	if err != nil {
 		return answer{}, withoutURL(err)
@@ -105,6 +129,13 @@ func (s sender) once(ctx context.Context, q request) (answer, error) {
 		if err := s.sign(ctx, r, q.body); err != nil {
 			return answer{}, err
 		}
+	}
+	if body := r.GetBody; len(q.body) > 0 {
+		r.GetBody = func() (io.ReadCloser, error) {
+			again, err := body()
+			return sent.of(again), err
+		}
+		r.Body = sent.of(r.Body)
 	}
 	res, err := s.http.Do(r)
 	if err != nil {

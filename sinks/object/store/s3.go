@@ -35,7 +35,7 @@ type S3Options struct {
 type S3 struct {
 	place Place
 	core  minio.Core
-	puts  minio.Core // sends a request once: of a conditional one every answer counts
+	puts  minio.Core // sends a request once: of a conditional one every answer counts, and a try that ends may leave its body being read
 	http  *http.Transport
 }
 
@@ -95,8 +95,15 @@ func NewS3(o S3Options) (*S3, error) {
 // redirected: S3 says so of a bucket in another region.
 type straight struct{ http.RoundTripper }
 
+// sentKey is what a context has the bodies by that its requests send: minio hands a transport none that tells when it is closed.
+type sentKey struct{}
+
 // RoundTrip implements http.RoundTripper.
 func (s straight) RoundTrip(r *http.Request) (*http.Response, error) {
+	if sent, ok := r.Context().Value(sentKey{}).(*bodies); ok && r.Body != nil && r.Body != http.NoBody {
+		r = r.WithContext(r.Context()) // a copy: it isn't changed for whoever made it
+		r.Body = sent.of(r.Body)
+	}
 	res, err := s.RoundTripper.RoundTrip(r)
 	if err != nil || r.Body == nil {
 		return res, err
@@ -186,23 +193,32 @@ func absent() (o minio.PutObjectOptions) {
 
 // PutAbsent implements commitlog.Store.
 func (s *S3) PutAbsent(ctx context.Context, key string, b []byte) error {
-	return s.conditionally(ctx, "write "+key, func() error {
+	return s.conditionally(ctx, "write "+key, func(ctx context.Context) error {
 		_, err := s.puts.PutObject(ctx, s.place.Bucket, s.place.key(key), bytes.NewReader(b), int64(len(b)), "", "", absent())
 		return err
 	})
 }
 
-// conditionally sends a conditional request until its outcome is known: again while another one for the same key is under way, for which
-// S3 asks, while the store is busy, or when the connection broke.
-func (s *S3) conditionally(ctx context.Context, op string, send func() error) (err error) {
-	unsure := false
+// conditionally sends a conditional request until its outcome is known.
+func (s *S3) conditionally(ctx context.Context, op string, send func(context.Context) error) error {
+	unsure, err := again(ctx, send)
+	return unlessUnsure(op, unsure, s.fault(op, "s3:PutObject", err))
+}
+
+// again sends a request whose body is made anew each time: again while another one for the same key is under way, for which S3 asks, while
+// the store is busy, or when the connection broke. After success no transport reads a body any more. unsure says that a try which nothing
+// told the outcome of may have taken place.
+func again(ctx context.Context, send func(context.Context) error) (unsure bool, err error) {
+	var sent bodies
+	tracked := context.WithValue(ctx, sentKey{}, &sent)
 	for n := 1; n <= tries && backoff(ctx, n); n++ {
-		if err = send(); err == nil {
-			return nil
+		if err = send(tracked); err == nil {
+			sent.open.Wait()
+			return unsure, nil
 		}
 		var r minio.ErrorResponse
 		switch answered := errors.As(err, &r); {
-		case !answered, busy(r.StatusCode):
+		case !answered, busy(r.StatusCode), r.Code == "RequestTimeout": // the latter with status 400
 			unsure = unsure || r.Code != "SlowDown" && r.Code != "SlowDownWrite" // these were put off
 			continue
 		case r.Code == "ConditionalRequestConflict", r.Code == "OperationAborted":
@@ -212,7 +228,7 @@ func (s *S3) conditionally(ctx context.Context, op string, send func() error) (e
 		}
 		break
 	}
-	return unlessUnsure(op, unsure, s.fault(op, "s3:PutObject", errors.Join(err, ctx.Err())))
+	return unsure, errors.Join(err, ctx.Err())
 }
 
 // Delete implements commitlog.Store.
@@ -295,7 +311,11 @@ type s3Upload struct {
 // Put implements commitlog.Upload.
 func (u *s3Upload) Put(ctx context.Context, n int, b []byte) error {
 	s := u.store
-	part, err := s.core.PutObjectPart(ctx, s.place.Bucket, s.place.key(u.key), u.id, n, bytes.NewReader(b), int64(len(b)), minio.PutObjectPartOptions{})
+	var part minio.ObjectPart
+	_, err := again(ctx, func(ctx context.Context) (err error) {
+		part, err = s.puts.PutObjectPart(ctx, s.place.Bucket, s.place.key(u.key), u.id, n, bytes.NewReader(b), int64(len(b)), minio.PutObjectPartOptions{})
+		return err
+	})
 	if err != nil {
 		return s.fault(fmt.Sprintf("send piece %d of %s", n, u.key), "s3:PutObject", err)
 	}
@@ -309,7 +329,7 @@ func (u *s3Upload) Put(ctx context.Context, n int, b []byte) error {
 func (u *s3Upload) Complete(ctx context.Context) error {
 	s := u.store
 	slices.SortFunc(u.parts, func(a, b minio.CompletePart) int { return a.PartNumber - b.PartNumber })
-	return s.conditionally(ctx, "complete "+u.key, func() error {
+	return s.conditionally(ctx, "complete "+u.key, func(ctx context.Context) error {
 		_, err := s.puts.CompleteMultipartUpload(ctx, s.place.Bucket, s.place.key(u.key), u.id, u.parts, absent())
 		return err
 	})

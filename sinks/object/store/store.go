@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluice-io/sluice/sinks/commitlog"
 )
 
 // Place is what all stores have in common: where the objects lie, and how it is reached.
@@ -73,8 +75,8 @@ func rangeOf(header http.Header, body []byte, off, n int64) ([]byte, int64, erro
 	return body, size, nil
 }
 
-// maxObject bounds what Get reads: entries name parts, and even ten thousand of them need less.
-const maxObject = 16 << 20
+// maxObject bounds what Get reads.
+const maxObject = commitlog.MaxObject
 
 // transport is for one store: connections are kept for as many pieces and entries as go at once.
 func transport(c *tls.Config) *http.Transport {
