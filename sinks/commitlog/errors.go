@@ -74,7 +74,16 @@ func foreign(name string) error {
 		fmt.Errorf("%s: a file that no commit names is in the way", name))
 }
 
-// owned says that the target is someone else's.
+// owned says that a target is taken, in words of its own: it may be this very pipeline that has it, with other settings.
 func owned(hint, format string, args ...any) error {
-	return fault.New(fault.Config, "open the sink", hint, fmt.Errorf("%w: %w", fmt.Errorf(format, args...), sinks.ErrOwned))
+	return fault.New(fault.Config, "open the sink", hint, ownedError{fmt.Errorf(format, args...)})
 }
+
+// ownedError is an ErrOwned.
+type ownedError struct{ error }
+
+// Is makes errors.Is(err, sinks.ErrOwned) true.
+func (ownedError) Is(target error) bool { return target == sinks.ErrOwned }
+
+// Unwrap returns what the words hold, such as a *HeldError.
+func (e ownedError) Unwrap() error { return e.error }
