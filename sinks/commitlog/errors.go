@@ -68,6 +68,13 @@ func damaged(name string, err error) error {
 		fmt.Errorf("%s: %w", name, err))
 }
 
+// damagedOwner names an owner.json that can't be believed, or is lost.
+func damagedOwner(name string, err error) error {
+	return fault.New(fault.Config, "read the sink's owner",
+		"it says what the data is, so nothing is written until it is whole: restore this file from a backup; without one, give the sink an empty folder or prefix, and all is read again",
+		fmt.Errorf("%s: %w", name, err))
+}
+
 // foreign names a file that has a name which a part needs.
 func foreign(name string) error {
 	return fault.New(fault.Config, "put a part into place", "move that file away: Sluice replaces no file that it didn't commit",

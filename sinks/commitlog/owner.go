@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -42,11 +43,14 @@ type OwnedStream struct {
 // errNoOwner says that a root has no owner yet.
 var errNoOwner = errors.New("the root has no owner.json")
 
-// ReadOwner reads the owner of a root; fs.ErrNotExist if it has none.
+// ReadOwner reads the owner of a root; fs.ErrNotExist if it has none and never had.
 func ReadOwner(fsys FS, root string) (Owner, error) {
 	name := filepath.Join(root, metaDir, ownerName)
 	b, err := fsys.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
+		if entries, derr := fsys.ReadDir(filepath.Join(root, metaDir, commitsDir)); derr == nil && len(entries) > 0 {
+			return Owner{}, damagedOwner(name, errors.New("it is gone, but there is a commit log"))
+		}
 		return Owner{}, fmt.Errorf("%s: %w: %w", root, errNoOwner, fs.ErrNotExist)
 	} else if err != nil {
 		return Owner{}, Fault("read the sink's owner", root, err)
@@ -60,20 +64,21 @@ func parseOwner(name string, b []byte) (Owner, error) {
 		V int `json:"v"`
 	}
 	if err := json.Unmarshal(b, &head); err != nil {
-		return Owner{}, damaged(name, err)
+		return Owner{}, damagedOwner(name, err)
 	}
 	if head.V > ownerVersion {
-		return Owner{}, damaged(name, fmt.Errorf("format %d is newer than this program understands (%d): use a newer sluice", head.V, ownerVersion))
+		return Owner{}, fault.New(fault.Config, "read the sink's owner", "use a newer sluice",
+			fmt.Errorf("%s: format %d is newer than this program understands (%d)", name, head.V, ownerVersion))
 	}
 	var o Owner
 	if err := strict(b, &o); err != nil {
-		return Owner{}, damaged(name, err)
+		return Owner{}, damagedOwner(name, err)
 	}
 	if id, err := hex.DecodeString(o.ID); err != nil || len(id) != 16 || o.V < 1 {
-		return Owner{}, damaged(name, errors.New("it has no valid id or version"))
+		return Owner{}, damagedOwner(name, errors.New("it has no valid id or version"))
 	}
 	if err := o.checkOthers(); err != nil {
-		return Owner{}, damaged(name, err)
+		return Owner{}, damagedOwner(name, err)
 	}
 	return o, nil
 }
@@ -125,9 +130,6 @@ func (l *Log) own(want Owner) error {
 	o, err := ReadOwner(l.fs, l.root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if entries, derr := l.fs.ReadDir(l.meta(commitsDir)); derr == nil && len(entries) > 0 {
-			return damaged(l.meta(ownerName), errors.New("it is gone, but there is a commit log"))
-		}
 		var id [16]byte
 		_, _ = rand.Read(id[:])
 		want.V, want.ID, want.At = version, hex.EncodeToString(id[:]), l.now().UTC().Truncate(time.Millisecond)
