@@ -18,7 +18,7 @@ type Definition struct {
 	Promise string          // one line for docs and check: "exactly once per slice", "at least once"
 	Config  json.RawMessage // JSON Schema (2020-12); properties may have "x-sluice-secret": true
 	// Open returns a ready sink: it owns its target (see ErrOwned) and holds its lock. It validates c.Settings beyond the
-	// schema. A sink whose target belongs to someone else returns ErrOwned with a hint.
+	// schema. A sink whose target is taken returns ErrOwned with a hint.
 	Open func(ctx context.Context, c Config) (Sink, error)
 	// Check validates the settings beyond the schema and asks whether Open could succeed, without creating, locking or
 	// changing anything.

@@ -16,7 +16,7 @@ var (
 	// ErrOverlap says that part of the range is covered already; the range is planned again.
 	ErrOverlap = errors.New("the range meets what is already committed")
 	// ErrOwned says that the target belongs to another pipeline, format, layout or selection, or that another process holds it.
-	ErrOwned = errors.New("the target belongs to someone else")
+	ErrOwned = errors.New("the target is taken")
 	// ErrAbsent says that the target of a sink that was opened to be read isn't there: nothing was ever written to it, or it was
 	// moved or deleted.
 	ErrAbsent = errors.New("the target isn't there")

@@ -54,6 +54,7 @@ type host struct {
 	log          *slog.Logger
 	app          *app
 	newSelection bool   // other selections are let into the sinks' targets
+	fileless     bool   // the config is made of flags: there is no file that a hint could speak of
 	spool        string // of commands that only look and may run beside a host; empty: the state's
 }
 

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/sluice-io/sluice/host/ledger"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/sinks"
+	"github.com/sluice-io/sluice/sinks/commitlog"
 )
 
 // knownSink finds what a sink of the config is called in the ledger without opening it: by the owner of its folder, else
@@ -75,8 +78,8 @@ func (h *host) checkPlace(ctx context.Context, p *config.Pipeline, c sinks.Confi
 	if err != nil || !ok {
 		return err
 	}
-	if _, owned := sinkOwner(root); owned {
-		return nil // whose it is RegisterSink looks at
+	if _, err := commitlog.ReadOwner(commitlog.OS{}, root); !errors.Is(err, fs.ErrNotExist) {
+		return nil // whose it is RegisterSink looks at, and opening tells what is wrong with a sink that is there
 	}
 	return fault.New(fault.Config, "", "mount the folder or move it back; if its data was removed on purpose: `sluice ledger rebuild`",
 		fmt.Errorf("%s holds no sink, and the ledger knows sink %s there: is it mounted? was it moved?", root, known.Identity))

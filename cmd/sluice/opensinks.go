@@ -74,7 +74,7 @@ func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sink
 	c.SourceVersion = p.run.SourceVer
 	sink, err := d.Open(ctx, c)
 	if err != nil {
-		return nil, sinkOpenError(s.Name, err)
+		return nil, sinkOpenError(s.Name, h.fitHint(err))
 	}
 	if p.opened == nil {
 		p.opened = map[string]sinks.Sink{}
@@ -84,6 +84,18 @@ func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sink
 		return sink, err
 	}
 	return sink, h.keepDeadline(ctx, sink)
+}
+
+// fitHint puts what can be done without a file in the place of a hint that names keys of one.
+func (h *host) fitHint(err error) error {
+	if !h.fileless || !errors.Is(err, sinks.ErrOwned) {
+		return err
+	}
+	hint := "choose another DIR, one that isn't inside of a folder that Sluice writes to; what was downloaded into this one is gone on with by the same line"
+	if isHeld(err) {
+		hint = "wait for the other to end, or choose another DIR"
+	}
+	return fault.New(fault.Config, "", hint, err)
 }
 
 // probe asks whether a sink's target can be reached.

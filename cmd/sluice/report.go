@@ -143,8 +143,10 @@ func (o *reporter) logEvent(e pipeline.Event) {
 	switch e.Kind {
 	case pipeline.Committed:
 		l.Info(fmt.Sprintf("%s: committed %s, %s to %s", where, counted(e.Sum.Rows, "record"), size(e.Sum.Bytes), strings.Join(e.Sinks, ", ")))
-	case pipeline.Started, pipeline.Healed, pipeline.Draining:
+	case pipeline.Started, pipeline.Draining:
 		l.Info(where + ": " + e.Message)
+	case pipeline.Healed:
+		l.Info(fmt.Sprintf("%s: sink %s: %s", where, strings.Join(e.Sinks, ", "), e.Message))
 	case pipeline.Rechecked:
 		l.Info(fmt.Sprintf("%s: looked for late records for %s: %s", where, strings.Join(e.Sinks, ", "), e.Message))
 	case pipeline.Split:

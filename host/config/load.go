@@ -126,7 +126,7 @@ func (l *loader) pipeline(s *section) Pipeline {
 	if p.Name != "" {
 		l.claim(target{
 			path: p.DeadLetter.Path, what: fmt.Sprintf("the dead letters of pipeline %q", p.Name),
-			key: joinPath(letters.path, "path"), pos: letters.position("path"), name: p.Name, letters: true,
+			key: joinPath(letters.path, "path"), pos: letters.position("path"), name: p.Name, letters: true, given: letters.text("path") != "",
 		})
 	}
 	p.Spool = l.spool(s, p.Name)
@@ -223,7 +223,7 @@ func (l *loader) sink(s *section, p *Pipeline) Sink {
 	if path := s.values["config"].raw.get("path"); path != nil && path.kind == text && path.text != "" && !hasPlaceholder(path.text) {
 		l.claim(target{
 			path: resolvePath(l.dir, ExpandRoot(path.text, p)), what: fmt.Sprintf("sink %q of pipeline %q", sink.Name, p.Name),
-			key: s.path + ".config.path", pos: path.pos, name: p.Name, written: path.text,
+			key: s.path + ".config.path", pos: path.pos, name: p.Name, sink: sink.Name, written: path.text,
 		})
 	}
 	return sink

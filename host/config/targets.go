@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -14,8 +15,10 @@ type target struct {
 	key     string
 	pos     Position
 	name    string // of the pipeline
+	sink    string // its name, if it is one
 	written string // as the file has it, for a proposal
 	letters bool
+	given   bool // of letters: the file says where
 	spool   bool // may lie in the state's folder: losing it costs a download
 }
 
@@ -48,10 +51,12 @@ func (l *loader) claim(t target) {
 	l.targets = append(l.targets, t)
 }
 
-// checkTargets reports folders that are used twice, and those inside the state's folder, which people delete as a whole.
+// checkTargets reports folders that are used twice, those inside the state's folder, which people delete as a whole, and those
+// inside of a sink's, which is read as a whole.
 func (l *loader) checkTargets() {
 	state := l.targets[0]
 	claimed := map[string]target{state.path: state}
+	var own []target
 	for _, t := range l.targets[1:] {
 		if before, ok := claimed[t.path]; ok {
 			hint := "give each a folder of its own"
@@ -59,25 +64,84 @@ func (l *loader) checkTargets() {
 			case t.letters:
 				hint = fmt.Sprintf("write `path: ./dead/%s`", t.name)
 			case before.name != "" && t.name != "" && t.name != before.name:
-				hint = fmt.Sprintf("write `path: %s/%s`", strings.TrimRight(t.written, "/"), t.name)
+				hint = fmt.Sprintf("write `path: %s`", t.beside(t.name))
 			}
 			l.add(t.pos, t.key, fmt.Sprintf("the folder belongs to %s already (%s)", before.what, before.key), hint)
 			continue
 		}
 		claimed[t.path] = t
-		inside := func(dir string) bool {
-			return strings.HasPrefix(t.path, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
-		}
+		own = append(own, t)
 		if t.spool {
-			if inside(filepath.Join(state.path, "spool")) {
+			if t.inside(filepath.Join(state.path, "spool")) {
 				l.add(t.pos, t.key, "the folder is inside of `spool` in `state`, which belongs to the sources and is emptied at each start", "leave `path` out, or choose another")
 			}
 			continue
 		}
-		if inside(state.path) {
+		if t.inside(state.path) {
 			l.add(t.pos, t.key, "the folder is inside of `state`", "the state may be deleted and rebuilt; keep data outside of it")
 		}
 	}
+	for _, t := range own {
+		for _, outer := range own {
+			if outer.sink != "" && t.inside(outer.path) && t.seenFrom(outer.path) {
+				l.nested(t, outer)
+				break
+			}
+		}
+	}
+}
+
+// nested reports a folder inside of a sink's. Dead letters that nobody gave a place are only warned about.
+func (l *loader) nested(t, outer target) {
+	said := fmt.Sprintf("the folder is inside of that of %s (%s), whose readers and `verify` would take what is in it for its own", outer.what, outer.key)
+	place, more := "", ""
+	switch {
+	case t.letters:
+		place = "./dead/" + t.name
+		if alone := (target{path: realPath(resolvePath(l.dir, place))}); alone.path == outer.path || alone.inside(outer.path) {
+			place = outer.beside("dead")
+		}
+	case t.spool:
+		place, more = outer.beside("spool"), ", or leave `path` out"
+	case t.name == outer.name:
+		place = outer.beside(t.sink)
+	default:
+		place = outer.beside(t.name)
+	}
+	if t.sink != "" {
+		more = "; what it has written already goes on there when its folder is moved"
+	}
+	hint := fmt.Sprintf("write `path: %s`%s", place, more)
+	if t.letters && !t.given {
+		l.warn(t.pos, t.key, said, hint)
+		return
+	}
+	l.add(t.pos, t.key, said, hint)
+}
+
+// inside reports whether the folder lies below another.
+func (t target) inside(dir string) bool {
+	return strings.HasPrefix(t.path, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
+}
+
+// seenFrom reports whether those who read dir, which the folder is inside of, come upon it: they leave out names that begin with
+// "." or "_". The folder of a sink's own account is nobody else's.
+func (t target) seenFrom(dir string) bool {
+	rest, err := filepath.Rel(dir, t.path)
+	if err != nil {
+		return true
+	}
+	names := strings.Split(rest, string(filepath.Separator))
+	return names[0] == "_sluice" || !slices.ContainsFunc(names, func(n string) bool { return n[0] == '.' || n[0] == '_' })
+}
+
+// beside proposes a folder next to this one, as the file writes it if that has a name to add to.
+func (t target) beside(name string) string {
+	written := strings.TrimRight(t.written, "/")
+	if last := filepath.Base(t.written); last == "." || last == ".." || last == "/" {
+		written = strings.TrimRight(t.path, "/")
+	}
+	return written + "-" + escapeName(name)
 }
 
 // realPath resolves the symbolic links of what exists of a path, so that one folder has one name.

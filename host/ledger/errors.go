@@ -98,8 +98,14 @@ func (e *DisagreementError) Is(target error) bool { return target == ErrDisagree
 const (
 	hintRebuild = "set the file aside and read the sinks' own commit logs again: 'sluice ledger rebuild'"
 	hintMoved   = "mount the folder or move it back; if its data was removed on purpose: 'sluice ledger rebuild'"
-	hintCopy    = "remove the copy, or remove _sluice/owner.json from it to make it a sink of its own"
 )
+
+// hintCopy says what to do about a sink that is at before and at now. A copy can't become another sink: its commit log says what
+// is covered, and without that log its data would be written again.
+func hintCopy(before, now string) string {
+	return fmt.Sprintf("to go on in %s, set `path` back to it and remove the copy; to go on in %s, move the other away; a further sink begins in an empty folder",
+		before, now)
+}
 
 // explain gives errors of the database engine their kind and hint; others pass.
 func explain(path string, err error) error {

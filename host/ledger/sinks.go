@@ -62,7 +62,7 @@ func checkPlace(ctx context.Context, tx *sql.Tx, info SinkInfo, look func(string
 		return err
 	}
 	if identity, ok := look(before); ok && identity == info.Identity {
-		return fault.New(fault.Config, "", hintCopy, &MovedError{Location: info.Location, Other: before, Found: info.Identity})
+		return fault.New(fault.Config, "", hintCopy(before, info.Location), &MovedError{Location: info.Location, Other: before, Found: info.Identity})
 	}
 	return nil
 }

@@ -30,7 +30,11 @@ func (r *run) healSink(ctx context.Context, s *Sink, asked flow.Range) error {
 		healed += n
 	}
 	if healed > 0 {
-		r.observe(Event{Kind: Healed, Sinks: []string{s.Name}, Message: fmt.Sprintf("%d commits that the sink holds and the ledger lacked", healed)})
+		noun := "commits"
+		if healed == 1 {
+			noun = "commit"
+		}
+		r.observe(Event{Kind: Healed, Sinks: []string{s.Name}, Message: fmt.Sprintf("recorded %d %s that the sink holds and the ledger lacked", healed, noun)})
 	}
 	return nil
 }

@@ -194,7 +194,7 @@ func TestOwner(t *testing.T) {
 		"raw": other, "selection": testOwner("events", "a", 2), "layout": testOwner("events", "b", 1),
 	} {
 		err := openOwner(t, root, o)
-		if !errors.Is(err, sinks.ErrOwned) || !strings.Contains(err.Error(), name) || !strings.Contains(fault.HintOf(err), "path: "+root+"/"+o.Pipeline) {
+		if !errors.Is(err, sinks.ErrOwned) || !strings.Contains(err.Error(), name) || !strings.Contains(fault.HintOf(err), "path: "+root+"-"+o.Pipeline) {
 			t.Errorf("%s: %v (%s)", name, err, fault.HintOf(err))
 		}
 		if err := CheckRoot(OS{}, root, o); !errors.Is(err, sinks.ErrOwned) {
@@ -235,8 +235,41 @@ func TestOwner(t *testing.T) {
 	if err != nil || last.ID != first.ID || len(last.Streams) != 2 {
 		t.Errorf("owner %+v, %v", last, err)
 	}
-	if err := CheckRoot(OS{}, filepath.Join(moved, "below", "it"), testOwner("events", "a", 1)); err != nil {
+	if err := CheckRoot(OS{}, filepath.Join(moved+"-beside", "it"), testOwner("events", "a", 1)); err != nil {
 		t.Errorf("check of a folder that isn't there: %v", err)
+	}
+}
+
+// TestNestedRoots refuses a root inside of another one, in either order and by a link, and makes nothing of it.
+func TestNestedRoots(t *testing.T) {
+	top := t.TempDir()
+	outer, link := filepath.Join(top, "lake"), filepath.Join(top, "link")
+	if err := openOwner(t, outer, testOwner("events", "a", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outer, link); err != nil {
+		t.Fatal(err)
+	}
+	mine := testOwner("events", "a", 1)
+	for _, root := range []string{
+		filepath.Join(outer, "sub"), filepath.Join(outer, "stream=events", "sub"), filepath.Join(link, "sub"), filepath.Join(outer, metaDir, "sub"),
+	} {
+		for what, err := range map[string]error{"open": openOwner(t, root, mine), "check": CheckRoot(OS{}, root, mine)} {
+			if !errors.Is(err, sinks.ErrOwned) || !strings.Contains(fault.HintOf(err), "path: "+outer+"-"+mine.Pipeline+"`") {
+				t.Errorf("%s %s: %v (%s)", what, root, err, fault.HintOf(err))
+			}
+		}
+		if _, err := os.Stat(root); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v, want that it isn't there", root, err)
+		}
+	}
+	for _, root := range []string{filepath.Join(outer, ".get", "data"), filepath.Join(outer, "_apart"), outer + "-beside"} {
+		if err := openOwner(t, root, mine); err != nil {
+			t.Errorf("%s: %v", root, err)
+		}
+	}
+	if err := openOwner(t, top, mine); !errors.Is(err, sinks.ErrOwned) || !strings.Contains(err.Error(), "another sink, "+outer) {
+		t.Errorf("around others: %v", err)
 	}
 }
 

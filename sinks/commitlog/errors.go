@@ -68,13 +68,29 @@ func damaged(name string, err error) error {
 		fmt.Errorf("%s: %w", name, err))
 }
 
+// damagedOwner names an owner.json that can't be believed, or is lost.
+func damagedOwner(name string, err error) error {
+	return fault.New(fault.Config, "read the sink's owner",
+		"it says what the data is, so nothing is written until it is whole: restore this file from a backup; without one, give the sink an empty folder or prefix, and all is read again",
+		fmt.Errorf("%s: %w", name, err))
+}
+
 // foreign names a file that has a name which a part needs.
 func foreign(name string) error {
 	return fault.New(fault.Config, "put a part into place", "move that file away: Sluice replaces no file that it didn't commit",
 		fmt.Errorf("%s: a file that no commit names is in the way", name))
 }
 
-// owned says that the target is someone else's.
+// owned says that a target is taken, in words of its own: it may be this very pipeline that has it, with other settings.
 func owned(hint, format string, args ...any) error {
-	return fault.New(fault.Config, "open the sink", hint, fmt.Errorf("%w: %w", fmt.Errorf(format, args...), sinks.ErrOwned))
+	return fault.New(fault.Config, "open the sink", hint, ownedError{fmt.Errorf(format, args...)})
 }
+
+// ownedError is an ErrOwned.
+type ownedError struct{ error }
+
+// Is makes errors.Is(err, sinks.ErrOwned) true.
+func (ownedError) Is(target error) bool { return target == sinks.ErrOwned }
+
+// Unwrap returns what the words hold, such as a *HeldError.
+func (e ownedError) Unwrap() error { return e.error }

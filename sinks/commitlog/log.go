@@ -83,6 +83,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 }
 
 func (l *Log) take(ctx context.Context, want Owner) error {
+	if err := checkOuter(l.fs, l.root, want.Pipeline); err != nil {
+		return err
+	}
 	if err := l.makeRoot(); err != nil {
 		return err
 	}
@@ -98,7 +101,7 @@ func (l *Log) take(ctx context.Context, want Owner) error {
 	var held *HeldError
 	if errors.As(err, &held) {
 		return owned(fmt.Sprintf("one root has one pipeline at a time: wait for the other to end, or give this one `path: %s`",
-			filepath.Join(l.root, EscapeName(want.Pipeline))), "%s: %w", l.root, err)
+			beside(l.root, want.Pipeline)), "%s: %w", l.root, err)
 	} else if err != nil {
 		return err
 	}

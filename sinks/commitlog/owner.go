@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
 
@@ -42,11 +43,14 @@ type OwnedStream struct {
 // errNoOwner says that a root has no owner yet.
 var errNoOwner = errors.New("the root has no owner.json")
 
-// ReadOwner reads the owner of a root; fs.ErrNotExist if it has none.
+// ReadOwner reads the owner of a root; fs.ErrNotExist if it has none and never had.
 func ReadOwner(fsys FS, root string) (Owner, error) {
 	name := filepath.Join(root, metaDir, ownerName)
 	b, err := fsys.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
+		if entries, derr := fsys.ReadDir(filepath.Join(root, metaDir, commitsDir)); derr == nil && len(entries) > 0 {
+			return Owner{}, damagedOwner(name, errors.New("it is gone, but there is a commit log"))
+		}
 		return Owner{}, fmt.Errorf("%s: %w: %w", root, errNoOwner, fs.ErrNotExist)
 	} else if err != nil {
 		return Owner{}, Fault("read the sink's owner", root, err)
@@ -60,35 +64,48 @@ func parseOwner(name string, b []byte) (Owner, error) {
 		V int `json:"v"`
 	}
 	if err := json.Unmarshal(b, &head); err != nil {
-		return Owner{}, damaged(name, err)
+		return Owner{}, damagedOwner(name, err)
 	}
 	if head.V > ownerVersion {
-		return Owner{}, damaged(name, fmt.Errorf("format %d is newer than this program understands (%d): use a newer sluice", head.V, ownerVersion))
+		return Owner{}, fault.New(fault.Config, "read the sink's owner", "use a newer sluice",
+			fmt.Errorf("%s: format %d is newer than this program understands (%d)", name, head.V, ownerVersion))
 	}
 	var o Owner
 	if err := strict(b, &o); err != nil {
-		return Owner{}, damaged(name, err)
+		return Owner{}, damagedOwner(name, err)
 	}
 	if id, err := hex.DecodeString(o.ID); err != nil || len(id) != 16 || o.V < 1 {
-		return Owner{}, damaged(name, errors.New("it has no valid id or version"))
+		return Owner{}, damagedOwner(name, errors.New("it has no valid id or version"))
 	}
 	if err := o.checkOthers(); err != nil {
-		return Owner{}, damaged(name, err)
+		return Owner{}, damagedOwner(name, err)
 	}
 	return o, nil
 }
 
 // Fits returns ErrOwned with a hint if want may not write where o is the owner. Streams that o doesn't know are welcome.
 func (o Owner) Fits(want Owner, root string) error {
-	name := want.Pipeline
-	if name == "" {
-		name = "NAME"
+	why := "one root has one pipeline:"
+	if o.Pipeline == want.Pipeline {
+		why = "a root keeps its format, layout and selection: set back what was changed, or"
 	}
-	return o.fits(want, root, fmt.Sprintf("one root has one pipeline: give this one `path: %s`", filepath.Join(root, EscapeName(name))))
+	return o.fits(want, root, fmt.Sprintf("%s give this one `path: %s`", why, beside(root, want.Pipeline)))
+}
+
+// beside proposes a root for a pipeline whose own choice is taken. It isn't below that one: readers of the outer would see the
+// records of both.
+func beside(root, pipeline string) string {
+	if pipeline == "" {
+		pipeline = "NAME"
+	}
+	return filepath.Clean(root) + "-" + EscapeName(pipeline)
 }
 
 func (o Owner) fits(want Owner, root, hint string) error {
 	who := fmt.Sprintf("%s belongs to pipeline %q, which writes", root, o.Pipeline)
+	if o.Pipeline == want.Pipeline {
+		who = fmt.Sprintf("%s belongs to pipeline %q as it was, which wrote", root, o.Pipeline)
+	}
 	if o.Type != want.Type || o.Format != want.Format {
 		return owned(hint, "%s %s as %s, not %s as %s", who, o.Type, o.Format, want.Type, want.Format)
 	}
@@ -113,9 +130,6 @@ func (l *Log) own(want Owner) error {
 	o, err := ReadOwner(l.fs, l.root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if entries, derr := l.fs.ReadDir(l.meta(commitsDir)); derr == nil && len(entries) > 0 {
-			return damaged(l.meta(ownerName), errors.New("it is gone, but there is a commit log"))
-		}
 		var id [16]byte
 		_, _ = rand.Read(id[:])
 		want.V, want.ID, want.At = version, hex.EncodeToString(id[:]), l.now().UTC().Truncate(time.Millisecond)
@@ -188,11 +202,51 @@ var partName = regexp.MustCompile(`^\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{16}-\d{5,}(-\d+
 // dataName is the form of names that readers of a root take for data of a file-like sink, whoever gave them.
 var dataName = regexp.MustCompile(`\.(log|ndjson|csv|parquet|arrows?)(\.gz|\.zst)?$`)
 
+// checkOuter refuses a root below another one: readers of the outer would take what lies in the inner for its data too, and
+// verify for files that no commit names. Folders whose names begin with "." or "_" both leave out, so what lies in them is apart.
+func checkOuter(fsys FS, root, pipeline string) error {
+	real, err := realRoot(fsys, root)
+	if err != nil {
+		return err
+	}
+	for inner := real; inner != filepath.Dir(inner); {
+		first := filepath.Base(inner)[0]
+		apart := first == '.' || first == '_' && filepath.Base(inner) != metaDir
+		inner = filepath.Dir(inner)
+		if apart {
+			return nil // nothing further up looks into it either
+		}
+		switch _, err := fsys.Lstat(filepath.Join(inner, metaDir, ownerName)); {
+		case err == nil:
+			return owned(fmt.Sprintf("give this one `path: %s`; what it has written already goes on there when its folder is moved", beside(inner, pipeline)),
+				"%s lies inside of %s, which is the folder of another sink: its readers would see these records too", root, inner)
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission): // what may not be looked into isn't known to be one
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// realRoot resolves the symbolic links of what exists of a root.
+func realRoot(fsys FS, root string) (string, error) {
+	for dir, rest := filepath.Clean(root), ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
+		real, err := fsys.RealPath(dir)
+		if err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return "", err
+		}
+	}
+}
+
 // adoptLimit bounds how many names are looked at before a folder without owner is taken over: a data lake that is
 // someone else's may have millions.
 const adoptLimit = 10_000
 
-// checkAdoptable refuses a root that holds data files of Sluice but no _sluice folder: they would be written again.
+// checkAdoptable refuses a root that holds data files of Sluice but no _sluice folder: they would be written again. One that
+// holds other sinks is refused for the same reason as one inside of another.
 func checkAdoptable(fsys FS, root string) error {
 	left := adoptLimit
 	dirs := []string{root}
@@ -209,6 +263,9 @@ func checkAdoptable(fsys FS, root string) error {
 		for _, e := range entries {
 			left--
 			switch {
+			case e.Name() == metaDir && dir != root:
+				return owned("give this one a folder that holds no other sink: its readers would see the records of both",
+					"%s holds the folder of another sink, %s", root, dir)
 			case e.Name()[0] == '.' || e.Name()[0] == '_':
 			case e.IsDir():
 				dirs = append(dirs, filepath.Join(dir, e.Name()))
@@ -241,6 +298,9 @@ func CheckRoot(fsys FS, root string, want Owner) error {
 			}
 		}
 		break
+	}
+	if err := checkOuter(fsys, root, want.Pipeline); err != nil {
+		return Fault("check the sink's path", root, err)
 	}
 	o, err := ReadOwner(fsys, root)
 	switch {

@@ -198,7 +198,7 @@ func (l *StoreLog) found(ctx context.Context, want Owner) error {
 		if err != nil {
 			return err
 		}
-		return damaged(meta(ownerName), fmt.Errorf("it is gone, but there is a commit log (%s)", key))
+		return damagedOwner(meta(ownerName), fmt.Errorf("it is gone, but there is a commit log (%s)", key))
 	}
 	if err := checkEmpty(ctx, l.store); err != nil {
 		return err
