@@ -179,10 +179,11 @@ func (p *Plugin) callError(ctx context.Context, op string, err error) error {
 		return fault.New(fault.Unknown, "plugin "+p.Name(), "", fmt.Errorf("%s: %w", op, err))
 	}
 	// What the plugin says of itself may hold what it was told in confidence.
-	e.Op, e.Hint = p.redact.text(e.Op), p.redact.text(e.Hint)
+	e.Op, e.Hint = p.redact.told(e.Op), p.redact.told(e.Hint)
 	if e.Err != nil {
-		if text := e.Err.Error(); p.redact.text(text) != text {
-			e.Err = errors.New(p.redact.text(text))
+		text := e.Err.Error()
+		if masked := p.redact.told(text); masked != text {
+			e.Err = errors.New(masked)
 		}
 	}
 	if e.Op == "" {
@@ -388,7 +389,7 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 	}
 	out := Configured{Partitions: make(map[string][]PartitionKey), Settle: make(map[string]time.Duration)}
 	for _, w := range m.GetWarnings() {
-		out.Warnings = append(out.Warnings, p.redact.text(clean([]byte(w), maxLogAttr)))
+		out.Warnings = append(out.Warnings, p.redact.shown(w, maxLogAttr))
 	}
 	for _, sp := range m.GetPartitions() {
 		stream, ok := p.description.Stream(sp.GetStream())
@@ -517,7 +518,7 @@ func (p *Plugin) Check(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", p.callError(ctx, "check", err)
 	}
-	return p.redact.text(clean([]byte(m.GetSummary()), maxLogAttr)), nil
+	return p.redact.shown(m.GetSummary(), maxLogAttr), nil
 }
 
 // Discover calls yield for each thing that the credentials can see until yield returns an error, which Discover returns.

@@ -64,7 +64,7 @@ func (c *collector) waiting(m *v1.Waiting) error {
 		return c.read.plugin.violation("waits until a time that isn't one: %v", err)
 	}
 	if c.read.wait != nil {
-		c.read.wait(until, c.read.plugin.redact.text(clean([]byte(m.GetWhy()), maxShownLine)))
+		c.read.wait(until, c.read.plugin.redact.shown(m.GetWhy(), maxShownLine))
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func (c *collector) piece(in *wire.InMessage) (q queued, err error) {
 	c.written += int64(len(d.Data))
 	piece := &flow.DeadPiece{Record: d.Record, Offset: int64(d.Offset), Bytes: d.Data, Last: d.Last}
 	if d.Last {
-		piece.Reason = p.redact.text(clean([]byte(d.Reason), maxLogAttr))
+		piece.Reason = p.redact.shown(d.Reason, maxLogAttr)
 		c.sum = c.sum.Plus(c.hasher.Sum())
 		c.hasher, c.written = nil, 0
 		c.dead++
@@ -166,7 +166,7 @@ func (c *collector) done(m *v1.Done) error {
 	}
 	counters := make(map[string]uint64, len(m.GetCounters()))
 	for name, n := range m.GetCounters() {
-		counters[clean([]byte(name), maxShownLine)] += n
+		counters[p.redact.shown(name, maxShownLine)] += n
 	}
 	r.mu.Lock()
 	r.manifest = flow.Manifest{Slice: r.slice, Sum: sum}
