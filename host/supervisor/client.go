@@ -340,9 +340,16 @@ func describedStream(m *v1.StreamDescription) (Stream, error) {
 // Configure hands over settings, secrets, proxy and CA, folders and limits. It is called once, before any other call but
 // Describe.
 func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
+	limits := Limits{
+		FrameTarget: orDefault(c.Limits.FrameTarget, frameTarget),
+		FrameMax:    orDefault(c.Limits.FrameMax, 4<<20),
+		RecordMax:   orDefault(c.Limits.RecordMax, 16<<20),
+	}
 	p.mu.Lock()
 	again := p.configured
-	p.configured = true
+	if !again {
+		p.configured, p.limits = true, limits
+	}
 	p.mu.Unlock()
 	if again {
 		return Configured{}, fault.Errorf(fault.Bug, "plugin "+p.Name(), "configured twice")
@@ -356,9 +363,7 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 		Http:            &v1.HttpSettings{Proxy: c.HTTP.Proxy, NoProxy: c.HTTP.NoProxy, CaPem: c.HTTP.CAPEM, UserAgent: c.HTTP.UserAgent},
 		SpoolFolder:     c.Spool,
 		Limits: &v1.PluginLimits{
-			FrameTarget: orDefault(c.Limits.FrameTarget, frameTarget),
-			FrameMax:    orDefault(c.Limits.FrameMax, 4<<20),
-			RecordMax:   orDefault(c.Limits.RecordMax, 16<<20),
+			FrameTarget: uint64(limits.FrameTarget), FrameMax: uint64(limits.FrameMax), RecordMax: uint64(limits.RecordMax),
 		},
 		Slice:    &v1.SliceTarget{Bytes: c.Slice.Bytes},
 		LogLevel: c.LogLevel,
@@ -414,11 +419,11 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 	return out, nil
 }
 
-func orDefault(n, otherwise int64) uint64 {
+func orDefault(n, otherwise int64) int64 {
 	if n <= 0 {
-		n = otherwise
+		return otherwise
 	}
-	return uint64(n)
+	return n
 }
 
 // Plan has the source cut a gap into slices. They begin at g.From and follow each other without hole or overlap within the

@@ -110,7 +110,11 @@ func (c *collector) batch(in *wire.InMessage) (q queued, err error) {
 		return q, p.violation("batch %d came where %d was due", b.Seq, c.seq)
 	}
 	c.seq++
-	rec, err := c.layout.Decode(b, wire.Limits{})
+	limits := wire.Limits{MaxBytes: c.read.longest}
+	if b.Rows == 1 {
+		limits.MaxBytes = c.read.longestOne
+	}
+	rec, err := c.layout.Decode(b, limits)
 	if err != nil {
 		return q, p.violation("wrong frame in batch %d: %v", b.Seq, err)
 	}

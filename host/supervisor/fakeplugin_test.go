@@ -490,6 +490,21 @@ func (r *fakeRead) run() error {
 		}
 		return r.done()
 	}
+	if n, ok := strings.CutPrefix(r.slice.Key, "tiny "); ok { // tiny COUNT: dead records
+		count, err := strconv.Atoi(n)
+		if err != nil {
+			return err
+		}
+		if err := r.opened(); err != nil {
+			return err
+		}
+		for i := range count {
+			if err := r.dead(uint64(i), ""); err != nil {
+				return err
+			}
+		}
+		return r.done()
+	}
 	switch r.slice.Key {
 	case "waiting":
 		return steps(func() error {
