@@ -72,6 +72,28 @@ func TestNothingComesWithoutRelease(t *testing.T) {
 	}
 }
 
+// TestReadsBeginSmall: a read has credit for some frames before anybody has released one, however large its share is.
+func TestReadsBeginSmall(t *testing.T) {
+	t.Parallel()
+	s, _ := newSupervisor(t, Options{})
+	p := start(t, s, "serve")
+	r, err := p.Read(t.Context(), fakeSlice("batches 40 10000"), ReadOptions{Share: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	it, err := r.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the first credit to be used", func() bool { return r.window.Outstanding() >= firstShare })
+	time.Sleep(300 * time.Millisecond)
+	if got, most := r.window.Outstanding(), firstShare+it.Batch.Bytes; got > most {
+		t.Errorf("%d bytes came without a release, want at most %d", got, most)
+	}
+	r.Release(it)
+}
+
 // TestTinyItemsAreBounded: credit for some frames is credit for very many tiny items, each of which takes more than its bytes. They wait in
 // the plugin, which isn't taken for silent meanwhile, and all come in the end.
 func TestTinyItemsAreBounded(t *testing.T) {

@@ -147,7 +147,7 @@ func TestCompressedAndDictionaryFramesAreRefused(t *testing.T) {
 
 // TestSpreadIsBounded: a few bytes of null columns, or of a constant, don't become any number of them in the receiver.
 func TestSpreadIsBounded(t *testing.T) {
-	const rows = 1 << 13
+	const rows = 1 << 11
 	values := make([]string, rows)
 	body := arrow.Field{Name: "body", Type: arrow.BinaryTypes.String}
 	l := mustLayout(t, textRecord(t, "x").Schema())
