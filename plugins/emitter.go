@@ -185,7 +185,7 @@ func (e *emitter) Batch(ctx context.Context, r arrow.Record) error {
 	}
 	rows := int(r.NumRows())
 	for from := 0; from < rows; {
-		to := nextCut(r, from, e.limits.FrameMax)
+		to := nextCut(r, from, e.limits.FrameMax, e.layout.MostRows())
 		if err := e.frame(ctx, r, from, to); err != nil {
 			return e.fail(err)
 		}

@@ -9,10 +9,10 @@ import (
 )
 
 // nextCut returns the end of the next frame of a record that is sent from row from on: so many rows that the rest falls
-// into frames of about the same size, none longer than most bytes unless one record is.
-func nextCut(r arrow.Record, from int, most int64) int {
+// into frames of about the same size, none longer than most bytes unless one record is, and none of more than mostRows rows.
+func nextCut(r arrow.Record, from int, most int64, mostRows int) int {
 	rows := int(r.NumRows())
-	end := min(rows, from+wire.MaxRows)
+	end := min(rows, from+mostRows)
 	rest := wire.SizeOf(r, from, rows)
 	if rest <= most {
 		return end

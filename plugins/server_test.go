@@ -223,15 +223,18 @@ func TestFramesAreNeverLongerThanTheLimit(t *testing.T) {
 	rec := bodies(memory.DefaultAllocator, 1000, 997)
 	for _, most := range []int64{1500, 5000, 100_000, 1 << 30} {
 		for from := 0; from < 1000; {
-			to := nextCut(rec, from, most)
+			to := nextCut(rec, from, most, wire.MaxRows)
 			if size := wire.SizeOf(rec, from, to); to <= from || size > most {
 				t.Fatalf("limit %d: rows [%d, %d) take %d bytes", most, from, to, size)
 			}
 			from = to
 		}
 	}
-	if to := nextCut(rec, 3, 10); to != 4 {
+	if to := nextCut(rec, 3, 10, wire.MaxRows); to != 4 {
 		t.Errorf("a record beyond the limit travels with others: [3, %d)", to)
+	}
+	if to := nextCut(rec, 3, 1<<30, 7); to != 10 {
+		t.Errorf("a frame of at most 7 rows beside long constants: [3, %d)", to)
 	}
 }
 

@@ -26,6 +26,13 @@ type Manager struct {
 
 type spaceKey struct{ key, namespace string }
 
+// Bounds of what an owner may ask for: one beyond them is a mistake or an attack, and what it names would be kept for as long as it says.
+const (
+	maxName   = 256                 // bytes of a key's name, and of a namespace
+	maxSpaces = 64                  // namespaces of keys that one owner uses
+	maxWindow = 31 * 24 * time.Hour // no vendor's is longer than a month
+)
+
 // New returns a Manager over the tables of a ledger's database, which it doesn't close. There may be one at a time: what the one
 // before left open counts in full from now. A nil clock is the machine's.
 func New(db *sql.DB, clock Clock) (*Manager, error) {
@@ -53,6 +60,9 @@ func (m *Manager) Acquire(ctx context.Context, q Request) (Grant, error) {
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return Grant{}, fmt.Errorf("budget %s: %w", q.Namespace, err)
+	}
+	if err := m.room(q); err != nil {
+		return Grant{}, err
 	}
 	now := m.clock.Now()
 	s := m.space(q.Key, q.Namespace)
@@ -91,6 +101,10 @@ func (m *Manager) Acquire(ctx context.Context, q Request) (Grant, error) {
 
 // limits validates what a request claims.
 func (q Request) limits() (limits, error) {
+	if n := max(len(q.Key), len(q.Namespace)); n > maxName {
+		return limits{}, fault.Errorf(fault.Bug, "budget", "a key's name or namespace of %d bytes, want at most %d", n, maxName).
+			WithHint("the namespace is a word that the source chooses, such as \"download\": tell the plugin's author")
+	}
 	op := "budget " + q.Namespace
 	share := q.Share
 	if share == 0 {
@@ -101,6 +115,9 @@ func (q Request) limits() (limits, error) {
 		return limits{}, fault.Errorf(fault.Config, op, "share is %v, want more than 0 and at most 1", q.Share)
 	case (q.LimitRequests > 0 || q.LimitBytes > 0) && q.Window <= 0:
 		return limits{}, fault.Errorf(fault.Config, op, "a limit needs a window")
+	case q.Window > maxWindow:
+		return limits{}, fault.Errorf(fault.Config, op, "a window of %s, want at most %s", q.Window, maxWindow).
+			WithHint("lower the window of the budget's limits, and the limits with it")
 	case q.Key == "" || q.Namespace == "":
 		return limits{}, fault.Errorf(fault.Bug, op, "no key or namespace")
 	case q.Reservation == "" && q.Requests == 0:
@@ -109,6 +126,26 @@ func (q Request) limits() (limits, error) {
 		return limits{}, fault.Errorf(fault.Bug, op, "only bytes can be topped up")
 	}
 	return limits{requests: q.LimitRequests, bytes: q.LimitBytes, share: share, window: q.Window}, nil
+}
+
+// room fails for an owner that would use more namespaces than one may.
+func (m *Manager) room(q Request) error {
+	if s := m.spaces[spaceKey{q.Key, q.Namespace}]; s != nil {
+		if _, known := s.users[q.Owner]; known {
+			return nil
+		}
+	}
+	used := 0
+	for _, s := range m.spaces {
+		if _, ok := s.users[q.Owner]; ok {
+			used++
+		}
+	}
+	if used >= maxSpaces {
+		return fault.Errorf(fault.Bug, "budget "+q.Namespace, "one plugin uses %d namespaces of keys already, want at most %d", used, maxSpaces).
+			WithHint("a namespace is what the vendor counts together, not one request: tell the plugin's author")
+	}
+	return nil
 }
 
 // possible fails for a number of requests that no window ever allows.
@@ -224,6 +261,9 @@ func (m *Manager) Abandon(ctx context.Context, owner string) error {
 			}
 		}
 		delete(s.users, owner)
+		if len(s.users) == 0 && len(s.reservations) == 0 && s.shown == (limits{}) {
+			delete(m.spaces, spaceKey{s.key, s.namespace}) // nothing was ever granted there
+		}
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package budget
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -351,6 +353,9 @@ func TestRefusedQuestions(t *testing.T) {
 		{"no window", func(q *Request) { q.Window = 0 }, fault.Config},
 		{"too many at once", func(q *Request) { q.Requests = 6 }, fault.Config},
 		{"no key", func(q *Request) { q.Key = "" }, fault.Bug},
+		{"a long key", func(q *Request) { q.Key = strings.Repeat("k", maxName+1) }, fault.Bug},
+		{"a long namespace", func(q *Request) { q.Namespace = strings.Repeat("n", maxName+1) }, fault.Bug},
+		{"a long window", func(q *Request) { q.Window = maxWindow + 1 }, fault.Config},
 		{"no requests", func(q *Request) { q.Requests = 0 }, fault.Bug},
 		{"requests in a top-up", func(q *Request) { q.Reservation, q.Bytes = "x", 1 }, fault.Bug},
 	} {
@@ -369,6 +374,35 @@ func TestRefusedQuestions(t *testing.T) {
 	cancel()
 	if _, err := f.Acquire(ctx, one(5)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestNamespacesAreBounded: what a plugin names is kept, so it may name so much, and what it was never granted anything of goes with it.
+func TestNamespacesAreBounded(t *testing.T) {
+	f := newFixture(t)
+	q := one(5)
+	q.Owner = "greedy"
+	ask := func(i int, requests uint64) error {
+		q := q
+		q.Namespace, q.Requests = strconv.Itoa(i), requests
+		_, err := f.Acquire(t.Context(), q)
+		return err
+	}
+	must(t, ask(0, 1))
+	for i := 1; i < maxSpaces; i++ {
+		if err := ask(i, 6); fault.KindOf(err) != fault.Config {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if err := ask(maxSpaces, 1); fault.KindOf(err) != fault.Bug {
+		t.Errorf("one more: %v", err)
+	}
+	must(t, ask(0, 1))
+	q.Owner = "another"
+	must(t, ask(maxSpaces, 1))
+	must(t, f.Abandon(t.Context(), "greedy"))
+	if len(f.spaces) != 2 {
+		t.Errorf("%d namespaces are kept, want the two with a reservation", len(f.spaces))
 	}
 }
 

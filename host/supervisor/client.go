@@ -179,10 +179,11 @@ func (p *Plugin) callError(ctx context.Context, op string, err error) error {
 		return fault.New(fault.Unknown, "plugin "+p.Name(), "", fmt.Errorf("%s: %w", op, err))
 	}
 	// What the plugin says of itself may hold what it was told in confidence.
-	e.Op, e.Hint = p.redact.text(e.Op), p.redact.text(e.Hint)
+	e.Op, e.Hint = p.redact.told(e.Op), p.redact.told(e.Hint)
 	if e.Err != nil {
-		if text := e.Err.Error(); p.redact.text(text) != text {
-			e.Err = errors.New(p.redact.text(text))
+		text := e.Err.Error()
+		if masked := p.redact.told(text); masked != text {
+			e.Err = errors.New(masked)
 		}
 	}
 	if e.Op == "" {
@@ -339,9 +340,16 @@ func describedStream(m *v1.StreamDescription) (Stream, error) {
 // Configure hands over settings, secrets, proxy and CA, folders and limits. It is called once, before any other call but
 // Describe.
 func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
+	limits := Limits{
+		FrameTarget: orDefault(c.Limits.FrameTarget, frameTarget),
+		FrameMax:    orDefault(c.Limits.FrameMax, 4<<20),
+		RecordMax:   orDefault(c.Limits.RecordMax, 16<<20),
+	}
 	p.mu.Lock()
 	again := p.configured
-	p.configured = true
+	if !again {
+		p.configured, p.limits = true, limits
+	}
 	p.mu.Unlock()
 	if again {
 		return Configured{}, fault.Errorf(fault.Bug, "plugin "+p.Name(), "configured twice")
@@ -355,9 +363,7 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 		Http:            &v1.HttpSettings{Proxy: c.HTTP.Proxy, NoProxy: c.HTTP.NoProxy, CaPem: c.HTTP.CAPEM, UserAgent: c.HTTP.UserAgent},
 		SpoolFolder:     c.Spool,
 		Limits: &v1.PluginLimits{
-			FrameTarget: orDefault(c.Limits.FrameTarget, frameTarget),
-			FrameMax:    orDefault(c.Limits.FrameMax, 4<<20),
-			RecordMax:   orDefault(c.Limits.RecordMax, 16<<20),
+			FrameTarget: uint64(limits.FrameTarget), FrameMax: uint64(limits.FrameMax), RecordMax: uint64(limits.RecordMax),
 		},
 		Slice:    &v1.SliceTarget{Bytes: c.Slice.Bytes},
 		LogLevel: c.LogLevel,
@@ -388,7 +394,7 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 	}
 	out := Configured{Partitions: make(map[string][]PartitionKey), Settle: make(map[string]time.Duration)}
 	for _, w := range m.GetWarnings() {
-		out.Warnings = append(out.Warnings, p.redact.text(clean([]byte(w), maxLogAttr)))
+		out.Warnings = append(out.Warnings, p.redact.shown(w, maxLogAttr))
 	}
 	for _, sp := range m.GetPartitions() {
 		stream, ok := p.description.Stream(sp.GetStream())
@@ -413,11 +419,11 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 	return out, nil
 }
 
-func orDefault(n, otherwise int64) uint64 {
+func orDefault(n, otherwise int64) int64 {
 	if n <= 0 {
-		n = otherwise
+		return otherwise
 	}
-	return uint64(n)
+	return n
 }
 
 // Plan has the source cut a gap into slices. They begin at g.From and follow each other without hole or overlap within the
@@ -517,7 +523,7 @@ func (p *Plugin) Check(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", p.callError(ctx, "check", err)
 	}
-	return p.redact.text(clean([]byte(m.GetSummary()), maxLogAttr)), nil
+	return p.redact.shown(m.GetSummary(), maxLogAttr), nil
 }
 
 // Discover calls yield for each thing that the credentials can see until yield returns an error, which Discover returns.

@@ -64,7 +64,7 @@ func (c *collector) waiting(m *v1.Waiting) error {
 		return c.read.plugin.violation("waits until a time that isn't one: %v", err)
 	}
 	if c.read.wait != nil {
-		c.read.wait(until, c.read.plugin.redact.text(clean([]byte(m.GetWhy()), maxShownLine)))
+		c.read.wait(until, c.read.plugin.redact.shown(m.GetWhy(), maxShownLine))
 	}
 	return nil
 }
@@ -110,7 +110,11 @@ func (c *collector) batch(in *wire.InMessage) (q queued, err error) {
 		return q, p.violation("batch %d came where %d was due", b.Seq, c.seq)
 	}
 	c.seq++
-	rec, err := c.layout.Decode(b, wire.Limits{})
+	limits := wire.Limits{MaxBytes: c.read.longest}
+	if b.Rows == 1 {
+		limits.MaxBytes = c.read.longestOne
+	}
+	rec, err := c.layout.Decode(b, limits)
 	if err != nil {
 		return q, p.violation("wrong frame in batch %d: %v", b.Seq, err)
 	}
@@ -141,7 +145,7 @@ func (c *collector) piece(in *wire.InMessage) (q queued, err error) {
 	c.written += int64(len(d.Data))
 	piece := &flow.DeadPiece{Record: d.Record, Offset: int64(d.Offset), Bytes: d.Data, Last: d.Last}
 	if d.Last {
-		piece.Reason = p.redact.text(clean([]byte(d.Reason), maxLogAttr))
+		piece.Reason = p.redact.shown(d.Reason, maxLogAttr)
 		c.sum = c.sum.Plus(c.hasher.Sum())
 		c.hasher, c.written = nil, 0
 		c.dead++
@@ -166,7 +170,7 @@ func (c *collector) done(m *v1.Done) error {
 	}
 	counters := make(map[string]uint64, len(m.GetCounters()))
 	for name, n := range m.GetCounters() {
-		counters[clean([]byte(name), maxShownLine)] += n
+		counters[p.redact.shown(name, maxShownLine)] += n
 	}
 	r.mu.Lock()
 	r.manifest = flow.Manifest{Slice: r.slice, Sum: sum}

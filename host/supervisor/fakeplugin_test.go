@@ -229,6 +229,22 @@ func (f *fakePlugin) Check(ctx context.Context, _ *v1.CheckRequest) (*v1.CheckRe
 	if f.host == nil {
 		return nil, wire.ToStatus(fault.Errorf(fault.Auth, "check", "no host"))
 	}
+	if f.mode == "connections" {
+		// All are held until the end. One that is turned away ends as soon as it is read from.
+		held := 0
+		for range 100 {
+			conn, err := net.Dial("unix", os.Getenv("PLUGIN_UNIX_SOCKET_DIR")+"/host")
+			if err != nil {
+				return nil, err
+			}
+			defer conn.Close()
+			_, _ = conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
+			if _, err := conn.Read(make([]byte, 1)); err == nil {
+				held++
+			}
+		}
+		return &v1.CheckResponse{Summary: strconv.Itoa(held)}, nil
+	}
 	got, err := f.host.AcquireBudget(ctx, &v1.AcquireBudgetRequest{Key: "k", Namespace: "download", Requests: 1, Bytes: 5, Window: durationpb.New(time.Minute)})
 	if err != nil {
 		return nil, err
@@ -469,6 +485,21 @@ func (r *fakeRead) run() error {
 		}
 		for range count {
 			if err := r.batch(length, false); err != nil {
+				return err
+			}
+		}
+		return r.done()
+	}
+	if n, ok := strings.CutPrefix(r.slice.Key, "tiny "); ok { // tiny COUNT: dead records
+		count, err := strconv.Atoi(n)
+		if err != nil {
+			return err
+		}
+		if err := r.opened(); err != nil {
+			return err
+		}
+		for i := range count {
+			if err := r.dead(uint64(i), ""); err != nil {
 				return err
 			}
 		}

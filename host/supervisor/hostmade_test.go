@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,5 +27,20 @@ func TestReservationsThatAreDoneAreForgotten(t *testing.T) {
 	}
 	if len(h.made) > 0 {
 		t.Errorf("kept: %v", h.made)
+	}
+}
+
+// TestConnectionsOfAPluginAreBounded: each is an open file of the host's, which may have few.
+func TestConnectionsOfAPluginAreBounded(t *testing.T) {
+	t.Parallel()
+	s, log := newSupervisor(t, Options{Budget: &fakeBudget{}})
+	p := start(t, s, "connections")
+	configure(t, p)
+	held, err := p.Check(t.Context())
+	if n, _ := strconv.Atoi(held); err != nil || n < maxConns-1 || n > maxConns { // its client may not have connected yet
+		t.Errorf("a plugin holds %s connections (%v), want at most %d", held, err, maxConns)
+	}
+	if n := strings.Count(log.String(), "too many connections"); n != 1 {
+		t.Errorf("told %d times, want once", n)
 	}
 }

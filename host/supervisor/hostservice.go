@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,6 +32,13 @@ type Budget interface {
 // abandonTime bounds how long the budget may take to hear of a plugin's end.
 const abandonTime = 10 * time.Second
 
+// Bounds of what a plugin has of the host service: each connection is an open file of the host's, each call a goroutine.
+const (
+	maxConns    = 16 // at a time; the SDK makes one
+	maxCalls    = 256
+	maxQuestion = 64 << 10 // bytes of a message
+)
+
 // hostService serves the host's side to one plugin process, on a socket in that process's folder.
 type hostService struct {
 	v1.UnimplementedHostServiceServer
@@ -46,7 +54,8 @@ type hostService struct {
 
 // serveHost begins to serve. The plugin's end closes it.
 func (p *Plugin) serveHost() (*hostService, error) {
-	h := &hostService{plugin: p, budget: p.sup.opts.Budget, path: filepath.Join(p.proc.dir, "host"), server: grpc.NewServer(), made: make(map[string]struct{})}
+	h := &hostService{plugin: p, budget: p.sup.opts.Budget, path: filepath.Join(p.proc.dir, "host"), made: make(map[string]struct{})}
+	h.server = grpc.NewServer(grpc.MaxConcurrentStreams(maxCalls), grpc.MaxRecvMsgSize(maxQuestion))
 	l, err := net.Listen("unix", h.path)
 	if err == nil {
 		if err = os.Chmod(h.path, socketMode); err != nil {
@@ -83,10 +92,12 @@ func (h *hostService) close() {
 	}
 }
 
-// peerListener lets in only the plugin's own processes.
+// peerListener lets in only the plugin's own processes, and only so many connections of theirs at a time.
 type peerListener struct {
 	net.Listener
 	plugin *Plugin
+	open   atomic.Int32
+	told   bool // that there were too many; Accept has one caller
 }
 
 // Accept implements net.Listener.
@@ -96,12 +107,33 @@ func (l *peerListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = checkPeer(conn, l.plugin.proc.pid)
-		if err == nil {
-			return conn, nil
+		if err = checkPeer(conn, l.plugin.proc.pid); err != nil {
+			l.plugin.sup.opts.Log.Warn("a stranger at a plugin's socket was turned away", "plugin", l.plugin.Name(), "error", errors.Join(err, conn.Close()))
+			continue
 		}
-		l.plugin.sup.opts.Log.Warn("a stranger at a plugin's socket was turned away", "plugin", l.plugin.Name(), "error", errors.Join(err, conn.Close()))
+		if l.open.Add(1) <= maxConns {
+			return &countedConn{Conn: conn, open: &l.open}, nil
+		}
+		l.open.Add(-1)
+		err = conn.Close()
+		if !l.told {
+			l.told = true
+			l.plugin.sup.opts.Log.Warn("the plugin has too many connections to the host: more are turned away", "plugin", l.plugin.Name(), "most", maxConns, "error", err)
+		}
 	}
+}
+
+// countedConn counts until it is closed.
+type countedConn struct {
+	net.Conn
+	open   *atomic.Int32
+	closed sync.Once
+}
+
+// Close implements net.Conn.
+func (c *countedConn) Close() error {
+	c.closed.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
 }
 
 func (h *hostService) isOurs(reservation string) bool {

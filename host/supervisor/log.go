@@ -73,7 +73,7 @@ func (l *logReader) stray(where string, b []byte) {
 	pid := l.pid
 	l.mu.Unlock()
 	if !known {
-		l.log.Warn("the plugin prints to "+where+": what it prints there is thrown away", "pid", pid, "first", l.redact.text(clean(b, maxShownLine)))
+		l.log.Warn("the plugin prints to "+where+": what it prints there is thrown away", "pid", pid, "first", clean([]byte(l.redact.cut(string(b))), maxShownLine))
 	}
 }
 
@@ -83,11 +83,7 @@ func (l *logReader) line(b []byte, cut bool) {
 	if len(b) == 0 {
 		return
 	}
-	level, msg, attrs := parseLine(b)
-	text := l.redact.text(msg)
-	for i := range attrs {
-		attrs[i].Value = slog.StringValue(l.redact.text(attrs[i].Value.String()))
-	}
+	level, text, attrs := l.redact.parseLine(b, cut)
 	if cut {
 		attrs = append(attrs, slog.Bool("cut", true))
 	}
@@ -136,8 +132,8 @@ func (l *logReader) last() string {
 }
 
 // parseLine reads a JSON line of hclog ("@level", "@message") or slog ("level", "msg"); any other line is a message as it
-// stands: a warning if it looks like trouble.
-func parseLine(b []byte) (slog.Level, string, []slog.Attr) {
+// stands: a warning if it looks like trouble. What it returns is masked; cut says that the line's end is missing.
+func (r *redactor) parseLine(b []byte, cut bool) (slog.Level, string, []slog.Attr) {
 	var fields map[string]json.RawMessage
 	if b[0] == '{' && json.Unmarshal(b, &fields) == nil {
 		for _, keys := range [][3]string{{"@level", "@message", "@timestamp"}, {"level", "msg", "time"}} {
@@ -148,10 +144,14 @@ func parseLine(b []byte) (slog.Level, string, []slog.Attr) {
 			for _, k := range keys {
 				delete(fields, k)
 			}
-			return parseLevel(level), clean([]byte(msg), maxLogLine), attributes(fields)
+			return parseLevel(level), r.shown(msg, maxLogLine), r.attributes(fields)
 		}
 	}
-	text := clean(b, maxLogLine)
+	text := r.told(string(b))
+	if cut {
+		text = r.cut(text)
+	}
+	text = clean([]byte(text), maxLogLine)
 	for _, sign := range []string{"panic:", "fatal error:", "[ERROR]", "ERROR"} {
 		if strings.HasPrefix(text, sign) {
 			return slog.LevelError, text, nil
@@ -175,7 +175,7 @@ func parseLevel(name string) slog.Level {
 	return slog.LevelInfo
 }
 
-func attributes(fields map[string]json.RawMessage) []slog.Attr {
+func (r *redactor) attributes(fields map[string]json.RawMessage) []slog.Attr {
 	keys := make([]string, 0, len(fields))
 	for k := range fields {
 		keys = append(keys, k)
@@ -195,7 +195,7 @@ func attributes(fields map[string]json.RawMessage) []slog.Attr {
 		case "plugin", "pid", "level", "msg", "time":
 			k = "plugin_" + k // these are the host's own
 		}
-		out = append(out, slog.String(clean([]byte(k), maxShownLine), clean([]byte(value), maxLogAttr)))
+		out = append(out, slog.String(r.shown(k, maxShownLine), r.shown(value, maxLogAttr)))
 	}
 	return out
 }
@@ -242,6 +242,7 @@ func (w strayWriter) Write(b []byte) (int, error) {
 type lineWriter struct {
 	log  *logReader
 	held []byte
+	skip bool // to the line's end: its beginning was told as a line that is cut
 }
 
 func (w *lineWriter) Write(b []byte) (int, error) {
@@ -249,14 +250,25 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 	for len(b) > 0 {
 		i := bytes.IndexByte(b, '\n')
 		if i < 0 {
-			if w.held = append(w.held, b...); len(w.held) > maxLogLine {
-				w.log.line(w.held[:maxLogLine], true)
-				w.held = w.held[:0]
-			}
+			w.take(b)
 			return n, nil
 		}
-		w.log.line(append(w.held, b[:i]...), false)
-		w.held, b = w.held[:0], b[i+1:]
+		w.take(b[:i])
+		if !w.skip {
+			w.log.line(w.held, false)
+		}
+		w.held, w.skip, b = w.held[:0], false, b[i+1:]
 	}
 	return n, nil
+}
+
+// take adds to the line, of which what is beyond maxLogLine is left out.
+func (w *lineWriter) take(b []byte) {
+	if w.skip {
+		return
+	}
+	if w.held = append(w.held, b...); len(w.held) > maxLogLine {
+		w.log.line(w.held[:maxLogLine], true)
+		w.held, w.skip = w.held[:0], true
+	}
 }

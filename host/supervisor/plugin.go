@@ -51,7 +51,8 @@ type Plugin struct {
 
 	mu         sync.Mutex
 	configured bool
-	cause      error // why it ended, or must end: the first wins
+	limits     Limits // as Configure told them; zero before
+	cause      error  // why it ended, or must end: the first wins
 	reads      map[*Read]struct{}
 	ended      map[flow.SliceID]struct{} // of reads that ended with the process
 
@@ -175,6 +176,19 @@ func checkPeer(conn net.Conn, leader int) error {
 		return fmt.Errorf("peer: process %d is at the other end of the plugin's socket, which isn't of the plugin (pid %d)", who.pid, leader)
 	}
 	return nil
+}
+
+// frameBounds returns the most bytes of a frame, and of one that holds a single record: more than the plugin was told, for it measures records,
+// not what a frame adds to them. A record may take several times its length: its fields are columns of their own, and bytes that aren't text
+// take three each. Zero before Configure: the protocol's own bounds.
+func (p *Plugin) frameBounds() (several, one int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.limits.FrameMax == 0 {
+		return 0, 0
+	}
+	frame, record := min(p.limits.FrameMax, wire.MaxMessage), min(p.limits.RecordMax, wire.MaxMessage)
+	return int(frame + max(frame, 2<<20)), int(frame + max(frame, 2<<20) + 4*record)
 }
 
 // Name returns what people call the plugin.

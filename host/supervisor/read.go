@@ -31,6 +31,31 @@ const firstShare = 4 * frameTarget
 // maxCounters bounds what a Read may count.
 const maxCounters = 64
 
+// Bounds of what waits for Next beside the bytes that credit counts: a message of a few bytes becomes an item, with an array for each column.
+const (
+	mostQueued  = 4096
+	leastQueued = 16 // whatever the schema
+	queueMemory = 64 << 20
+	itemMemory  = 1 << 10
+	arrayMemory = 512
+)
+
+// queueOf returns how many items of a schema may wait for Next.
+func queueOf(s *arrow.Schema) int {
+	return min(max(queueMemory/(itemMemory+arrayMemory*arrays(s.Fields())), leastQueued), mostQueued)
+}
+
+// arrays counts fields and those within them.
+func arrays(fields []arrow.Field) int {
+	n := len(fields)
+	for _, f := range fields {
+		if nested, ok := f.Type.(arrow.NestedType); ok {
+			n += arrays(nested.Fields())
+		}
+	}
+	return n
+}
+
 // ReadOptions says how a slice is read.
 type ReadOptions struct {
 	// Share is the most credit in bytes that the read has: it holds at most that and one message. It begins with a few frames, and gets more
@@ -57,6 +82,11 @@ type Read struct {
 	opened  chan struct{} // closed by Opened or by the end
 	ended   chan struct{} // closed when the receive loop has ended
 	arrived chan struct{} // has room for one: something changed for Next
+	room    chan struct{} // has room for one: something changed for a receive loop that waits for room in the queue
+	full    atomic.Bool   // it waits
+	most    int           // items in the queue
+
+	longest, longestOne int // bytes of a frame, and of one that holds one record
 
 	declared   Stream
 	vendorTime time.Time // written by the receive loop before opened is closed, as what follows
@@ -118,8 +148,9 @@ func (p *Plugin) Read(ctx context.Context, s flow.Slice, o ReadOptions) (*Read, 
 	r := &Read{
 		plugin: p, slice: s, cancel: cancel, wait: o.Waiting, declared: declared,
 		opened: make(chan struct{}), ended: make(chan struct{}), arrived: make(chan struct{}, 1),
-		held: make(map[any]queued),
+		room: make(chan struct{}, 1), most: queueOf(declared.Schema), held: make(map[any]queued),
 	}
+	r.longest, r.longestOne = p.frameBounds()
 	r.window = credit.NewWindow(o.Share, r.grant)
 	r.window.Begin(firstShare)
 	stream, err := v1.NewSourceServiceClient(p.conn).Read(streamCtx)
@@ -213,6 +244,9 @@ func (r *Read) next() (item flow.Item, ok bool, err error) {
 		q := r.queue[0]
 		r.queue[0] = queued{}
 		r.queue = r.queue[1:]
+		if len(r.queue) == r.most/2 {
+			wake(r.room)
+		}
 		r.held[q.key()] = q
 		return q.item, true, nil
 	}
@@ -263,6 +297,7 @@ func (r *Read) Stop(why string) {
 	}
 	r.mu.Unlock()
 	if !again {
+		wake(r.room)
 		r.send(&v1.ReadRequest{Message: &v1.ReadRequest_Stop{Stop: &v1.Stop{Why: why}}})
 	}
 }
@@ -280,7 +315,7 @@ func (r *Read) Close() error {
 	for _, q := range queue {
 		q.free()
 	}
-	r.signal()
+	wake(r.arrived)
 	return nil
 }
 
@@ -306,9 +341,10 @@ func (r *Read) closeSend() error {
 	return r.stream.CloseSend()
 }
 
-func (r *Read) signal() {
+// wake leaves word in a channel with room for one.
+func wake(c chan<- struct{}) {
 	select {
-	case r.arrived <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -341,7 +377,7 @@ func (r *Read) finish(err error) {
 	default:
 		close(r.opened)
 	}
-	r.signal()
+	wake(r.arrived)
 }
 
 // watchSilence kills a plugin from which nothing comes. It counts ticks, not time: a host that was itself stopped or starved
@@ -358,7 +394,7 @@ func (r *Read) watchSilence(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if n := r.alive.Load(); n != seen {
+		if n := r.alive.Load(); n != seen || r.full.Load() { // while the queue is full nobody listens
 			seen, silent = n, 0
 			continue
 		}
@@ -370,7 +406,7 @@ func (r *Read) watchSilence(ctx context.Context) {
 	}
 }
 
-// receive takes messages until the stream ends. It never waits for whoever calls Next.
+// receive takes messages until the stream ends. It waits for whoever calls Next only while the queue is full.
 func (r *Read) receive(ctx context.Context) (err error) {
 	c := collector{read: r}
 	defer func() {
@@ -402,13 +438,39 @@ func (r *Read) receive(ctx context.Context) (err error) {
 		if q.item != (flow.Item{}) {
 			r.mu.Lock()
 			r.queue = append(r.queue, q)
+			full := len(r.queue) >= r.most
 			r.mu.Unlock()
-			r.signal()
+			wake(r.arrived)
+			if full {
+				if err := r.awaitRoom(ctx); err != nil {
+					return err
+				}
+			}
 		}
 		if c.end != nil {
 			if err := r.closeSend(); err != nil {
 				return r.streamError(ctx, err, nil)
 			}
+		}
+	}
+}
+
+// awaitRoom waits until half of a full queue is taken, or the read is to end. The stream's own window bounds what comes meanwhile, and other
+// reads go on. An error is that of ctx: what has come until then isn't worth to be read.
+func (r *Read) awaitRoom(ctx context.Context) error {
+	r.full.Store(true)
+	defer r.full.Store(false)
+	for {
+		r.mu.Lock()
+		full := len(r.queue) > r.most/2 && r.stopping == nil
+		r.mu.Unlock()
+		if !full {
+			return nil
+		}
+		select {
+		case <-r.room:
+		case <-ctx.Done():
+			return r.plugin.callError(ctx, "read", ctx.Err())
 		}
 	}
 }

@@ -320,6 +320,7 @@ func TestReadFails(t *testing.T) {
 		{"after", []string{"a message after the last one"}, "update"},
 		{"nodone", []string{"ended without Done"}, "update"},
 		{"frame", []string{"wrong frame in batch 0"}, "update"},
+		{"batches 1 100000", []string{"wrong frame in batch 0", "want at most 8388608"}, "update"},
 		{"shared-gone", []string{"took a frame back from the shared memory"}, "update"},
 		{"shared-slot", []string{"a message can't be read", "slot 1073741824"}, "update"},
 		{"shared-both", []string{"a message can't be read", "2 frames"}, "update"},
@@ -372,6 +373,25 @@ func TestReadFails(t *testing.T) {
 			_, err = p.Read(t.Context(), fakeSlice("plain"), ReadOptions{Share: 1 << 20})
 			check(err)
 		})
+	}
+}
+
+// TestFrameBounds: a record may take several times its length in a frame, and frames are a little longer than they were measured.
+func TestFrameBounds(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		limits       Limits
+		several, one int
+	}{
+		{"not told", Limits{}, 0, 0},
+		{"told", Limits{FrameMax: 4 << 20, RecordMax: 16 << 20}, 8 << 20, 72 << 20},
+		{"short", Limits{FrameMax: 1000, RecordMax: 100}, 1000 + 2<<20, 1400 + 2<<20},
+		{"beyond any message", Limits{FrameMax: 1 << 62, RecordMax: 1 << 62}, 2 * wire.MaxMessage, 6 * wire.MaxMessage},
+	} {
+		several, one := (&Plugin{limits: tt.limits}).frameBounds()
+		if several != tt.several || one != tt.one {
+			t.Errorf("%s: %d and %d bytes, want %d and %d", tt.name, several, one, tt.several, tt.one)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,11 @@ func TestFramesComeByMemory(t *testing.T) {
 		p := startSDK(t, s, path)
 		if got := slices.Contains(p.description.Features, wire.FeatureSharedMemory); got == secure || got != (p.shared != nil) {
 			t.Errorf("encrypted %v: features %q, memory %v", secure, p.description.Features, p.shared != nil)
+		}
+		if p.shared != nil {
+			if err := p.proc.frame.Close(); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("the host keeps the file of a plugin's memory open: %v", err)
+			}
 		}
 		r, err := p.Read(t.Context(), slice, ReadOptions{Share: 4 << 20})
 		if err != nil {

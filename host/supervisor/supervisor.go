@@ -17,7 +17,8 @@
 //   - The goroutine that starts a child stays locked to its thread until the child is reaped: the parent-death signal follows
 //     the thread.
 //   - A child is killed by its process group, and never after it was reaped.
-//   - The receive loop of a Read never waits for whoever takes its items: credit bounds what it queues.
+//   - The receive loop of a Read waits for whoever takes its items only where very many small ones are queued: credit bounds their bytes, not
+//     what an item takes beside them. A read whose loop waits isn't silent.
 //   - A protocol violation, a hang and a lost connection kill the process: what a plugin says after that isn't heard.
 package supervisor
 

@@ -457,6 +457,64 @@ func TestLogs(t *testing.T) {
 	}
 }
 
+// TestHalfASecretIsMasked: wherever a text is cut, by the host, by its plugin or on the way, no part of a secret stays.
+func TestHalfASecretIsMasked(t *testing.T) {
+	const secret = "sk-live-4f9a7c2e5b1d8036aa55"
+	var r redactor
+	r.set([]string{secret})
+	pad := func(n int) string { return strings.Repeat("x", n) }
+	logged := func(write func(l *logReader)) string {
+		log := &logBuffer{}
+		write(newLogReader(slog.New(slog.NewTextHandler(log, nil)), &r))
+		return log.String()
+	}
+	line := func(s string) string {
+		return logged(func(l *logReader) { l.run(strings.NewReader(s + "\n")) })
+	}
+	for _, tt := range []struct{ name, got string }{
+		{"a line", line(pad(maxLogLine-10) + secret + "zz")},
+		{"a line of JSON", line(`{"@level":"info","@message":"m","a":"` + pad(maxLogLine-50) + secret + `"}`)},
+		{"a message", line(`{"@level":"info","@message":"` + secret + `","` + secret + `":1}`)},
+		{"an attribute", line(`{"@level":"info","@message":"m","url":"` + pad(maxLogAttr-10) + secret + `"}`)},
+		{"an attribute that the plugin cut", line(`{"@level":"info","@message":"m","url":"` + pad(shortestCut) + secret[:20] + `"}`)},
+		{"what is forwarded", logged(func(l *logReader) {
+			w := &lineWriter{log: l}
+			for _, s := range []string{pad(maxLogLine - 10), secret[:15], secret[15:], "\n"} {
+				_, _ = w.Write([]byte(s))
+			}
+		})},
+		{"standard output", logged(func(l *logReader) { l.stray("standard output", []byte(pad(maxShownLine-10)+secret)) })},
+		{"standard output in pieces", logged(func(l *logReader) { l.stray("standard output", []byte(secret[:20])) })},
+		{"cut to be shown", r.shown(pad(maxLogAttr-10)+secret, maxLogAttr)},
+		{"cut by the SDK", r.shown(pad(shortestCut)+secret[:12], maxLogAttr)},
+		{"cut in an error", r.told("refused " + secret[:20] + "...; key: wrong")},
+		{"cut in quotes", r.text("a stream " + quote([]byte(pad(100)+secret)))},
+	} {
+		if i := strings.Index(tt.got, secret[:5]); i >= 0 {
+			t.Errorf("%s: of the %d bytes of the secret it shows %.60s", tt.name, len(secret), tt.got[i:])
+		}
+		if !strings.Contains(tt.got, "*") {
+			t.Errorf("%s: nothing is masked: %.200s", tt.name, tt.got)
+		}
+	}
+	if got := r.shown("begins as sk-live", maxLogAttr); got != "begins as sk-live" {
+		t.Errorf("a short text is masked by chance: %s", got)
+	}
+	var lines []string
+	log := &logBuffer{}
+	w := &lineWriter{log: newLogReader(slog.New(slog.NewTextHandler(log, nil)), &r)}
+	for _, s := range []string{"one\ntw", "o\n", pad(maxLogLine) + "left out", " too\nthree\n"} {
+		_, _ = w.Write([]byte(s))
+	}
+	for _, l := range strings.Split(strings.TrimSpace(log.String()), "\n") {
+		_, msg, _ := strings.Cut(l, "msg=")
+		lines = append(lines, strings.TrimLeft(msg, "x"))
+	}
+	if diff := cmp.Diff([]string{"one pid=0", "two pid=0", " pid=0 cut=true", "three pid=0"}, lines); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}
+
 func TestStopKillsWhatDoesNotExit(t *testing.T) {
 	t.Parallel()
 	s, _ := newSupervisor(t, Options{Timeouts: Timeouts{Exit: 200 * time.Millisecond}})

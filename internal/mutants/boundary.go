@@ -1,7 +1,7 @@
 package main
 
 // boundaryMutants are the mistakes of memory that host and plugin share: a frame that is half another, or that nobody reads, or a slot that is
-// never free again.
+// never free again; and of what a plugin may take of its host.
 var boundaryMutants = []mutant{
 	{
 		name: "shm: what was copied isn't held against its ticket",
@@ -68,5 +68,50 @@ var boundaryMutants = []mutant{
 		name: "shm: a frame that is gone is left out",
 		file: "host/supervisor/read.go", old: "\t\t\treturn r.gone(ctx)\n", new: "\t\t\tcontinue\n",
 		pkg: "./host/supervisor", test: "^TestReadFails$/^shared-gone$",
+	},
+	{
+		name: "shm: a length is believed before there is a block",
+		file: "proto/wire/codec.go", old: "\tcase length < 1 || length > uint64(c.shared.Most()):", new: "\tcase length < 1:",
+		pkg: "./proto/wire", test: "^TestSharedFramesOfAnyLength$",
+	},
+	{
+		name: "shm: the host keeps a plugin's file open",
+		file: "host/supervisor/process.go", old: "theirs = append(theirs, inR, outW, errW, p.frame)", new: "theirs = append(theirs, inR, outW, errW)",
+		pkg: "./host/supervisor", test: "^TestFramesComeByMemory$",
+	},
+	{
+		name: "credit: a read begins with all of its share",
+		file: "host/supervisor/read.go", old: "\tr.window.Begin(firstShare)\n", new: "",
+		pkg: "./host/supervisor", test: "^TestReadsBeginSmall$",
+	},
+	{
+		name: "credit: grants are gathered by what isn't in use",
+		file: "proto/credit/window.go", old: "w.owed >= w.limit/4 ||", new: "w.owed >= w.size/4 ||",
+		pkg: "./proto/credit", test: "^TestGrantsAreGatheredByWhatIsInUse$",
+	},
+	{
+		name: "credit: any number of tiny items is queued",
+		file: "host/supervisor/read.go", old: "full := len(r.queue) >= r.most\n", new: "full := len(r.queue) < 0\n",
+		pkg: "./host/supervisor", test: "^TestTinyItemsAreBounded$",
+	},
+	{
+		name: "frames: what isn't sent in full takes any memory",
+		file: "proto/wire/layout.go", old: "if l.held+more > MaxSpread {", new: "if l.held+more < 0 {",
+		pkg: "./proto/wire", test: "^TestSpreadIsBounded$",
+	},
+	{
+		name: "frames: a type takes any width",
+		file: "proto/wire/schema.go", old: "if width > maxWidth {", new: "if width < 0 {",
+		pkg: "./proto/wire", test: "^TestCompressedAndDictionaryFramesAreRefused$",
+	},
+	{
+		name: "supervisor: a plugin opens any number of the host's files",
+		file: "host/supervisor/hostservice.go", old: "if l.open.Add(1) <= maxConns {", new: "if l.open.Add(1) > 0 {",
+		pkg: "./host/supervisor", test: "^TestConnectionsOfAPluginAreBounded$",
+	},
+	{
+		name: "supervisor: half a secret is shown",
+		file: "host/supervisor/redact.go", old: "\tif longest == 0 {\n", new: "\tif longest >= 0 {\n",
+		pkg: "./host/supervisor", test: "^TestHalfASecretIsMasked$",
 	},
 }

@@ -161,6 +161,24 @@ func TestWindowThatBegins(t *testing.T) {
 	})
 }
 
+// TestGrantsAreGatheredByWhatIsInUse: a window that begins smaller grants after a quarter of that, or its sender would run dry each time.
+func TestGrantsAreGatheredByWhatIsInUse(t *testing.T) {
+	var grants []int64
+	w := NewWindow(400, func(n int64) error { grants = append(grants, n); return nil })
+	w.Begin(40)
+	for _, do := range []func() error{w.Open, func() error { return w.Receive(20) }, func() error { return w.Release(9) }} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(grants, []int64{40}) {
+		t.Errorf("grants %v after less than a quarter, want none but the first", grants)
+	}
+	if err := w.Release(1); err != nil || !slices.Equal(grants, []int64{40, 10}) {
+		t.Errorf("grants %v (%v) after a quarter, want it granted", grants, err)
+	}
+}
+
 func TestGrantErrorsStay(t *testing.T) {
 	broken := errors.New("broken pipe")
 	w := NewWindow(10, func(int64) error { return broken })

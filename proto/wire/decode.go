@@ -74,7 +74,7 @@ func (l *Layout) decode(root *memory.Buffer, at, to, rows int, nullColumns []uin
 				return nil, corrupt(fmt.Errorf("column %q may not be null", field.Name))
 			}
 			if columns[i], err = l.slice(i, rows); err != nil {
-				return nil, err
+				return nil, corrupt(err)
 			}
 			continue
 		}

@@ -22,6 +22,9 @@ const (
 	MaxFree = 64 << 10
 	// MaxRows is the most rows that one frame may hold: columns with one value in the slice are spread over as many.
 	MaxRows = 1 << 16
+	// MaxSpread is the most bytes that a read's columns with one value and null columns may take once they are spread over the rows of its
+	// frames.
+	MaxSpread = 64 << 20
 	// MaxDeadPiece is the most bytes of a dead letter that one message may carry.
 	MaxDeadPiece = 1 << 20
 )

@@ -122,6 +122,13 @@ func TestCompressedAndDictionaryFramesAreRefused(t *testing.T) {
 		&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: arrow.BinaryTypes.String},
 		arrow.Null, arrow.RunEndEncodedOf(arrow.PrimitiveTypes.Int32, arrow.BinaryTypes.String),
 		arrow.ListOf(arrow.Null), arrow.BinaryTypes.StringView,
+		arrow.StructOf(), arrow.ListOf(arrow.StructOf()),
+		&arrow.FixedSizeBinaryType{ByteWidth: maxWidth + 1}, arrow.FixedSizeListOf(1<<24, arrow.PrimitiveTypes.Int64),
+		arrow.ListOf(arrow.FixedSizeListOf(1<<10, arrow.FixedSizeListOf(1<<10, arrow.FixedWidthTypes.Boolean))),
+		arrow.StructOf(
+			arrow.Field{Name: "a", Type: &arrow.FixedSizeBinaryType{ByteWidth: maxWidth}},
+			arrow.Field{Name: "b", Type: arrow.PrimitiveTypes.Int8},
+		),
 	} {
 		schema := arrow.NewSchema([]arrow.Field{{Name: "c", Type: dt, Nullable: true}}, nil)
 		if _, err := EncodeSchema(schema); err == nil {
@@ -136,6 +143,71 @@ func TestCompressedAndDictionaryFramesAreRefused(t *testing.T) {
 	if _, err := DecodeSchema(schemaOnly.Bytes()[:schemaOnly.Len()-8]); err == nil {
 		t.Error("a received schema with a dictionary was taken")
 	}
+}
+
+// TestSpreadIsBounded: a few bytes of null columns, or of a constant, don't become any number of them in the receiver.
+func TestSpreadIsBounded(t *testing.T) {
+	const rows = 1 << 11
+	values := make([]string, rows)
+	body := arrow.Field{Name: "body", Type: arrow.BinaryTypes.String}
+	l := mustLayout(t, textRecord(t, "x").Schema())
+	f, err := l.Encode(textRecord(t, values...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Release()
+	refused := func(name string, l *Layout, nulls ...uint32) {
+		t.Helper()
+		rec, err := receive(l, f.Bytes(), rows, nulls...)
+		if err == nil {
+			rec.Release()
+			t.Errorf("%s: accepted", name)
+		} else if !strings.Contains(err.Error(), "send fewer rows") || fault.KindOf(err) != fault.Crash {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+
+	wide := arrow.Field{Name: "w", Type: &arrow.FixedSizeBinaryType{ByteWidth: maxWidth}, Nullable: true}
+	refused("a wide null column", mustLayout(t, arrow.NewSchema([]arrow.Field{body, wide}, nil)), 1)
+
+	fields := []arrow.Field{body}
+	for i := range 3 {
+		fields = append(fields, arrow.Field{Name: string(rune('a' + i)), Type: &arrow.FixedSizeBinaryType{ByteWidth: MaxSpread / rows / 2}, Nullable: true})
+	}
+	some := mustLayout(t, arrow.NewSchema(fields, nil))
+	refused("three null columns in one frame", some, 1, 2, 3)
+	if _, err := some.slice(3, rows); err == nil {
+		t.Error("one more in a later frame: accepted, though the two that were spread before are kept")
+	}
+
+	schema := arrow.NewSchema([]arrow.Field{body, {Name: "c", Type: arrow.BinaryTypes.LargeString}}, nil)
+	constant := mustLayout(t, schema, 1)
+	one := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema(schema.Fields()[1:], nil))
+	defer one.Release()
+	one.Field(0).(*array.LargeStringBuilder).Append(strings.Repeat("x", 60_000))
+	row := one.NewRecord()
+	defer row.Release()
+	msg, err := constant.EncodeConstants(row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := constant.MostRows()
+	if most >= rows || most < 100 {
+		t.Errorf("frames of at most %d rows beside a constant of 60,000 bytes", most)
+	}
+	if err := constant.SetConstants(msg); err != nil {
+		t.Fatal(err)
+	}
+	refused("a long constant", constant)
+	if f, err = l.Encode(textRecord(t, values[:most]...)); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Release()
+	rec, err := receive(constant, f.Bytes(), uint64(most))
+	if err != nil {
+		t.Fatalf("as many rows as a frame should have: %v", err)
+	}
+	rec.Release()
 }
 
 func TestSchemaRoundTrip(t *testing.T) {

@@ -24,6 +24,9 @@ type Layout struct {
 
 	values []arrow.Array // by column of schema: the one-row constant, nil for a carried column
 	spread []arrow.Array // by column of schema: a constant or null column of the most rows needed so far
+	held   int64         // bytes that spread takes
+
+	constantBytes int64 // of the one row of the constants, once it is known
 }
 
 // NewLayout returns the layout of a schema whose columns constants (ascending indexes) have one value in the slice. It
@@ -83,7 +86,18 @@ func (l *Layout) EncodeConstants(rec arrow.Record) ([]byte, error) {
 		return nil, fmt.Errorf("constants: %w", err)
 	}
 	defer f.Release()
+	l.constantBytes = SizeOf(rec, 0, 1)
 	return f.Bytes(), nil
+}
+
+// MostRows returns the most rows that a frame should have, once the constants are known: fewer than MaxRows where they are long, since the
+// receiver spreads them over the rows and refuses more than MaxSpread.
+func (l *Layout) MostRows() int {
+	if l.constantBytes == 0 {
+		return MaxRows
+	}
+	// A quarter: columns are spread over a power of two of rows, and null ones beside the constants.
+	return int(min(max(MaxSpread/4/l.constantBytes, 1), MaxRows))
 }
 
 // SetConstants takes the one-row message of the constants. It must be called before Decode if the layout has any. msg isn't
@@ -106,6 +120,7 @@ func (l *Layout) SetConstants(msg []byte) error {
 		return fmt.Errorf("constants: %w", err)
 	}
 	defer rec.Release()
+	l.constantBytes = SizeOf(rec, 0, 1)
 	for i, c := range l.constants {
 		if l.values[c] != nil {
 			l.values[c].Release()
@@ -127,6 +142,7 @@ func (l *Layout) Release() {
 		}
 		l.values[i], l.spread[i] = nil, nil
 	}
+	l.held = 0
 }
 
 // slice returns rows rows of a constant column, or of nulls for a carried one. The caller releases it.
@@ -135,6 +151,16 @@ func (l *Layout) slice(column, rows int) (arrow.Array, error) {
 	if have == nil || have.Len() < rows {
 		// A power of two: batches vary by a few rows, and the column must not be built anew for each.
 		want := 1 << bits.Len(uint(max(rows, 1)-1))
+		each := l.bytesOf(column)
+		more := each * int64(want)
+		if have != nil {
+			more -= each * int64(have.Len())
+		}
+		// Judged before it is built: a frame of a few bytes may name any number of columns.
+		if l.held+more > MaxSpread {
+			return nil, fmt.Errorf("column %q spread over %d rows: the constant and null columns would take %d bytes, want at most %d: send fewer rows in a frame",
+				l.schema.Field(column).Name, want, l.held+more, MaxSpread)
+		}
 		grown, err := l.build(column, want)
 		if err != nil {
 			return nil, err
@@ -142,9 +168,20 @@ func (l *Layout) slice(column, rows int) (arrow.Array, error) {
 		if have != nil {
 			have.Release()
 		}
+		l.held += more
 		l.spread[column], have = grown, grown
 	}
 	return array.NewSlice(have, 0, int64(rows)), nil
+}
+
+// bytesOf returns how many bytes a row of a column takes that is spread.
+func (l *Layout) bytesOf(column int) int64 {
+	if value := l.values[column]; value != nil && value.IsValid(0) {
+		return sizeOf(value.Data(), 0, 1)
+	}
+	left := maxFields
+	width, _ := checkType(l.schema.Field(column).Type, maxDepth, &left) // NewLayout has checked it
+	return width
 }
 
 func (l *Layout) build(column, rows int) (arrow.Array, error) {

@@ -14,6 +14,8 @@ import (
 const (
 	maxFields = 4096
 	maxDepth  = 16
+	// maxWidth bounds the bytes that a column takes in each row whatever the row holds: a few bytes of schema must not become much memory.
+	maxWidth = 64 << 10
 )
 
 const (
@@ -177,52 +179,72 @@ func checkSchema(schema *arrow.Schema) error {
 			return fmt.Errorf("schema: two columns %q", f.Name)
 		}
 		seen[f.Name] = true
-		if err := checkType(f.Type, maxDepth, &left); err != nil {
+		if _, err := checkType(f.Type, maxDepth, &left); err != nil {
 			return fmt.Errorf("schema: column %q: %w", f.Name, err)
 		}
 	}
 	return nil
 }
 
-func checkType(dt arrow.DataType, depth int, left *int) error {
+// checkType returns how many bytes a value of a type takes whatever it holds, children of fixed number included. It refuses a type that takes
+// more than maxWidth, at each level: the product of nested ones can't overflow.
+func checkType(dt arrow.DataType, depth int, left *int) (width int64, err error) {
 	if *left--; *left < 0 {
-		return fmt.Errorf("more than %d fields", maxFields)
+		return 0, fmt.Errorf("more than %d fields", maxFields)
 	}
 	if depth <= 0 {
-		return fmt.Errorf("types are nested deeper than %d", maxDepth)
+		return 0, fmt.Errorf("types are nested deeper than %d", maxDepth)
 	}
 	switch dt := dt.(type) {
 	case *arrow.ListType:
-		return checkType(dt.Elem(), depth-1, left)
+		width = 4
+		_, err = checkType(dt.Elem(), depth-1, left)
 	case *arrow.LargeListType:
-		return checkType(dt.Elem(), depth-1, left)
+		width = 8
+		_, err = checkType(dt.Elem(), depth-1, left)
 	case *arrow.FixedSizeListType:
 		if dt.Len() < 1 {
-			return fmt.Errorf("type %s has no elements", dt)
+			return 0, fmt.Errorf("type %s has no elements", dt)
 		}
-		return checkType(dt.Elem(), depth-1, left)
+		width, err = checkType(dt.Elem(), depth-1, left)
+		width *= int64(dt.Len())
 	case *arrow.MapType:
-		if err := checkType(dt.KeyType(), depth-2, left); err != nil {
-			return err
+		width = 4
+		if _, err = checkType(dt.KeyType(), depth-2, left); err == nil {
+			_, err = checkType(dt.ItemType(), depth-2, left)
 		}
-		return checkType(dt.ItemType(), depth-2, left)
 	case *arrow.StructType:
-		for _, f := range dt.Fields() {
-			if err := checkType(f.Type, depth-1, left); err != nil {
-				return err
-			}
+		if dt.NumFields() == 0 { // any number of them would take no byte of a frame
+			return 0, fmt.Errorf("type %s has no fields", dt)
 		}
-		return nil
+		for _, f := range dt.Fields() {
+			w, err := checkType(f.Type, depth-1, left)
+			if err != nil {
+				return 0, err
+			}
+			width += w
+		}
 	case *arrow.FixedSizeBinaryType:
 		if dt.ByteWidth < 1 {
-			return fmt.Errorf("type %s has no width", dt)
+			return 0, fmt.Errorf("type %s has no width", dt)
 		}
-		return nil
+		width = int64(dt.ByteWidth)
+	default:
+		if !flat(dt) {
+			return 0, fmt.Errorf("type %s can't be carried", dt)
+		}
+		width = int64(offsetWidth(dt))
+		if fixed, ok := dt.(arrow.FixedWidthDataType); ok {
+			width = int64(max(fixed.BitWidth()/8, 1))
+		}
 	}
-	if flat(dt) {
-		return nil
+	if err != nil {
+		return 0, err
 	}
-	return fmt.Errorf("type %s can't be carried", dt)
+	if width > maxWidth {
+		return 0, fmt.Errorf("type %s takes %d bytes in each row, want at most %d: use a list, text or bytes", dt, width, maxWidth)
+	}
+	return width, nil
 }
 
 // flat reports whether a type without children can be carried. Dictionaries, unions, views, run-end encoding, extension
