@@ -91,7 +91,7 @@ func (h *host) fitHint(err error) error {
 	if !h.fileless || !errors.Is(err, sinks.ErrOwned) {
 		return err
 	}
-	hint := "choose another DIR, one that isn't inside of a folder that Sluice writes to; what was downloaded into this one is gone on with by the same line"
+	hint := "choose another DIR; what was downloaded into this one is gone on with by the same line"
 	if isHeld(err) {
 		hint = "wait for the other to end, or choose another DIR"
 	}

@@ -64,7 +64,7 @@ func (l *loader) checkTargets() {
 			case t.letters:
 				hint = fmt.Sprintf("write `path: ./dead/%s`", t.name)
 			case before.name != "" && t.name != "" && t.name != before.name:
-				hint = fmt.Sprintf("write `path: %s`", t.beside(t.name))
+				hint = fmt.Sprintf("write `path: %s/%s`", strings.TrimRight(t.written, "/"), t.name)
 			}
 			l.add(t.pos, t.key, fmt.Sprintf("the folder belongs to %s already (%s)", before.what, before.key), hint)
 			continue
@@ -91,8 +91,14 @@ func (l *loader) checkTargets() {
 	}
 }
 
-// nested reports a folder inside of a sink's. Dead letters that nobody gave a place are only warned about.
+// nested reports a folder inside of a sink's. Another sink there, as an error may have proposed, has an account of its own and is only warned
+// about, like dead letters that nobody gave a place.
 func (l *loader) nested(t, outer target) {
+	if t.sink != "" {
+		l.warn(t.pos, t.key, fmt.Sprintf("the folder is inside of that of %s (%s): who reads all that is in there reads the records of both", outer.what, outer.key),
+			"give each a folder beside the other's, if anybody reads them so; what a sink has written goes on when its folder is moved")
+		return
+	}
 	said := fmt.Sprintf("the folder is inside of that of %s (%s), whose readers and `verify` would take what is in it for its own", outer.what, outer.key)
 	place, more := "", ""
 	switch {
@@ -101,15 +107,8 @@ func (l *loader) nested(t, outer target) {
 		if alone := (target{path: realPath(resolvePath(l.dir, place))}); alone.path == outer.path || alone.inside(outer.path) {
 			place = outer.beside("dead")
 		}
-	case t.spool:
-		place, more = outer.beside("spool"), ", or leave `path` out"
-	case t.name == outer.name:
-		place = outer.beside(t.sink)
 	default:
-		place = outer.beside(t.name)
-	}
-	if t.sink != "" {
-		more = "; what it has written already goes on there when its folder is moved"
+		place, more = outer.beside("spool"), ", or leave `path` out"
 	}
 	hint := fmt.Sprintf("write `path: %s`%s", place, more)
 	if t.letters && !t.given {

@@ -83,9 +83,6 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 }
 
 func (l *Log) take(ctx context.Context, want Owner) error {
-	if err := checkOuter(l.fs, l.root, want.Pipeline); err != nil {
-		return err
-	}
 	if err := l.makeRoot(); err != nil {
 		return err
 	}
@@ -101,7 +98,7 @@ func (l *Log) take(ctx context.Context, want Owner) error {
 	var held *HeldError
 	if errors.As(err, &held) {
 		return owned(fmt.Sprintf("one root has one pipeline at a time: wait for the other to end, or give this one `path: %s`",
-			beside(l.root, want.Pipeline)), "%s: %w", l.root, err)
+			below(l.root, want.Pipeline)), "%s: %w", l.root, err)
 	} else if err != nil {
 		return err
 	}

@@ -89,16 +89,15 @@ func (o Owner) Fits(want Owner, root string) error {
 	if o.Pipeline == want.Pipeline {
 		why = "a root keeps its format, layout and selection: set back what was changed, or"
 	}
-	return o.fits(want, root, fmt.Sprintf("%s give this one `path: %s`", why, beside(root, want.Pipeline)))
+	return o.fits(want, root, fmt.Sprintf("%s give this one `path: %s`", why, below(root, want.Pipeline)))
 }
 
-// beside proposes a root for a pipeline whose own choice is taken. It isn't below that one: readers of the outer would see the
-// records of both.
-func beside(root, pipeline string) string {
+// below proposes a root for a pipeline whose own choice is taken. Walks over the outer one leave it out: see isRoot.
+func below(root, pipeline string) string {
 	if pipeline == "" {
 		pipeline = "NAME"
 	}
-	return filepath.Clean(root) + "-" + EscapeName(pipeline)
+	return filepath.Join(root, EscapeName(pipeline))
 }
 
 func (o Owner) fits(want Owner, root, hint string) error {
@@ -202,51 +201,12 @@ var partName = regexp.MustCompile(`^\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{16}-\d{5,}(-\d+
 // dataName is the form of names that readers of a root take for data of a file-like sink, whoever gave them.
 var dataName = regexp.MustCompile(`\.(log|ndjson|csv|parquet|arrows?)(\.gz|\.zst)?$`)
 
-// checkOuter refuses a root below another one: readers of the outer would take what lies in the inner for its data too, and
-// verify for files that no commit names. Folders whose names begin with "." or "_" both leave out, so what lies in them is apart.
-func checkOuter(fsys FS, root, pipeline string) error {
-	real, err := realRoot(fsys, root)
-	if err != nil {
-		return err
-	}
-	for inner := real; inner != filepath.Dir(inner); {
-		first := filepath.Base(inner)[0]
-		apart := first == '.' || first == '_' && filepath.Base(inner) != metaDir
-		inner = filepath.Dir(inner)
-		if apart {
-			return nil // nothing further up looks into it either
-		}
-		switch _, err := fsys.Lstat(filepath.Join(inner, metaDir, ownerName)); {
-		case err == nil:
-			return owned(fmt.Sprintf("give this one `path: %s`; what it has written already goes on there when its folder is moved", beside(inner, pipeline)),
-				"%s lies inside of %s, which is the folder of another sink: its readers would see these records too", root, inner)
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission): // what may not be looked into isn't known to be one
-		default:
-			return err
-		}
-	}
-	return nil
-}
-
-// realRoot resolves the symbolic links of what exists of a root.
-func realRoot(fsys FS, root string) (string, error) {
-	for dir, rest := filepath.Clean(root), ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
-		real, err := fsys.RealPath(dir)
-		if err == nil {
-			return filepath.Join(real, rest), nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
-			return "", err
-		}
-	}
-}
-
 // adoptLimit bounds how many names are looked at before a folder without owner is taken over: a data lake that is
 // someone else's may have millions.
 const adoptLimit = 10_000
 
-// checkAdoptable refuses a root that holds data files of Sluice but no _sluice folder: they would be written again. One that
-// holds other sinks is refused for the same reason as one inside of another.
+// checkAdoptable refuses a root that holds data files of Sluice but no _sluice folder: they would be written again. What lies in the root of
+// another sink below it is that one's.
 func checkAdoptable(fsys FS, root string) error {
 	left := adoptLimit
 	dirs := []string{root}
@@ -260,12 +220,12 @@ func checkAdoptable(fsys FS, root string) error {
 			}
 			continue // a folder that isn't ours to read can't hold our data
 		}
+		if dir != root && isRoot(entries) {
+			continue
+		}
 		for _, e := range entries {
 			left--
 			switch {
-			case e.Name() == metaDir && dir != root:
-				return owned("give this one a folder that holds no other sink: its readers would see the records of both",
-					"%s holds the folder of another sink, %s", root, dir)
 			case e.Name()[0] == '.' || e.Name()[0] == '_':
 			case e.IsDir():
 				dirs = append(dirs, filepath.Join(dir, e.Name()))
@@ -276,6 +236,11 @@ func checkAdoptable(fsys FS, root string) error {
 		}
 	}
 	return nil
+}
+
+// isRoot says of a folder inside of a root that it is the root of another sink: it has an account of its own, which knows what is in there.
+func isRoot(entries []fs.DirEntry) bool {
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == metaDir && e.IsDir() })
 }
 
 // CheckRoot says whether Open could take root for want, without changing anything. The lock isn't asked: a running
@@ -298,9 +263,6 @@ func CheckRoot(fsys FS, root string, want Owner) error {
 			}
 		}
 		break
-	}
-	if err := checkOuter(fsys, root, want.Pipeline); err != nil {
-		return Fault("check the sink's path", root, err)
 	}
 	o, err := ReadOwner(fsys, root)
 	switch {

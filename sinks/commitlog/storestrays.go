@@ -82,9 +82,13 @@ func (l *StoreLog) strays(ctx context.Context, yield func(string) bool) error {
 		}
 	}
 	var found []string
+	inner := map[string]bool{} // prefixes of other sinks' roots, which know what is theirs
 	for key, err := range objects(ctx, l.store, "", "") {
 		if err != nil {
 			return err
+		}
+		if root, rest, ok := strings.Cut(key, "/"+metaDir+"/"); ok && rest == ownerName {
+			inner[root+"/"] = true
 		}
 		if hidden(key) || !dataName.MatchString(path.Base(key)) {
 			continue
@@ -93,6 +97,14 @@ func (l *StoreLog) strays(ctx context.Context, yield func(string) bool) error {
 			found = append(found, key)
 		}
 	}
+	found = slices.DeleteFunc(found, func(key string) bool {
+		for i := range len(key) {
+			if key[i] == '/' && inner[key[:i+1]] {
+				return true
+			}
+		}
+		return false
+	})
 	if len(found) == 0 {
 		return nil
 	}

@@ -117,6 +117,9 @@ func (l *Log) walkStrays(ctx context.Context, dir string, named map[flow.Digest]
 	if err != nil {
 		return false, err
 	}
+	if dir != "" && isRoot(entries) {
+		return true, nil
+	}
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return false, err
