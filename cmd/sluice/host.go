@@ -108,11 +108,13 @@ type assembled struct {
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
 	swept      bool               // the spool folder, of what earlier runs left
 
+	log    *slog.Logger
 	mu     sync.Mutex
 	opened map[string]sinks.Sink // by name
+	closed bool
 }
 
-// Close ends the plugin and closes the sinks.
+// Close ends the plugin and closes the sinks. A sink that doesn't end is left.
 func (p *assembled) Close() error {
 	var errs []error
 	if p.first != nil {
@@ -123,12 +125,7 @@ func (p *assembled) Close() error {
 	if p.supervisor != nil {
 		errs = append(errs, p.supervisor.Close())
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.opened {
-		errs = append(errs, s.Close())
-	}
-	p.opened = nil
+	errs = append(errs, p.closeSinks())
 	if p.run.Spool != nil {
 		errs = append(errs, p.run.Spool.Close())
 		p.run.Spool = nil
@@ -156,13 +153,13 @@ func (a *app) mutualTLS() (bool, error) {
 
 // supervise makes what starts a pipeline's processes, and starts none.
 func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
-	p := &assembled{config: c, requests: &requestCounter{Manager: h.budget}}
+	p := &assembled{config: c, requests: &requestCounter{Manager: h.budget}, log: h.log.With("pipeline", c.Name)}
 	mutual, err := h.app.mutualTLS()
 	if err != nil {
 		return nil, err
 	}
 	p.supervisor, err = supervisor.New(supervisor.Options{
-		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(), WorkDir: h.config.Dir,
+		Budget: p.requests, Log: p.log, Version: buildVersion(), WorkDir: h.config.Dir,
 		Timeouts: supervisor.Timeouts{Silence: h.app.silence}, MutualTLS: mutual,
 	})
 	return p, err
