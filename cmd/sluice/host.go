@@ -273,7 +273,8 @@ func (h *host) startWith(
 	}
 	configured, err := plugin.Configure(ctx, supervisor.Config{
 		Settings: settings, Secrets: revealed, HTTP: network, Spool: spool, LogLevel: h.app.logLevel,
-		Slice: supervisor.SliceTarget{Duration: p.config.Flow.Slice.Duration, Bytes: uint64(p.config.Flow.Slice.Bytes)},
+		Answer: answerTime(settings),
+		Slice:  supervisor.SliceTarget{Duration: p.config.Flow.Slice.Duration, Bytes: uint64(p.config.Flow.Slice.Bytes)},
 	})
 	if err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
@@ -284,6 +285,23 @@ func (h *host) startWith(
 		h.log.Warn(w, "pipeline", p.config.Name)
 	}
 	return plugin, configured, nil
+}
+
+// answerTime is how long a source's settings let the vendor be silent, 0 if they don't say.
+func answerTime(settings json.RawMessage) time.Duration {
+	var known struct {
+		HTTP struct {
+			Timeout string `json:"timeout"`
+		} `json:"http"`
+	}
+	if json.Unmarshal(settings, &known) != nil {
+		return 0 // of another plugin, whose settings mean what it likes
+	}
+	d, err := config.ParseDuration(known.HTTP.Timeout)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(d)
 }
 
 // spoolFolder makes a folder for the next process: the one before may still be ending. What earlier runs left goes first.
