@@ -72,7 +72,11 @@ func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sink
 		return nil, fmt.Errorf("sink %s: %w", s.Name, err)
 	}
 	c.SourceVersion = p.run.SourceVer
+	slow := time.AfterFunc(opensWithin, func() {
+		p.log.Warn("a sink takes long to open: what it is given waits for it", "sink", s.Name, "after", opensWithin)
+	})
 	sink, err := d.Open(ctx, c)
+	slow.Stop()
 	if err != nil {
 		return nil, sinkOpenError(s.Name, err)
 	}
@@ -84,6 +88,9 @@ func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sink
 	}
 	return sink, h.keepDeadline(ctx, sink)
 }
+
+// opensWithin is how long opening a sink may take before people are told what is waited for.
+const opensWithin = 30 * time.Second
 
 // takeSink takes an open sink out of those that Close closes. It returns nil if there is none of that name.
 func (p *assembled) takeSink(name string) sinks.Sink {

@@ -317,6 +317,42 @@ func TestSinkThatNeverOpens(t *testing.T) {
 	b.sinks[1].store.wantExactly(t)
 }
 
+// TestDrainLeavesASinkThatHangsInOpen: whatever its context says, the run ends, and the others have what they were given.
+func TestDrainLeavesASinkThatHangsInOpen(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 8, 2)
+	hold, hangs, covered, drain := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	defer close(hold)
+	opens := 0
+	b.reopens(1, &opens, func(n int) error {
+		if n > 1 {
+			close(hangs)
+			<-hold
+		}
+		return errDown
+	})
+	b.detachLast(endTime)
+	edit := b.edit
+	b.edit = func(c *Config) { edit(c); c.Sinks[1].Sink = nil }
+	asked := span(-40, 60)
+	done := sync.OnceFunc(func() { close(covered) })
+	b.during = func(Event) {
+		if b.sinks[0].store.heldOf(logA.Partition).Covers(asked) {
+			done()
+		}
+	}
+	go func() {
+		<-covered
+		<-hangs
+		close(drain)
+	}()
+	s, err := b.runWith(t.Context(), asked, drain)
+	if err != nil || !s.Stopped || s.Sinks[1].State == SinkUp {
+		t.Fatalf("got %v, %+v", err, s)
+	}
+	b.sinks[0].store.wantExactly(t, asked)
+}
+
 // TestProbe: while a sink can't be reached the vendor isn't asked for it.
 func TestProbe(t *testing.T) {
 	b := newBench(t, 8, 2)

@@ -244,9 +244,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 	opening, cancelOpening := context.WithCancel(ctx)
 	defer func() {
 		cancelOpening()
-		for r.pending > 0 {
-			r.settleOpen(context.WithoutCancel(ctx), <-r.opens)
-		}
+		r.endOpening(ctx)
 		if r.follow.asking {
 			<-r.follow.ticks
 		}
