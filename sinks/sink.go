@@ -24,7 +24,7 @@ type Sink interface {
 	// Identity is the sink's own lasting ID: ledger rows are keyed by it, not by name or path. It is known once the sink is
 	// open and never changes.
 	Identity() string
-	// Close gives up open transactions and frees what the sink holds, its lock too. Idempotent.
+	// Close gives up open transactions, as Abort does, and frees what the sink holds, its lock too. Idempotent.
 	Close() error
 }
 
@@ -75,7 +75,8 @@ type Txn interface {
 	// Commit makes the slice durable and visible. ErrInDoubt: nobody knows, ask Lookup first. ErrOverlap: someone else
 	// covered part of the range; nothing of this transaction is or becomes visible. After any error the transaction is dead.
 	Commit(ctx context.Context, a Account) (Receipt, error)
-	// Abort gives the transaction up and leaves nothing visible. Legal after a failed Append or Commit and idempotent.
+	// Abort gives the transaction up and leaves nothing visible. Legal after a failed Append or Commit and idempotent. It returns when
+	// nothing of the transaction is written any more, since the slice may be begun again then: it waits for a write that hangs.
 	Abort() error
 }
 

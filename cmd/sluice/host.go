@@ -109,11 +109,13 @@ type assembled struct {
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
 	swept      bool               // the spool folder, of what earlier runs left
 
+	log    *slog.Logger
 	mu     sync.Mutex
 	opened map[string]sinks.Sink // by name
+	closed bool
 }
 
-// Close ends the plugin and closes the sinks.
+// Close ends the plugin and closes the sinks. A sink that doesn't end is left.
 func (p *assembled) Close() error {
 	var errs []error
 	if p.first != nil {
@@ -124,12 +126,7 @@ func (p *assembled) Close() error {
 	if p.supervisor != nil {
 		errs = append(errs, p.supervisor.Close())
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.opened {
-		errs = append(errs, s.Close())
-	}
-	p.opened = nil
+	errs = append(errs, p.closeSinks())
 	if p.run.Spool != nil {
 		errs = append(errs, p.run.Spool.Close())
 		p.run.Spool = nil
@@ -157,13 +154,13 @@ func (a *app) mutualTLS() (bool, error) {
 
 // supervise makes what starts a pipeline's processes, and starts none.
 func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
-	p := &assembled{config: c, requests: &requestCounter{Manager: h.budget}}
+	p := &assembled{config: c, requests: &requestCounter{Manager: h.budget}, log: h.log.With("pipeline", c.Name)}
 	mutual, err := h.app.mutualTLS()
 	if err != nil {
 		return nil, err
 	}
 	p.supervisor, err = supervisor.New(supervisor.Options{
-		Budget: p.requests, Log: h.log.With("pipeline", c.Name), Version: buildVersion(), WorkDir: h.config.Dir,
+		Budget: p.requests, Log: p.log, Version: buildVersion(), WorkDir: h.config.Dir,
 		Timeouts: supervisor.Timeouts{Silence: h.app.silence}, MutualTLS: mutual,
 	})
 	return p, err
@@ -277,7 +274,8 @@ func (h *host) startWith(
 	}
 	configured, err := plugin.Configure(ctx, supervisor.Config{
 		Settings: settings, Secrets: revealed, HTTP: network, Spool: spool, LogLevel: h.app.logLevel,
-		Slice: supervisor.SliceTarget{Duration: p.config.Flow.Slice.Duration, Bytes: uint64(p.config.Flow.Slice.Bytes)},
+		Answer: answerTime(settings),
+		Slice:  supervisor.SliceTarget{Duration: p.config.Flow.Slice.Duration, Bytes: uint64(p.config.Flow.Slice.Bytes)},
 	})
 	if err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
@@ -288,6 +286,23 @@ func (h *host) startWith(
 		h.log.Warn(w, "pipeline", p.config.Name)
 	}
 	return plugin, configured, nil
+}
+
+// answerTime is how long a source's settings let the vendor be silent, 0 if they don't say.
+func answerTime(settings json.RawMessage) time.Duration {
+	var known struct {
+		HTTP struct {
+			Timeout string `json:"timeout"`
+		} `json:"http"`
+	}
+	if json.Unmarshal(settings, &known) != nil {
+		return 0 // of another plugin, whose settings mean what it likes
+	}
+	d, err := config.ParseDuration(known.HTTP.Timeout)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(d)
 }
 
 // spoolFolder makes a folder for the next process: the one before may still be ending. What earlier runs left goes first.

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/sluice-io/sluice/host/config"
 	"github.com/sluice-io/sluice/host/ledger"
@@ -56,10 +59,7 @@ func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, strea
 
 // openSink opens a sink, in the place of the one of that name if there is one, and makes it known to the ledger.
 func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sinks.Definition, streams []sinks.Stream) (sinks.Sink, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if before := p.opened[s.Name]; before != nil {
-		delete(p.opened, s.Name)
+	if before := p.takeSink(s.Name); before != nil {
 		if err := before.Close(); err != nil {
 			h.log.Warn("close", "pipeline", p.config.Name, "sink", s.Name, "error", err.Error())
 		}
@@ -72,14 +72,17 @@ func (h *host) openSink(ctx context.Context, p *assembled, s config.Sink, d sink
 		return nil, fmt.Errorf("sink %s: %w", s.Name, err)
 	}
 	c.SourceVersion = p.run.SourceVer
+	slow := time.AfterFunc(opensWithin, func() {
+		p.log.Warn("a sink takes long to open: what it is given waits for it", "sink", s.Name, "after", opensWithin)
+	})
 	sink, err := d.Open(ctx, c)
+	slow.Stop()
 	if err != nil {
 		return nil, sinkOpenError(s.Name, h.fitHint(err))
 	}
-	if p.opened == nil {
-		p.opened = map[string]sinks.Sink{}
+	if !p.keepSink(s.Name, sink) {
+		return nil, errors.Join(fault.Errorf(fault.Canceled, "sink "+s.Name, "the pipeline has ended"), sink.Close())
 	}
-	p.opened[s.Name] = sink
 	if err := h.register(ctx, p.config, s, sink); err != nil {
 		return sink, err
 	}
@@ -96,6 +99,68 @@ func (h *host) fitHint(err error) error {
 		hint = "wait for the other to end, or choose another DIR"
 	}
 	return fault.New(fault.Config, "", hint, err)
+}
+
+// opensWithin is how long opening a sink may take before people are told what is waited for.
+const opensWithin = 30 * time.Second
+
+// takeSink takes an open sink out of those that Close closes. It returns nil if there is none of that name.
+func (p *assembled) takeSink(name string) sinks.Sink {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sink := p.opened[name]
+	delete(p.opened, name)
+	return sink
+}
+
+// keepSink has Close close a sink. It returns false after Close: an Open that hung may come back then.
+func (p *assembled) keepSink(name string, sink sinks.Sink) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	if p.opened == nil {
+		p.opened = map[string]sinks.Sink{}
+	}
+	p.opened[name] = sink
+	return true
+}
+
+// closeTime bounds how long sinks are waited for at the end. Close waits for a call that hangs, and what it would give up is swept when the
+// sink is opened next, as after a crash.
+const closeTime = 5 * time.Second
+
+// closeSinks closes the sinks side by side and names those that it leaves in the log.
+func (p *assembled) closeSinks() error {
+	p.mu.Lock()
+	opened := p.opened
+	p.opened, p.closed = nil, true
+	p.mu.Unlock()
+	type done struct {
+		name string
+		err  error
+	}
+	ended := make(chan done, len(opened))
+	for name, s := range opened {
+		go func() { ended <- done{name, s.Close()} }() // received below, or left
+	}
+	timer := time.NewTimer(closeTime)
+	defer timer.Stop()
+	var errs []error
+	for len(opened) > 0 {
+		select {
+		case d := <-ended:
+			delete(opened, d.name)
+			errs = append(errs, d.err)
+		case <-timer.C:
+			for _, name := range slices.Sorted(maps.Keys(opened)) {
+				p.log.Warn("a sink doesn't close: leaving it", "sink", name, "after", closeTime)
+			}
+			return errors.Join(errs...)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // probe asks whether a sink's target can be reached.

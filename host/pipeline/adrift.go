@@ -32,6 +32,19 @@ func (a *adrift) of(i int) int {
 	return a.calls[i]
 }
 
+// sinks returns those of which calls haven't come back.
+func (a *adrift) sinks() sinkSet {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var set sinkSet
+	for i, n := range a.calls {
+		if n > 0 {
+			set |= setOf(i)
+		}
+	}
+	return set
+}
+
 func (a *adrift) add(i, n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

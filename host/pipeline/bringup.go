@@ -44,8 +44,37 @@ func (r *run) bringUp(ctx context.Context, now time.Time, sooner func(time.Durat
 	}
 }
 
-// open opens a sink, if it is to be, and brings the ledger up to what it holds.
+// endOpening takes the outcomes that are under way when the run ends. One that hangs is left like a call: what opens it has a copy of the
+// Sink, and opens has a place for it.
+func (r *run) endOpening(ctx context.Context) {
+	timer := time.NewTimer(leavesWithin)
+	defer timer.Stop()
+	for r.pending > 0 {
+		select {
+		case o := <-r.opens:
+			r.settleOpen(context.WithoutCancel(ctx), o)
+		case <-timer.C:
+			var left sinkSet
+			for i := range r.sinks {
+				if r.sinks[i].opening {
+					left |= setOf(i)
+				}
+			}
+			r.cfg.Log.Warn("a sink doesn't open: leaving it", "sinks", r.names(left))
+			return
+		}
+	}
+}
+
+// opensWithin is how long opening a sink may take before people are told what is waited for.
+const opensWithin = 30 * time.Second
+
+// open opens a sink, if it is to be, and brings the ledger up to what it holds. How long that takes depends on what it holds, so it has no
+// bound; one that takes long is told, since the others may wait for it.
 func (r *run) open(ctx context.Context, s *Sink, again bool, asked flow.Range) error {
+	defer time.AfterFunc(opensWithin, func() {
+		r.cfg.Log.Warn("a sink takes long to open or to say what it holds", "sink", s.Name, "after", opensWithin)
+	}).Stop()
 	if again {
 		if s.Open == nil {
 			return fault.Errorf(fault.Bug, "sink "+s.Name, "it can't be opened again")

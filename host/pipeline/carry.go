@@ -80,11 +80,7 @@ func (r *run) carry(ctx context.Context, w *work) outcome {
 	r.step(StepSinks)
 	opened := time.Now()
 	legs := r.begin(ctx, w, lacking, reader)
-	defer func() {
-		for _, l := range legs {
-			l.abandon()
-		}
-	}()
+	defer func() { r.abandon(ctx, legs) }()
 	manifest, err := r.pump(ctx, w, reader, legs)
 	if err != nil {
 		for _, l := range legs {
@@ -475,16 +471,23 @@ func (r *run) resolve(ctx context.Context, w *work, l *leg, doubt error) (sinks.
 	return receipt, nil
 }
 
-// abandon gives up what is left of a leg.
-func (l *leg) abandon() {
-	if l.txn != nil {
-		_ = guard(l.sink.Name, "abort", l.txn.Abort)
-		l.txn = nil
+// abandon gives up what is left of the legs, side by side. An Abort may have to wait for a write that hangs, so it is lent like any call:
+// one that is left adrift keeps its sink away until it is back.
+func (r *run) abandon(ctx context.Context, legs []*leg) {
+	var wg sync.WaitGroup
+	for _, l := range legs {
+		if txn := l.txn; txn != nil {
+			l.txn = nil
+			wg.Go(func() {
+				_ = r.lend(ctx, l.index, "abort", func(context.Context) error { return txn.Abort() }, nil)
+			})
+		}
+		if l.dead != nil {
+			l.dead.discard()
+			l.dead = nil
+		}
 	}
-	if l.dead != nil {
-		l.dead.discard()
-		l.dead = nil
-	}
+	wg.Wait()
 }
 
 // keepDead leaves the staged dead letters for the next start to publish or sweep.

@@ -56,6 +56,33 @@ func TestAPluginThatAlwaysEndsStopsThePipeline(t *testing.T) {
 	}
 }
 
+// silentSource never answers what time it is.
+type silentSource struct {
+	*fakeSource
+	asked func()
+}
+
+func (s silentSource) Now(ctx context.Context) (time.Time, error) {
+	s.asked()
+	<-ctx.Done()
+	return time.Time{}, fault.New(fault.Canceled, "", "", ctx.Err())
+}
+
+// TestDrainEndsAQuestionThatIsNotAnswered doesn't wait for a plugin that is asked for the first time and says nothing.
+func TestDrainEndsAQuestionThatIsNotAnswered(t *testing.T) {
+	b := newBench(t, 1, 1)
+	drain := make(chan struct{})
+	b.edit = func(c *Config) {
+		c.Start = func(context.Context) (Source, error) { return silentSource{b.source, func() { close(drain) }}, nil }
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := b.runWith(ctx, span(0, 100), drain)
+	if fault.KindOf(err) != fault.Canceled || !s.Stopped || ctx.Err() != nil {
+		t.Errorf("error %v, stopped %t, %v", err, s.Stopped, ctx.Err())
+	}
+}
+
 // TestDrainEndsTheFirstContact doesn't wait for a vendor that can't be reached.
 func TestDrainEndsTheFirstContact(t *testing.T) {
 	b := newBench(t, 1, 1)

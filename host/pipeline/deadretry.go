@@ -251,7 +251,7 @@ func (r *run) send(ctx context.Context, i int, letters *letters, s flow.Slice, o
 	w := &work{slice: s, part: &partition{Partition: Partition{Partition: s.Partition}}, sinks: setOf(i)}
 	legs := r.begin(ctx, w, []int{i}, letters)
 	l := legs[0]
-	defer l.abandon()
+	defer r.abandon(ctx, legs)
 	if l.err != nil {
 		return receipt, false, l.err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -138,24 +139,59 @@ func (k *stuckSink) wait(op string) {
 
 // TestDetachedSinkThatHangs: nobody waits for it, its call may use its batch until it comes back, and what it does late is found.
 func TestDetachedSinkThatHangs(t *testing.T) {
-	for _, op := range []string{"begin", "append", "commit", "in commit"} {
+	for _, op := range []string{"begin", "append", "commit", "in commit", "abort", "abort of a read that broke"} {
 		t.Run(op, func(t *testing.T) {
 			b := newBench(t, 8, 2)
 			b.detachLast(20 * time.Millisecond)
 			k := &stuckSink{op: op, hold: make(chan struct{})}
-			b.sinks[1].fail = func(o string, _ flow.Slice) error { k.wait(o); return nil }
+			var mu sync.Mutex
+			aborts, again := map[flow.SliceID]bool{}, false // while one is under way its slice isn't begun again
+			b.sinks[1].fail = func(o string, s flow.Slice) error {
+				k.wait(o)
+				mu.Lock()
+				again = again || o == "begin" && aborts[s.ID]
+				mu.Unlock()
+				if o == "append" && op == "abort" && k.stuck.Load() == 0 { // as one that its context ended does
+					return errDown
+				}
+				return nil
+			}
 			b.sinks[1].late = func() { k.wait("in commit") }
+			b.sinks[1].abort = func(s flow.Slice) {
+				mu.Lock()
+				aborts[s.ID] = true
+				mu.Unlock()
+				if strings.HasPrefix(op, "abort") { // each of them
+					k.stuck.Add(1)
+					<-k.hold
+				}
+				mu.Lock()
+				delete(aborts, s.ID)
+				mu.Unlock()
+			}
+			if op == "abort of a read that broke" {
+				b.source.failRate = 0.5
+			}
 			asked := span(-40, 60)
 			free := sync.OnceFunc(func() { close(k.hold) })
-			b.during = func(Event) {
-				if b.sinks[0].store.heldOf(logA.Partition).Covers(asked) { // the others have it all, and the call still hangs
+			told := !strings.HasPrefix(op, "abort") // other calls may be back in time
+			b.during = func(e Event) {
+				told = told || e.Kind == SinkIsDown
+				if told && b.sinks[0].store.heldOf(logA.Partition).Covers(asked) { // the others have it all, and the call still hangs
 					free()
 				}
 			}
 			defer free()
+			defer time.AfterFunc(10*time.Second, func() {
+				t.Error("the others wait for the call")
+				free()
+			}).Stop()
 			s, err := b.run(asked)
 			if err != nil || !s.Complete() || s.Failed() {
 				t.Fatalf("got %v, %+v", err, s)
+			}
+			if k.stuck.Load() == 0 || again {
+				t.Errorf("%d calls hung; begun again meanwhile: %v", k.stuck.Load(), again)
 			}
 			b.sinks[0].store.wantExactly(t, asked)
 			b.sinks[1].store.wantExactly(t, asked)
@@ -279,6 +315,42 @@ func TestSinkThatNeverOpens(t *testing.T) {
 	}
 	b.sinks[0].store.wantExactly(t, asked)
 	b.sinks[1].store.wantExactly(t)
+}
+
+// TestDrainLeavesASinkThatHangsInOpen: whatever its context says, the run ends, and the others have what they were given.
+func TestDrainLeavesASinkThatHangsInOpen(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 8, 2)
+	hold, hangs, covered, drain := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	defer close(hold)
+	opens := 0
+	b.reopens(1, &opens, func(n int) error {
+		if n > 1 {
+			close(hangs)
+			<-hold
+		}
+		return errDown
+	})
+	b.detachLast(endTime)
+	edit := b.edit
+	b.edit = func(c *Config) { edit(c); c.Sinks[1].Sink = nil }
+	asked := span(-40, 60)
+	done := sync.OnceFunc(func() { close(covered) })
+	b.during = func(Event) {
+		if b.sinks[0].store.heldOf(logA.Partition).Covers(asked) {
+			done()
+		}
+	}
+	go func() {
+		<-covered
+		<-hangs
+		close(drain)
+	}()
+	s, err := b.runWith(t.Context(), asked, drain)
+	if err != nil || !s.Stopped || s.Sinks[1].State == SinkUp {
+		t.Fatalf("got %v, %+v", err, s)
+	}
+	b.sinks[0].store.wantExactly(t, asked)
 }
 
 // TestProbe: while a sink can't be reached the vendor isn't asked for it.

@@ -227,8 +227,9 @@ type fakeSink struct {
 	failRate   float64
 	reject     func(body string) bool
 	fail       func(op string, s flow.Slice) error
-	late       func() // called when a commit has taken place, before its answer
-	takesTwice bool   // it keeps no account
+	abort      func(s flow.Slice) // called by Abort; it may wait
+	late       func()             // called when a commit has taken place, before its answer
+	takesTwice bool               // it keeps no account
 }
 
 func (k *fakeSink) Identity() string { return k.store.identity }
@@ -359,6 +360,9 @@ func (x *fakeTxn) Commit(_ context.Context, a sinks.Account) (sinks.Receipt, err
 }
 
 func (x *fakeTxn) Abort() error {
+	if x.sink.abort != nil && !x.dead {
+		x.sink.abort(x.slice)
+	}
 	x.dead = true
 	return nil
 }

@@ -19,7 +19,8 @@ import (
 type Source interface {
 	// Plan cuts a gap into slices that begin at its From without hole or overlap; it may stop before its To.
 	Plan(ctx context.Context, g flow.Gap) ([]flow.Slice, error)
-	// Now returns the vendor's clock; a *fault.Error of kind Config if the vendor tells none.
+	// Now returns the vendor's clock; a *fault.Error of kind Config if the vendor tells none. It must end by itself, with an error of
+	// kind Crash if the process hangs: nothing new is asked for meanwhile.
 	Now(ctx context.Context) (time.Time, error)
 	// Read opens a slice and returns when the vendor's first good answer has begun. It grants no credit before the first
 	// Next. share is the credit in bytes; waiting is called, perhaps from another goroutine, whenever the source says what it

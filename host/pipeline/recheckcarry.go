@@ -92,8 +92,8 @@ func (r *run) compare(ctx context.Context, src Source, w *work, plan ledger.Rech
 	r.step(StepHeld)
 	legs := r.hold(ctx, w, plan, lacking, out)
 	defer func() {
+		r.abandon(ctx, legs)
 		for _, l := range legs {
-			l.abandon()
 			if err := l.held.Close(); err != nil {
 				r.cfg.Log.Warn("the count of what a sink holds", "error", err.Error())
 			}

@@ -156,12 +156,9 @@ func (r *run) prepare(ctx context.Context, drain <-chan struct{}) error {
 // firstContact starts the plugin and asks the vendor's clock. What may pass is tried again as often as a slice is.
 func (r *run) firstContact(ctx context.Context, drain <-chan struct{}) error {
 	for failures := 1; ; failures++ {
-		src, err := r.source(ctx)
-		if err == nil {
-			err = r.clock.ask(ctx, src, r.cfg.HostClock)
-		}
-		if err == nil {
-			return nil
+		src, err := r.contact(ctx, drain)
+		if err == nil || r.summary.Stopped {
+			return err
 		}
 		err = unasked(ctx, err)
 		v := r.cfg.decide(err, r.patient(err, failures))
@@ -177,6 +174,32 @@ func (r *run) firstContact(ctx context.Context, drain <-chan struct{}) error {
 			return err
 		}
 	}
+}
+
+// contact is one try of firstContact. A plugin may take long to answer, so it ends when the run is told to stop.
+func (r *run) contact(ctx context.Context, drain <-chan struct{}) (Source, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan tick, 1)
+	go func() { // waited for below
+		src, err := r.source(ctx)
+		if err == nil {
+			err = r.clock.ask(ctx, src, r.cfg.HostClock)
+		}
+		done <- tick{src, err}
+	}()
+	select {
+	case t := <-done:
+		return t.src, t.err
+	case <-drain:
+	}
+	cancel()
+	t := <-done
+	if t.err != nil {
+		r.summary.Stopped = true
+		t.err = fault.New(fault.Canceled, "start", "", t.err)
+	}
+	return t.src, t.err
 }
 
 // ask fixes the asked range: never later than the vendor's now minus lag, but for a `to` that has passed by less than
@@ -222,9 +245,7 @@ func (r *run) loop(ctx context.Context, drain <-chan struct{}, grace time.Durati
 	opening, cancelOpening := context.WithCancel(ctx)
 	defer func() {
 		cancelOpening()
-		for r.pending > 0 {
-			r.settleOpen(context.WithoutCancel(ctx), <-r.opens)
-		}
+		r.endOpening(ctx)
 		if r.follow.asking {
 			<-r.follow.ticks
 		}

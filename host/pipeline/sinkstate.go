@@ -249,9 +249,15 @@ func (r *run) tries(ctx context.Context, now time.Time, sooner func(time.Duratio
 }
 
 // awaitCall waits for a call of a sink that was left adrift. When nothing else is left to do it is waited for once more as long as any
-// call.
+// call. The sink is down until then, whatever became of the slice: an Abort hangs after errors that aren't the sink's, too.
 func (r *run) awaitCall(i int, now time.Time, sooner func(time.Duration)) {
 	st, patience := &r.sinks[i], r.cfg.Sinks[i].Patience
+	if st.since.IsZero() {
+		r.workMu.Lock()
+		err := fault.New(fault.Transient, "sink "+r.cfg.Sinks[i].Name, "", errTookTooLong("a call", patience, errNotBack))
+		r.markDown(i, err, r.cfg.backoff(st.fails+1))
+		r.workMu.Unlock()
+	}
 	if st.hangs.IsZero() || !r.idle {
 		st.hangs = now
 	}
@@ -262,9 +268,6 @@ func (r *run) awaitCall(i int, now time.Time, sooner func(time.Duration)) {
 	}
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
-	if st.err == nil {
-		st.since, st.err = st.hangs, errTookTooLong("a call", patience, errNotBack)
-	}
 	r.giveUpSink(i)
 }
 

@@ -56,7 +56,7 @@ func (r *run) close() {
 	r.srcMu.Unlock()
 	r.leaving.Wait()
 	if !r.adrift.wait(leavesWithin) {
-		r.cfg.Log.Warn("a sink's call doesn't come back: leaving it")
+		r.cfg.Log.Warn("a sink's call doesn't come back: leaving it", "sinks", r.names(r.adrift.sinks()))
 	}
 }
 

@@ -113,6 +113,8 @@ type Config struct {
 	Slice    SliceTarget
 	Limits   Limits
 	LogLevel string // debug, info, warn or error; empty: info
+	// Answer is how long the settings let the vendor be silent before the plugin gives its answer up; 0: a minute.
+	Answer time.Duration
 }
 
 // HTTP is how this machine reaches the vendor: a plugin's environment tells it nothing.
@@ -354,6 +356,10 @@ func (p *Plugin) Configure(ctx context.Context, c Config) (Configured, error) {
 	if again {
 		return Configured{}, fault.Errorf(fault.Bug, "plugin "+p.Name(), "configured twice")
 	}
+	if c.Answer <= 0 {
+		c.Answer = answerTime
+	}
+	p.answerTime.Store(int64(c.Answer))
 	secrets := slices.Concat(c.Secrets, schemaSecrets(p.description.ConfigSchema, c.Settings), urlSecrets(c.HTTP.Proxy))
 	p.redact.set(secrets)
 	req := &v1.ConfigureRequest{
@@ -498,14 +504,24 @@ func follows(g flow.Gap, planned []flow.Slice, s flow.Slice, granularity time.Du
 	return nil
 }
 
-// Now returns the vendor's clock, asked without key or budget, or ErrNoClock.
+// Now returns the vendor's clock, asked without key or budget, or ErrNoClock. A plugin that takes longer than Timeouts.Silence beside the
+// vendor's answer hangs.
 func (p *Plugin) Now(ctx context.Context) (time.Time, error) {
-	m, err := v1.NewSourceServiceClient(p.conn).Now(ctx, &v1.NowRequest{})
-	if status.Code(err) == codes.Unimplemented {
+	var m *v1.NowResponse
+	untold := false
+	// No sign counts, for the budget is asked by reads that run meanwhile.
+	err := p.ask(ctx, "ask the vendor's clock", p.sup.opts.Timeouts.Silence+p.answer(), new(signs), func(ctx context.Context) (err error) {
+		m, err = v1.NewSourceServiceClient(p.conn).Now(ctx, &v1.NowRequest{})
+		if untold = status.Code(err) == codes.Unimplemented; untold {
+			return nil
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case untold:
 		return time.Time{}, fault.New(fault.Config, "plugin "+p.Name(), `set "clock: host" on the pipeline`, ErrNoClock)
-	}
-	if err != nil {
-		return time.Time{}, p.callError(ctx, "ask the vendor's clock", err)
 	}
 	t, err := wire.TimeFromProto(m.GetTime())
 	if err != nil || t.IsZero() {
@@ -514,40 +530,64 @@ func (p *Plugin) Now(ctx context.Context) (time.Time, error) {
 	return t, nil
 }
 
-// Check proves the credentials by the vendor's cheapest call and returns a line that says what was proved.
+// Check proves the credentials by the vendor's cheapest call and returns a line that says what was proved. It waits for the budget; a plugin
+// that neither asks for that nor answers for Timeouts.Ask beside the vendor's answer hangs.
 func (p *Plugin) Check(ctx context.Context) (string, error) {
-	m, err := v1.NewPluginServiceClient(p.conn).Check(ctx, &v1.CheckRequest{})
-	if code := status.Code(err); code == codes.Unimplemented || code == codes.FailedPrecondition && len(status.Convert(err).Details()) == 0 {
+	var m *v1.CheckResponse
+	unable := false
+	err := p.ask(ctx, "check", p.sup.opts.Timeouts.Ask+p.answer(), &p.signs, func(ctx context.Context) (err error) {
+		m, err = v1.NewPluginServiceClient(p.conn).Check(ctx, &v1.CheckRequest{})
+		code := status.Code(err)
+		if unable = code == codes.Unimplemented || code == codes.FailedPrecondition && len(status.Convert(err).Details()) == 0; unable {
+			return nil
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case unable:
 		return "", fault.New(fault.Config, "plugin "+p.Name(), "", fmt.Errorf("check: %w", ErrNotSupported))
-	}
-	if err != nil {
-		return "", p.callError(ctx, "check", err)
 	}
 	return p.redact.shown(m.GetSummary(), maxLogAttr), nil
 }
 
-// Discover calls yield for each thing that the credentials can see until yield returns an error, which Discover returns.
+// Discover calls yield for each thing that the credentials can see until yield returns an error, which Discover returns. It may take as long
+// as it takes; a plugin that finds nothing more for as long as Check may take hangs.
 func (p *Plugin) Discover(ctx context.Context, yield func(Found) error) error {
-	callCtx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := v1.NewPluginServiceClient(p.conn).Discover(callCtx, &v1.DiscoverRequest{})
-	for n := 0; err == nil; n++ {
-		var m *v1.DiscoverResponse
-		if m, err = stream.Recv(); err != nil {
-			break
+	unable, tooMany := false, false
+	var refused error // by yield
+	err := p.ask(ctx, "discover", p.sup.opts.Timeouts.Ask+p.answer(), &p.signs, func(ctx context.Context) error {
+		stream, err := v1.NewPluginServiceClient(p.conn).Discover(ctx, &v1.DiscoverRequest{})
+		for n := 0; err == nil; n++ {
+			var m *v1.DiscoverResponse
+			if m, err = stream.Recv(); err != nil {
+				break
+			}
+			if tooMany = n >= maxDiscovered; tooMany {
+				return nil
+			}
+			refused = yield(Found{Kind: m.GetKind(), ID: m.GetId(), Name: m.GetName(), Attributes: m.GetAttributes()})
+			if refused != nil {
+				return nil
+			}
+			p.signs.give()
 		}
-		if n >= maxDiscovered {
-			return p.violation("discovers more than %d things", maxDiscovered)
+		if unable = status.Code(err) == codes.Unimplemented; unable || errors.Is(err, io.EOF) {
+			return nil
 		}
-		if err := yield(Found{Kind: m.GetKind(), ID: m.GetId(), Name: m.GetName(), Attributes: m.GetAttributes()}); err != nil {
-			return err
-		}
-	}
+		return err
+	})
 	switch {
-	case errors.Is(err, io.EOF):
-		return nil
-	case status.Code(err) == codes.Unimplemented:
+	case err != nil:
+		return err
+	case tooMany:
+		return p.violation("discovers more than %d things", maxDiscovered)
+	case unable:
 		return fault.New(fault.Config, "plugin "+p.Name(), "", fmt.Errorf("discover: %w", ErrNotSupported))
 	}
-	return p.callError(ctx, "discover", err)
+	return refused
 }
+
+// answer is how long the vendor may be silent before the plugin gives up its answer.
+func (p *Plugin) answer() time.Duration { return time.Duration(p.answerTime.Load()) }

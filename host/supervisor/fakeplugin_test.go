@@ -226,6 +226,9 @@ func (f *fakePlugin) Configure(ctx context.Context, m *v1.ConfigureRequest) (*v1
 }
 
 func (f *fakePlugin) Check(ctx context.Context, _ *v1.CheckRequest) (*v1.CheckResponse, error) {
+	if f.mode == "ask-hang" {
+		select {}
+	}
 	if f.host == nil {
 		return nil, wire.ToStatus(fault.Errorf(fault.Auth, "check", "no host"))
 	}
@@ -265,11 +268,20 @@ func (f *fakePlugin) Discover(_ *v1.DiscoverRequest, s grpc.ServerStreamingServe
 		if err := s.Send(&v1.DiscoverResponse{Kind: "log", Id: id}); err != nil {
 			return err
 		}
+		switch f.mode {
+		case "ask-hang":
+			select {}
+		case "ask-slow":
+			time.Sleep(400 * time.Millisecond)
+		}
 	}
 	return nil
 }
 
 func (f *fakePlugin) Now(context.Context, *v1.NowRequest) (*v1.NowResponse, error) {
+	if f.mode == "ask-hang" {
+		select {}
+	}
 	if f.mode == "noclock" {
 		return f.UnimplementedSourceServiceServer.Now(context.Background(), nil)
 	}

@@ -160,6 +160,7 @@ func (h *hostService) AcquireBudget(ctx context.Context, m *v1.AcquireBudgetRequ
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
+	h.plugin.signs.wait(g.RetryAfter)
 	if g.Granted {
 		h.mu.Lock()
 		h.made[g.Reservation] = struct{}{}

@@ -49,6 +49,9 @@ type Plugin struct {
 	worked   atomic.Bool // a Read has ended as it should
 	tidyOnce sync.Once
 
+	signs      signs        // of calls that ask the vendor
+	answerTime atomic.Int64 // see Config.Answer; 0 before Configure
+
 	mu         sync.Mutex
 	configured bool
 	limits     Limits // as Configure told them; zero before

@@ -67,10 +67,11 @@ type Options struct {
 // Timeouts bound how long a plugin may take. Zero fields have the defaults that are said.
 type Timeouts struct {
 	Start   time.Duration // until the first answer after the start: 10 s
-	Silence time.Duration // without any message in a Read: 30 s
+	Silence time.Duration // without any message in a Read, and for Now beside the vendor's answer: 30 s
 	Stop    time.Duration // from Stop until a Read has ended: 5 s
 	Exit    time.Duration // from being asked to end until it is killed: 2 s
 	Call    time.Duration // for Describe, Configure and Plan, which ask nobody: 30 s
+	Ask     time.Duration // without any sign of a Check or Discover, beside the vendor's answer: 5 min
 }
 
 // CrashLoop says when a plugin is given up: after Starts failed starts (or ends soon after a start) within Within. Those in the read of one
@@ -93,6 +94,7 @@ func (o Options) withDefaults() Options {
 		{&o.Timeouts.Stop, 5 * time.Second},
 		{&o.Timeouts.Exit, 2 * time.Second},
 		{&o.Timeouts.Call, 30 * time.Second},
+		{&o.Timeouts.Ask, 5 * time.Minute},
 		{&o.CrashLoop.Within, time.Minute},
 	} {
 		if *d.field <= 0 {

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -403,6 +404,67 @@ func TestCallsFail(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAsksThatHang: a call that asks the vendor and isn't answered ends its process, so that a run which follows goes on with a fresh one.
+func TestAsksThatHang(t *testing.T) {
+	t.Parallel()
+	limits := Timeouts{Silence: 300 * time.Millisecond, Ask: 300 * time.Millisecond}
+	for name, call := range map[string]func(p *Plugin) error{
+		"clock":    func(p *Plugin) error { _, err := p.Now(t.Context()); return err },
+		"check":    func(p *Plugin) error { _, err := p.Check(t.Context()); return err },
+		"discover": func(p *Plugin) error { return p.Discover(t.Context(), func(Found) error { return nil }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := newSupervisor(t, Options{Timeouts: limits})
+			p := start(t, s, "ask-hang")
+			err := call(p)
+			if fault.KindOf(err) != fault.Crash || !strings.Contains(err.Error(), "hangs: no answer to") || fault.HintOf(err) == "" {
+				t.Errorf("error %v, hint %q", err, fault.HintOf(err))
+			}
+			<-p.Done()
+		})
+	}
+	t.Run("told to stop", func(t *testing.T) {
+		t.Parallel()
+		s, _ := newSupervisor(t, Options{})
+		p := start(t, s, "ask-hang")
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		if _, err := p.Now(ctx); fault.KindOf(err) != fault.Canceled {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("slow discover", func(t *testing.T) {
+		t.Parallel()
+		s, _ := newSupervisor(t, Options{Timeouts: Timeouts{Ask: 700 * time.Millisecond}})
+		n := 0
+		if err := start(t, s, "ask-slow").Discover(t.Context(), func(Found) error { n++; return nil }); err != nil || n != 2 {
+			t.Errorf("%d things, error %v", n, err)
+		}
+	})
+}
+
+// TestSigns: what is told to wait, or gives a sign, isn't silent.
+func TestSigns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s signs
+		s.wait(time.Hour)
+		time.AfterFunc(time.Hour+30*time.Second, s.give)
+		begun := time.Now()
+		if !s.end(t.Context(), time.Minute) {
+			t.Error("it was no hang")
+		}
+		if took := time.Since(begun) - time.Hour - 30*time.Second; took < time.Minute || took > 2*time.Minute {
+			t.Errorf("a hang %s after the last sign, want about a minute", took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if s.end(ctx, time.Minute) {
+			t.Error("an ended call hangs")
+		}
+	})
 }
 
 func TestPlan(t *testing.T) {

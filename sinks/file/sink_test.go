@@ -3,6 +3,7 @@ package file
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	stdcsv "encoding/csv"
 	"encoding/hex"
@@ -13,11 +14,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
+	"github.com/sluice-io/sluice/sinks/commitlog"
 	"github.com/sluice-io/sluice/sinks/encode"
 	"github.com/sluice-io/sluice/sinks/sinktest"
 	"github.com/sluice-io/sluice/sinks/textfile"
@@ -129,4 +134,54 @@ func decode(name string, b []byte) (bodies []string, err error) {
 		bodies = append(bodies, row[1])
 	}
 	return bodies, nil
+}
+
+// TestWriteThatHangs: Append ends with its context, and Abort only with the write, so that a slice isn't begun again over it.
+func TestWriteThatHangs(t *testing.T) {
+	root := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		var hangs atomic.Bool
+		f := &sinktest.Faults{FS: commitlog.OS{}}
+		f.At = func(s sinktest.Step, do func() error) error {
+			if s.Op == "write" && strings.HasSuffix(s.Name, ".part") && hangs.CompareAndSwap(false, true) {
+				<-hold
+			}
+			return do()
+		}
+		k, err := driver(encode.NDJSON, textfile.Plain).Open(f, root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := sinktest.Hours("a", 0, 1)
+		tx, err := k.Begin(t.Context(), s, 0, sinktest.Schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for n := 0; err == nil && n < 10_000; n++ {
+			err = sinktest.Append(ctx, tx, s, sinktest.Bodies(s, 1000))
+		}
+		if ctx.Err() == nil || err == nil {
+			t.Fatalf("Append: %v", err)
+		}
+		aborted := make(chan error, 1)
+		go func() { aborted <- tx.Abort() }() // received below
+		select {
+		case err := <-aborted:
+			t.Errorf("Abort is back before the write: %v", err)
+		case <-time.After(time.Hour):
+		}
+		close(hold)
+		if err := <-aborted; err != nil {
+			t.Errorf("Abort: %v", err)
+		}
+		if _, err := sinktest.Write(t.Context(), k, s, sinktest.Bodies(s, 10)); err != nil {
+			t.Error(err)
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
