@@ -98,6 +98,7 @@ type selection struct {
 // assembled is one pipeline, ready to run.
 type assembled struct {
 	config     *config.Pipeline
+	unsaved    bool // no file holds the config: it is that of `sluice get`
 	supervisor *supervisor.Supervisor
 	requests   *requestCounter
 	streams    []sinks.Stream
@@ -156,7 +157,7 @@ func (a *app) mutualTLS() (bool, error) {
 
 // supervise makes what starts a pipeline's processes, and starts none.
 func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
-	p := &assembled{config: c, requests: &requestCounter{Manager: h.budget}}
+	p := &assembled{config: c, unsaved: filepath.Base(h.config.Path) == commandLine, requests: &requestCounter{Manager: h.budget}}
 	mutual, err := h.app.mutualTLS()
 	if err != nil {
 		return nil, err

@@ -259,6 +259,9 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 	if err != nil && fault.KindOf(err) != fault.Canceled {
 		out.pipelineFailed(c.Name, err)
 	}
+	if summary != nil && summary.TooManyDead {
+		out.tooManyDead(p, summary.DeadLetters)
+	}
 	if e := p.Close(); e != nil && err == nil {
 		r.app.log.logger.Warn("close", "pipeline", c.Name, "error", e.Error())
 	}

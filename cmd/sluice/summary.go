@@ -70,6 +70,8 @@ type pipelineSummary struct {
 	Faults      []faultSummary    `json:"faults,omitempty"`
 	Sinks       []sinkSummary     `json:"sinks,omitempty"`
 
+	deadPath  string          // the folder of its dead letters
+	letters   string          // what to do about them; empty without any
 	streams   map[string]bool // that were asked for
 	snapshots bool            // of every stream: a millisecond of log time is one
 }
@@ -243,6 +245,9 @@ func (l *liveRun) summarise() pipelineSummary {
 	p.Missing, p.Unavailable = s.Missing.Milliseconds(), s.Unavailable.Milliseconds()
 	p.Follow, p.Came = s.Follow.Milliseconds(), (s.Missing - s.Due).Milliseconds()
 	p.Slices, p.Rows, p.Bytes, p.Dead, p.Counters = s.Slices, s.Rows, s.Bytes, s.DeadLetters, s.Counters
+	if p.Dead > 0 && l.assembled != nil {
+		p.deadPath, p.letters = l.assembled.config.DeadLetter.Path, l.assembled.aboutDead()
+	}
 	if s.Slices > 0 && l.assembled != nil {
 		p.Pace = &paceSummary{
 			l.assembled.run.Parallel, s.Pace.Opened, s.Pace.Opening.Seconds(), s.Pace.Reading.Seconds(), s.Pace.Bytes,
@@ -350,7 +355,7 @@ func (t runSummary) print(w io.Writer, l *logging) {
 			fmt.Fprintf(&b, "  %s\n", p.Late.text())
 		}
 		if p.Dead > 0 {
-			fmt.Fprintf(&b, "  %s\n", counted(p.Dead, "dead letter"))
+			fmt.Fprintf(&b, "  %s in %s\n    %s\n", counted(p.Dead, "dead letter"), p.deadPath, p.letters)
 		}
 		names := make([]string, 0, len(p.Counters))
 		for n := range p.Counters {
