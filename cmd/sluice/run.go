@@ -38,7 +38,7 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "Carry what was asked and isn't there yet",
 		Long: "run fetches what the pipelines ask for and their sinks lack, and commits it slice by slice.\n" +
 			"A pipeline with `follow` goes on with what closes until it is told to stop, by a signal, --deadline or --once.\n" +
-			"The first SIGINT or SIGTERM lets slices that move bytes finish, the second ends at once.\n\n" +
+			"The first SIGINT, SIGTERM or SIGHUP lets slices that move bytes finish, the second ends at once.\n\n" +
 			"Exit: 0 covered, 1 failed or quarantined, 2 command line or file, 3 stopped early, 4 another run holds the state, 130 SIGINT.\n" +
 			"0 also if only what came while it followed is left.",
 		Example: "  sluice run\n  sluice run prod --last 24h\n  sluice run --from 2026-11-01 --to 2026-11-02 --summary run.json",
@@ -329,7 +329,7 @@ func (r *running) listen(ctx context.Context, cancel context.CancelFunc, deadlin
 	s := &stopper{
 		drain: make(chan struct{}), overdue: make(chan struct{}), signals: make(chan os.Signal, 4), quit: make(chan struct{}),
 	}
-	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(s.signals, stopSignals()...)
 	// A reader of stdout that ends, as head does, is an error of a write: it must not kill the process between two commits.
 	signal.Ignore(syscall.SIGPIPE)
 	var timeout, late <-chan time.Time

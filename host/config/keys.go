@@ -65,7 +65,7 @@ func fileKeys() []key {
 	return []key{
 		{name: "state", typ: aPath, def: "./state", doc: "folder of ledger, lock and budget; relative to this file; not on a network file system"},
 		{name: "listen", typ: aChoice, def: `""`, choices: []string{""}, doc: "only empty in this version: an address for console and metrics " + laterFile},
-		{name: "shutdown_timeout", typ: aDuration, def: "25s", max: int64(time.Hour), doc: "how long slices that move bytes may take to finish after the first SIGINT or SIGTERM"},
+		{name: "shutdown_timeout", typ: aDuration, def: "25s", max: int64(time.Hour), doc: "how long slices that move bytes may take to finish after the first SIGINT, SIGTERM or SIGHUP"},
 		{name: "spool", later: "a folder for large intermediate files " + laterFile},
 		{name: "plugins", later: "external plugins in a config come with a later version; `sluice plugin describe PATH` tries one"},
 		{name: "pipelines", typ: aSectionList, required: true, doc: "what runs; each reads one source into one or more sinks", keys: []key{
