@@ -167,6 +167,7 @@ type running struct {
 	mu        sync.Mutex
 	pipelines []*liveRun
 	foreseen  []*foreseen // of its pipelines, as they came
+	clocks    []string    // types of the sources of which it was said that their vendor's clock differs
 	draining  atomic.Bool
 }
 
@@ -242,7 +243,12 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		return
 	}
 	r.recordAsked(ctx, p)
-	p.run.Observe = live.counts.observe(out.event)
+	p.run.Observe = live.counts.observe(func(e pipeline.Event) {
+		if e.Kind == pipeline.Started {
+			r.compareClocks(live, p)
+		}
+		out.event(e)
+	})
 	if err := mayRecheck(p, r.app.log.logger); err != nil {
 		r.ended(live, nil, errors.Join(err, p.Close()))
 		out.pipelineFailed(c.Name, err)
@@ -266,6 +272,25 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		r.app.log.logger.Warn("close", "pipeline", c.Name, "error", e.Error())
 	}
 	r.ended(live, summary, err)
+}
+
+// compareClocks warns, once for a type of source, of a vendor's clock that differs from this machine's: it decides how far is read.
+func (r *running) compareClocks(live *liveRun, p *assembled) {
+	if p.run.HostClock {
+		return
+	}
+	now := time.Now()
+	text, hint := clocksDiffer(now, live.pipeline.VendorNow().Sub(now))
+	if text == "" {
+		return
+	}
+	r.mu.Lock()
+	said := slices.Contains(r.clocks, p.config.Source.Type)
+	r.clocks = append(r.clocks, p.config.Source.Type)
+	r.mu.Unlock()
+	if !said {
+		r.app.log.logger.Warn(live.name + ": " + text + "\n" + hint)
+	}
 }
 
 // assemble is host.assemble for a run, which doesn't fail because a vendor that is asked for names has a moment's trouble.

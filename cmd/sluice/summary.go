@@ -348,6 +348,9 @@ func (t runSummary) print(w io.Writer, l *logging) {
 			}
 			fmt.Fprintf(&b, " (log time, %s to %s)\n", p.From, p.To)
 		}
+		if text, hint := p.clocksDiffer(t.TS); text != "" {
+			fmt.Fprintf(&b, "  %s\n    %s\n", text, hint)
+		}
 		if p.Forecast != nil && p.Forecast.Known {
 			fmt.Fprintf(&b, "  %s\n", p.Forecast.text())
 		}
@@ -397,6 +400,15 @@ func (t runSummary) print(w io.Writer, l *logging) {
 		}
 	}
 	_, _ = io.WriteString(w, l.redactor.Redact(b.String()))
+}
+
+// clocksDiffer is the function for the end of the run, which was at ended.
+func (p pipelineSummary) clocksDiffer(ended string) (text, hint string) {
+	at, err := time.Parse(time.RFC3339, ended)
+	if p.VendorAhead == nil || err != nil {
+		return "", ""
+	}
+	return clocksDiffer(at, durationOf(*p.VendorAhead))
 }
 
 // settling says of streams that settle how long they are left alone: why a range that has passed may not be closed yet.
