@@ -426,5 +426,19 @@ func setRange(run *pipeline.Config, r config.Range, sel selection) error {
 	if !run.To.IsZero() && !run.From.IsZero() && !run.From.Before(run.To) {
 		return usageError(fmt.Errorf("the range is empty: from %s, to %s", run.From.Format(time.RFC3339), run.To.Format(time.RFC3339)))
 	}
-	return nil
+	return checkLast(run)
+}
+
+// checkLast refuses a range that begins so long before now that no time can be given for it. This machine's clock is good enough for that.
+func checkLast(run *pipeline.Config) error {
+	end := run.To
+	if end.IsZero() {
+		end = time.Now().Add(-run.Lag)
+	}
+	from := end.Add(-run.Last)
+	if run.Last == 0 || !from.Before(time.Unix(0, 0)) {
+		return nil
+	}
+	return usageError(fault.New(fault.Config, "range", "say `from`, or a shorter `last`: no time before 1970-01-01 can be asked for",
+		fmt.Errorf("the last %s begin in the year %d", shortDuration(run.Last), from.UTC().Year())))
 }

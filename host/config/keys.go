@@ -79,7 +79,7 @@ func fileKeys() []key {
 			{name: "range", typ: aSection, required: true, doc: "the time that is asked for: `from`, with or without `to`, or `last`", keys: []key{
 				{name: "from", typ: aTime, doc: "first millisecond that is asked for"},
 				{name: "to", typ: aTime, doc: "first millisecond that is not; left out: up to now minus `lag`"},
-				{name: "last", typ: aDuration, min: int64(time.Second), max: math.MaxInt64, doc: "instead of `from`: this long before now minus `lag`"},
+				{name: "last", typ: aDuration, min: int64(time.Second), max: math.MaxInt64, doc: "instead of `from`: this long before now minus `lag`, not before 1970"},
 			}},
 			{name: "lag", typ: aDuration, def: "5m", max: int64(30 * day), doc: "nothing later than the clock minus this is asked for: the vendor may still be filling it"},
 			{name: "clock", typ: aChoice, def: "vendor", choices: []string{"vendor", ClockHost}, doc: "whose now counts: the vendor's, or this machine's for a vendor that tells no time"},
