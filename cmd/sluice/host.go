@@ -82,7 +82,10 @@ func (a *app) openHost(ctx context.Context, c *config.Config) (*host, error) {
 	return &host{config: c, ledger: l, budget: m, log: a.log.logger, app: a}, nil
 }
 
-func (h *host) Close() error { return h.ledger.Close() }
+func (h *host) Close() error {
+	_ = os.Remove(h.spoolFolder()) // unless something lies in it
+	return h.ledger.Close()
+}
 
 // selection narrows a pipeline: what flags say beyond the file.
 type selection struct {
@@ -107,7 +110,7 @@ type assembled struct {
 	budget     planBudget       // of its reads
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
-	swept      bool               // the spool folder, of what earlier runs left
+	spool      string             // the folder of its processes' own, without what earlier runs left; empty: not made
 
 	mu     sync.Mutex
 	opened map[string]sinks.Sink // by name
@@ -133,6 +136,10 @@ func (p *assembled) Close() error {
 	if p.run.Spool != nil {
 		errs = append(errs, p.run.Spool.Close())
 		p.run.Spool = nil
+	}
+	if p.spool != "" {
+		errs = append(errs, os.RemoveAll(p.spool)) // its processes have ended
+		p.spool = ""
 	}
 	return errors.Join(errs...)
 }
@@ -293,11 +300,11 @@ func (h *host) startWith(
 // spoolFolder makes a folder for the next process: the one before may still be ending. What earlier runs left goes first.
 func (p *assembled) spoolFolder(base string) (string, error) {
 	base = filepath.Join(base, p.config.Name)
-	if !p.swept {
+	if p.spool == "" {
 		if err := os.RemoveAll(base); err != nil {
 			return "", err
 		}
-		p.swept = true
+		p.spool = base
 	}
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return "", err
