@@ -315,7 +315,7 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 		})
 	}
 	if len(p.run.Sinks) == 0 {
-		return usageError(fmt.Errorf("--sink and --stream leave none of its sinks"))
+		return usageError(noneLeft(p.config))
 	}
 	return nil
 }
