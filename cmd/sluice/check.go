@@ -159,6 +159,9 @@ func (a *app) check(ctx context.Context, names []string, online bool) error {
 		last.Config, last.State = c.Path, c.State
 		last.Running, err = k.checkAll(ctx, c, names)
 	}
+	if ctx.Err() != nil {
+		return ctx.Err() // what was found is no whole answer
+	}
 	if err != nil {
 		k.problem("", err)
 	}
@@ -202,6 +205,9 @@ func (k *checker) checkAll(ctx context.Context, c *config.Config, names []string
 	defer look.Close()
 	for _, p := range chosen {
 		out, errs := look.checkPipeline(ctx, p, k.online)
+		if ctx.Err() != nil {
+			return running, ctx.Err() // and not a problem of each pipeline that is left
+		}
 		for _, err := range errs {
 			k.problem(p.Name, err)
 		}

@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"text/template"
 	"time"
 
@@ -43,7 +42,7 @@ func (a *app) demoCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), dir, keep) },
 	}
 	c.Flags().StringVar(&dir, "dir", dir, "folder to make, or to go on with")
-	c.Flags().BoolVar(&keep, "keep", false, "leave the simulator up until SIGINT or SIGTERM, to try other commands")
+	c.Flags().BoolVar(&keep, "keep", false, "leave the simulator up until SIGINT, SIGTERM or SIGHUP, to try other commands")
 	return c
 }
 
@@ -86,7 +85,7 @@ func (a *app) demo(ctx context.Context, dir string, keep bool) error {
 	if !keep {
 		return nil
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()
 	a.say("the simulator stays up; Ctrl-C ends it")
 	<-ctx.Done()

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ func TestSignals(t *testing.T) {
 	}{
 		{"SIGINT", []syscall.Signal{syscall.SIGINT}, nil, "25s", 130, true},
 		{"SIGTERM", []syscall.Signal{syscall.SIGTERM}, nil, "25s", 3, true},
+		{"SIGHUP", []syscall.Signal{syscall.SIGHUP}, nil, "25s", 3, true},
 		{"deadline", nil, []string{"--deadline", "4s"}, "25s", 3, true},
 		{"SIGINT twice", []syscall.Signal{syscall.SIGINT, syscall.SIGINT}, nil, "25s", 130, false},
 		{"SIGTERM twice", []syscall.Signal{syscall.SIGTERM, syscall.SIGTERM}, nil, "25s", 3, false},
@@ -87,6 +90,74 @@ func TestSignals(t *testing.T) {
 			r.mustHold(root, "raw", seedStart, r.to)
 			r.mustKeepBudget()
 		})
+	}
+}
+
+// TestHangUpIgnored lets a terminal go away from a run that nohup started: it goes on.
+func TestHangUpIgnored(t *testing.T) {
+	t.Parallel()
+	web := vendorsim.Log{ID: vendorsim.SeedWebID, Name: "web", Generated: &vendorsim.Generated{
+		From: seedStart, To: seedStart.Add(time.Hour), Bytes: 2 << 20,
+	}}
+	r := newRig(t, vendorsim.Options{Logs: []vendorsim.Log{web}})
+	if err := r.sim.AddFault(vendorsim.Rule{Log: "web", Fault: vendorsim.Fault{Rate: 1 << 20}}); err != nil {
+		t.Fatal(err)
+	}
+	r.to = seedStart.Add(time.Hour)
+	r.fileSink("out", "raw", "none")
+	r.write()
+	c := r.prepare("run")
+	c.cmd.Path, c.cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`}, c.cmd.Args...)
+	c.start()
+	c.await("bytes that move", func() bool { return r.active() == 1 })
+	if err := c.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	c.wait().mustExit(0)
+}
+
+// TestSecondSignal ends a command that blocks: nobody reads the pipe that it writes to.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, vendorsim.Options{Logs: []vendorsim.Log{{ID: vendorsim.SeedWebID, Name: "web"}}})
+	r.fileSink("out", "raw", "none")
+	r.write()
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer out.Close()
+	if err := out.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // until it is full
+		_, err = out.WriteString(strings.Repeat("x", 512))
+	}
+	c := r.prepare("check")
+	c.cmd.Stdout = out
+	c.start()
+	ended := func() bool {
+		select {
+		case <-c.ended:
+			return true
+		default:
+			return false
+		}
+	}
+	time.Sleep(2 * time.Second) // it has no way to say that it waits
+	if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	if ended() {
+		t.Skip("the first signal came before it blocked")
+	}
+	if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if c.wait(); c.signal != syscall.SIGINT {
+		t.Errorf("exit %d (signal %v), want its death by SIGINT", c.code, c.signal)
 	}
 }
 

@@ -246,11 +246,14 @@ func theySee(kind string, found map[string][]supervisor.Found) string {
 	return text
 }
 
+// commandLine is what messages call the file that isn't written.
+const commandLine = "(command line)"
+
 // place returns the folder that paths of the config are relative to, and how messages call the file.
 func (f getFlags) place() (base, name string, err error) {
 	name = f.save
 	if name == "" {
-		name = "(command line)"
+		name = commandLine
 	}
 	abs, err := filepath.Abs(name)
 	return filepath.Dir(abs), name, err

@@ -83,7 +83,10 @@ func (a *app) openHost(ctx context.Context, c *config.Config) (*host, error) {
 	return &host{config: c, ledger: l, budget: m, log: a.log.logger, app: a}, nil
 }
 
-func (h *host) Close() error { return h.ledger.Close() }
+func (h *host) Close() error {
+	_ = os.Remove(h.spoolFolder()) // unless something lies in it
+	return h.ledger.Close()
+}
 
 // selection narrows a pipeline: what flags say beyond the file.
 type selection struct {
@@ -99,6 +102,7 @@ type selection struct {
 // assembled is one pipeline, ready to run.
 type assembled struct {
 	config     *config.Pipeline
+	unsaved    bool // no file holds the config: it is that of `sluice get`
 	supervisor *supervisor.Supervisor
 	requests   *requestCounter
 	streams    []sinks.Stream
@@ -107,7 +111,7 @@ type assembled struct {
 	budget     planBudget       // of its reads
 	run        pipeline.Config
 	first      *supervisor.Plugin // started by assemble, handed out by the first Start
-	swept      bool               // the spool folder, of what earlier runs left
+	spool      string             // the folder of its processes' own, without what earlier runs left; empty: not made
 
 	log    *slog.Logger
 	mu     sync.Mutex
@@ -130,6 +134,10 @@ func (p *assembled) Close() error {
 	if p.run.Spool != nil {
 		errs = append(errs, p.run.Spool.Close())
 		p.run.Spool = nil
+	}
+	if p.spool != "" {
+		errs = append(errs, os.RemoveAll(p.spool)) // its processes have ended
+		p.spool = ""
 	}
 	return errors.Join(errs...)
 }
@@ -154,7 +162,9 @@ func (a *app) mutualTLS() (bool, error) {
 
 // supervise makes what starts a pipeline's processes, and starts none.
 func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
-	p := &assembled{config: c, requests: &requestCounter{Manager: h.budget}, log: h.log.With("pipeline", c.Name)}
+	p := &assembled{
+		config: c, unsaved: filepath.Base(h.config.Path) == commandLine, requests: &requestCounter{Manager: h.budget}, log: h.log.With("pipeline", c.Name),
+	}
 	mutual, err := h.app.mutualTLS()
 	if err != nil {
 		return nil, err
@@ -308,11 +318,11 @@ func answerTime(settings json.RawMessage) time.Duration {
 // spoolFolder makes a folder for the next process: the one before may still be ending. What earlier runs left goes first.
 func (p *assembled) spoolFolder(base string) (string, error) {
 	base = filepath.Join(base, p.config.Name)
-	if !p.swept {
+	if p.spool == "" {
 		if err := os.RemoveAll(base); err != nil {
 			return "", err
 		}
-		p.swept = true
+		p.spool = base
 	}
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return "", err
@@ -441,5 +451,19 @@ func setRange(run *pipeline.Config, r config.Range, sel selection) error {
 	if !run.To.IsZero() && !run.From.IsZero() && !run.From.Before(run.To) {
 		return usageError(fmt.Errorf("the range is empty: from %s, to %s", run.From.Format(time.RFC3339), run.To.Format(time.RFC3339)))
 	}
-	return nil
+	return checkLast(run)
+}
+
+// checkLast refuses a range that begins so long before now that no time can be given for it. This machine's clock is good enough for that.
+func checkLast(run *pipeline.Config) error {
+	end := run.To
+	if end.IsZero() {
+		end = time.Now().Add(-run.Lag)
+	}
+	from := end.Add(-run.Last)
+	if run.Last == 0 || !from.Before(time.Unix(0, 0)) {
+		return nil
+	}
+	return usageError(fault.New(fault.Config, "range", "say `from`, or a shorter `last`: no time before 1970-01-01 can be asked for",
+		fmt.Errorf("the last %s begin in the year %d", shortDuration(run.Last), from.UTC().Year())))
 }

@@ -122,11 +122,29 @@ func way(proxy string) string {
 }
 
 func (c *contact) farOff() bool {
-	return c.Ahead != nil && time.Duration(*c.Ahead*float64(time.Second)).Abs() > clockAhead
+	return c.Ahead != nil && durationOf(*c.Ahead).Abs() > clockAhead
 }
 
-func (c *contact) difference() string {
-	d := time.Duration(*c.Ahead * float64(time.Second))
+func (c *contact) difference() string { return difference(durationOf(*c.Ahead)) }
+
+// clocksDiffer says what it means for a run that the vendor's clock is ahead of this machine's, which says now, by more than clockAhead
+// (negative: behind), and what to do. Both are empty if it isn't.
+func clocksDiffer(now time.Time, ahead time.Duration) (text, hint string) {
+	if ahead.Abs() <= clockAhead {
+		return "", ""
+	}
+	means := "it decides how far is read: if it is the wrong one, time that hasn't come counts as covered, and isn't read when it comes"
+	hint = "set this machine's clock if that is wrong; else set `clock: host` on the pipeline, and `sluice forget` what lies ahead"
+	if ahead < 0 {
+		means = "it decides how far is read: if it is the wrong one, the latest records are read that much later"
+		hint = "set this machine's clock if that is wrong; else set `clock: host` on the pipeline"
+	}
+	ahead = ahead.Round(time.Second)
+	return fmt.Sprintf("the vendor's clock says %s, this machine's %s, so it is %s; %s", now.Add(ahead).UTC().Format(time.RFC3339),
+		now.UTC().Format(time.RFC3339), difference(ahead), means), hint
+}
+
+func difference(d time.Duration) string {
 	switch {
 	case d.Abs() < clockTick: // the vendor tells whole seconds
 		return "this machine's"

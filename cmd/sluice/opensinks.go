@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluice-io/sluice/host/config"
@@ -51,10 +52,20 @@ func (h *host) openSinks(ctx context.Context, p *assembled, sel selection, strea
 		p.run.Sinks = append(p.run.Sinks, one)
 	}
 	if len(p.run.Sinks) == 0 {
-		return usageError(fmt.Errorf("pipeline %s: --sink and --stream leave none of its sinks", p.config.Name))
+		return usageError(fmt.Errorf("pipeline %s: %w", p.config.Name, noneLeft(p.config)))
 	}
 	p.run.FirstRun, p.run.FromSaid = sel.firstRun, sel.from != nil
 	return nil
+}
+
+// noneLeft says which sinks there are where flags choose none of them.
+func noneLeft(c *config.Pipeline) error {
+	all := make([]string, len(c.Sinks))
+	for i, s := range c.Sinks {
+		all[i] = fmt.Sprintf("%s (%s)", s.Name, strings.Join(s.Streams, ", "))
+	}
+	return fault.New(fault.Config, "", "choose among its sinks and their streams: "+strings.Join(all, ", "),
+		errors.New("--sink and --stream leave none of its sinks"))
 }
 
 // openSink opens a sink, in the place of the one of that name if there is one, and makes it known to the ledger.

@@ -91,12 +91,18 @@ func (a *app) plan(ctx context.Context, names []string, f planFlags) error {
 	}
 	together := lookAt(all)
 	for i, c := range configs {
+		if ctx.Err() != nil {
+			break
+		}
 		view := planView{foreseen: all[i], config: c, outlook: together, index: i, offline: f.offline}
 		if view.alternatives, err = p.alternatives(ctx, c, all[i], alternatives); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Name, err))
 			continue
 		}
 		a.printPlan(view)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	if failed != nil {
 		return &exitError{codeOf(failed), failed}
@@ -118,6 +124,9 @@ type planner struct {
 func (l *planner) all(ctx context.Context, chosen []*config.Pipeline) (all []*foreseen, configs []*config.Pipeline, failed error) {
 	for _, c := range chosen {
 		one, err := l.pipeline(ctx, c)
+		if ctx.Err() != nil {
+			return all, configs, failed // the others can only say so, too
+		}
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Name, err))
 			continue
@@ -205,6 +214,7 @@ func (l *planner) pipeline(ctx context.Context, c *config.Pipeline) (_ *foreseen
 
 // measure asks the vendor what the days hold that are to be read and of which the ledger has no figure. What isn't told isn't known.
 func (l *planner) measure(ctx context.Context, p *assembled, src pipeline.Source, f *pipeline.Forecast) map[flow.Partition][]flow.Measure {
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, measureLimit)
 	defer cancel()
 	out := map[flow.Partition][]flow.Measure{}
@@ -213,6 +223,9 @@ func (l *planner) measure(ctx context.Context, p *assembled, src pipeline.Source
 		var measures []flow.Measure
 		if err == nil && !days.Empty() {
 			measures, err = src.Measure(ctx, part.Partition.Partition, days)
+		}
+		if whole.Err() != nil {
+			return out // the plan ends
 		}
 		if err != nil {
 			l.log.Warn("the vendor's figures aren't known: the plan rests on history alone", "pipeline", p.config.Name,
@@ -302,7 +315,7 @@ func (l *looker) addClosedSinks(ctx context.Context, p *assembled, sel selection
 		})
 	}
 	if len(p.run.Sinks) == 0 {
-		return usageError(fmt.Errorf("--sink and --stream leave none of its sinks"))
+		return usageError(noneLeft(p.config))
 	}
 	return nil
 }

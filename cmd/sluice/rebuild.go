@@ -87,6 +87,9 @@ func (a *app) rebuild(ctx context.Context, names, only []string) error {
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", p.Name, err))
 		}
+		if ctx.Err() != nil {
+			break // the others can only say so, too
+		}
 	}
 	switch {
 	case failed != nil:

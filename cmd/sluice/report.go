@@ -207,6 +207,22 @@ func (o *reporter) pipelineFailed(name string, err error) {
 	o.app.log.logger.Error(text)
 }
 
+// tooManyDead says why a pipeline that carried everything makes the run fail.
+func (o *reporter) tooManyDead(p *assembled, dead uint64) {
+	text := fmt.Sprintf("%s: %s in %s, and dead_letter.max is %d: so the exit code is 1", p.config.Name, counted(dead, "dead letter"),
+		p.config.DeadLetter.Path, p.config.DeadLetter.Max)
+	o.app.log.logger.Error(text + "\n" + p.aboutDead())
+}
+
+// aboutDead is what to do about a pipeline's dead letters. Those of `sluice get` have no file that `retry` could read.
+func (p *assembled) aboutDead() string {
+	send := fmt.Sprintf("`sluice retry --dead-letters %s` sends them again", p.config.Name)
+	if p.unsaved {
+		send = "with --save, which writes a config file, `sluice retry --dead-letters` sends them again"
+	}
+	return "each line there says why; when that is mended, " + send + "; raise dead_letter.max if you expect them"
+}
+
 // draw keeps one line of progress until the run ends.
 func (o *reporter) draw() {
 	tick := time.NewTicker(progressEvery)

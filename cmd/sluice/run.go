@@ -38,7 +38,7 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "Carry what was asked and isn't there yet",
 		Long: "run fetches what the pipelines ask for and their sinks lack, and commits it slice by slice.\n" +
 			"A pipeline with `follow` goes on with what closes until it is told to stop, by a signal, --deadline or --once.\n" +
-			"The first SIGINT or SIGTERM lets slices that move bytes finish, the second ends at once.\n\n" +
+			"The first SIGINT, SIGTERM or SIGHUP lets slices that move bytes finish, the second ends at once.\n\n" +
 			"Exit: 0 covered, 1 failed or quarantined, 2 command line or file, 3 stopped early, 4 another run holds the state, 130 SIGINT.\n" +
 			"0 also if only what came while it followed is left.",
 		Example: "  sluice run\n  sluice run prod --last 24h\n  sluice run --from 2026-11-01 --to 2026-11-02 --summary run.json",
@@ -88,6 +88,9 @@ func (a *app) openRun(ctx context.Context, names []string, f runFlags) (*host, [
 		return nil, nil, sel, usageError(err)
 	}
 	if err := a.checkStdout(chosen, sel); err != nil {
+		return nil, nil, sel, err
+	}
+	if err := a.checkClosed(chosen, sel); err != nil {
 		return nil, nil, sel, err
 	}
 	if f.metrics != "" {
@@ -167,6 +170,7 @@ type running struct {
 	mu        sync.Mutex
 	pipelines []*liveRun
 	foreseen  []*foreseen // of its pipelines, as they came
+	clocks    []string    // types of the sources of which it was said that their vendor's clock differs
 	draining  atomic.Bool
 }
 
@@ -242,7 +246,12 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 		return
 	}
 	r.recordAsked(ctx, p)
-	p.run.Observe = live.counts.observe(out.event)
+	p.run.Observe = live.counts.observe(func(e pipeline.Event) {
+		if e.Kind == pipeline.Started {
+			r.compareClocks(live, p)
+		}
+		out.event(e)
+	})
 	if err := mayRecheck(p, r.app.log.logger); err != nil {
 		r.ended(live, nil, errors.Join(err, p.Close()))
 		out.pipelineFailed(c.Name, err)
@@ -259,10 +268,32 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 	if err != nil && fault.KindOf(err) != fault.Canceled {
 		out.pipelineFailed(c.Name, err)
 	}
+	if summary != nil && summary.TooManyDead {
+		out.tooManyDead(p, summary.DeadLetters)
+	}
 	if e := p.Close(); e != nil && err == nil {
 		r.app.log.logger.Warn("close", "pipeline", c.Name, "error", e.Error())
 	}
 	r.ended(live, summary, err)
+}
+
+// compareClocks warns, once for a type of source, of a vendor's clock that differs from this machine's: it decides how far is read.
+func (r *running) compareClocks(live *liveRun, p *assembled) {
+	if p.run.HostClock {
+		return
+	}
+	now := time.Now()
+	text, hint := clocksDiffer(now, live.pipeline.VendorNow().Sub(now))
+	if text == "" {
+		return
+	}
+	r.mu.Lock()
+	said := slices.Contains(r.clocks, p.config.Source.Type)
+	r.clocks = append(r.clocks, p.config.Source.Type)
+	r.mu.Unlock()
+	if !said {
+		r.app.log.logger.Warn(live.name + ": " + text + "\n" + hint)
+	}
 }
 
 // assemble is host.assemble for a run, which doesn't fail because a vendor that is asked for names has a moment's trouble.
@@ -326,7 +357,7 @@ func (r *running) listen(ctx context.Context, cancel context.CancelFunc, deadlin
 	s := &stopper{
 		drain: make(chan struct{}), overdue: make(chan struct{}), signals: make(chan os.Signal, 4), quit: make(chan struct{}),
 	}
-	signal.Notify(s.signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(s.signals, stopSignals()...)
 	// A reader of stdout that ends, as head does, is an error of a write: it must not kill the process between two commits.
 	signal.Ignore(syscall.SIGPIPE)
 	var timeout, late <-chan time.Time

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,7 +45,7 @@ func (a *app) simCommand() *cobra.Command {
 		Use:   "sim",
 		Short: "Simulate the vendors' APIs on this machine",
 		Long: "sim serves the APIs of Rapid7 Log Search (downloads, queries, usage, lists) and of NAVER Cloud ELSA as documented, with seeded\n" +
-			"lines of its own, until SIGINT or SIGTERM. It prints its base URL, its keys, logs and projects; each request is logged at\n" +
+			"lines of its own, until SIGINT, SIGTERM or SIGHUP. It prints its base URL, its keys, logs and projects; each request is logged at\n" +
 			"--log-level debug.",
 		Example: "  sluice sim --listen 127.0.0.1:8514\n  sluice sim --bulk 1GiB --days 1\n  sluice sim --faults faults.json --requests 20 --window 1s",
 		Args:    exactArgs(0),
@@ -93,7 +92,7 @@ func (a *app) sim(ctx context.Context, f simFlags) error {
 		return usageError(err)
 	}
 	defer sim.Close()
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()
 	base, err := sim.Start(f.listen)
 	if err != nil {

@@ -70,6 +70,8 @@ type pipelineSummary struct {
 	Faults      []faultSummary    `json:"faults,omitempty"`
 	Sinks       []sinkSummary     `json:"sinks,omitempty"`
 
+	deadPath  string          // the folder of its dead letters
+	letters   string          // what to do about them; empty without any
 	streams   map[string]bool // that were asked for
 	snapshots bool            // of every stream: a millisecond of log time is one
 }
@@ -243,6 +245,9 @@ func (l *liveRun) summarise() pipelineSummary {
 	p.Missing, p.Unavailable = s.Missing.Milliseconds(), s.Unavailable.Milliseconds()
 	p.Follow, p.Came = s.Follow.Milliseconds(), (s.Missing - s.Due).Milliseconds()
 	p.Slices, p.Rows, p.Bytes, p.Dead, p.Counters = s.Slices, s.Rows, s.Bytes, s.DeadLetters, s.Counters
+	if p.Dead > 0 && l.assembled != nil {
+		p.deadPath, p.letters = l.assembled.config.DeadLetter.Path, l.assembled.aboutDead()
+	}
 	if s.Slices > 0 && l.assembled != nil {
 		p.Pace = &paceSummary{
 			l.assembled.run.Parallel, s.Pace.Opened, s.Pace.Opening.Seconds(), s.Pace.Reading.Seconds(), s.Pace.Bytes,
@@ -347,6 +352,9 @@ func (t runSummary) print(w io.Writer, l *logging) {
 			}
 			fmt.Fprintf(&b, " (log time, %s to %s)\n", p.From, p.To)
 		}
+		if text, hint := p.clocksDiffer(t.TS); text != "" {
+			fmt.Fprintf(&b, "  %s\n    %s\n", text, hint)
+		}
 		if p.Forecast != nil && p.Forecast.Known {
 			fmt.Fprintf(&b, "  %s\n", p.Forecast.text())
 		}
@@ -354,7 +362,7 @@ func (t runSummary) print(w io.Writer, l *logging) {
 			fmt.Fprintf(&b, "  %s\n", p.Late.text())
 		}
 		if p.Dead > 0 {
-			fmt.Fprintf(&b, "  %s\n", counted(p.Dead, "dead letter"))
+			fmt.Fprintf(&b, "  %s in %s\n    %s\n", counted(p.Dead, "dead letter"), p.deadPath, p.letters)
 		}
 		names := make([]string, 0, len(p.Counters))
 		for n := range p.Counters {
@@ -396,6 +404,15 @@ func (t runSummary) print(w io.Writer, l *logging) {
 		}
 	}
 	_, _ = io.WriteString(w, l.redactor.Redact(b.String()))
+}
+
+// clocksDiffer is the function for the end of the run, which was at ended.
+func (p pipelineSummary) clocksDiffer(ended string) (text, hint string) {
+	at, err := time.Parse(time.RFC3339, ended)
+	if p.VendorAhead == nil || err != nil {
+		return "", ""
+	}
+	return clocksDiffer(at, durationOf(*p.VendorAhead))
 }
 
 // settling says of streams that settle how long they are left alone: why a range that has passed may not be closed yet.

@@ -31,6 +31,9 @@ func (a *app) verifyCommand() *cobra.Command {
 			"Exit: 0 all is proved, 1 something is wrong or couldn't be read, 2 command line or file, 4 a run holds the state.",
 		Example: "  sluice verify\n  sluice verify prod --last 7d --sink lake\n  sluice verify prod --sample 20",
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("sample") && v.sample < 1 {
+				return usageError(fmt.Errorf("--sample %d: want at least 1", v.sample))
+			}
 			return interruptible(c, func(ctx context.Context) error { return v.do(ctx, args) })
 		},
 	}
@@ -152,8 +155,6 @@ func (v *verification) parse() (err error) {
 		return usageError(fmt.Errorf("--parallel %d: want at least 1", v.parallel))
 	}
 	switch {
-	case v.sample < 0:
-		return usageError(fmt.Errorf("--sample %d: want at least 1", v.sample))
 	case v.sample > 0 && v.everything:
 		return usageError(errors.New("--drift compares all slices, --sample a few of them: give one of the two"))
 	case v.sample > 0 && v.seed == 0:

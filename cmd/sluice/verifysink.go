@@ -24,6 +24,7 @@ const (
 	unreadable = "unreadable" // it couldn't be read now
 	unprovable = "unprovable" // it can't be read back at all
 	untouched  = "untouched"  // nothing was ever written to it
+	unselected = "unselected" // it holds nothing of what --from, --to, --last and --stream choose
 )
 
 // verifiedSink is a line of `verify --json`.
@@ -92,6 +93,8 @@ func (v *verification) sink(ctx context.Context, p *config.Pipeline, s config.Si
 		out.State, out.Why, err = unprovable, "a sink of type "+s.Type+" with these settings can't be read back", nil
 	case result.Findings > 0:
 		out.State = wrong
+	case err == nil && result.Slices == 0 && (!v.asked.Empty() || len(v.sel.streams) > 0):
+		out.State = unselected
 	}
 	v.findings += result.Findings
 	return out, err

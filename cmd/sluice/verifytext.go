@@ -52,6 +52,8 @@ func (v *verification) printVerified() error {
 			v.say("%s/%s: %s", s.Pipeline, s.Sink, s.Why)
 		case s.Inexact > 0:
 			v.say("%s/%s: in %s %s", s.Pipeline, s.Sink, counted(s.Inexact, "slice"), s.Why)
+		case s.State == unselected:
+			v.say("%s/%s: nothing was selected, so nothing was proved: none of its slices is in the range and of the streams that were asked for", s.Pipeline, s.Sink)
 		case s.State == untouched:
 			v.say("%s/%s: nothing was written to it yet", s.Pipeline, s.Sink)
 		}

@@ -18,6 +18,9 @@ const FileName = "sluice.yaml"
 // systemFile is the last place.
 const systemFile = "/etc/sluice/" + FileName
 
+// hintUnreadable is what to do about a config file that is there and can't be read.
+const hintUnreadable = "let this user read it, or name another file with -f"
+
 // NotFoundError says that there is no file in any of the places; a caller ends with the exit code of a wrong file.
 type NotFoundError struct {
 	Looked []string // in the order of precedence
@@ -45,7 +48,11 @@ func find(flag string, getenv func(string) string, cwd, system string) (string, 
 	if named != "" {
 		path := resolvePath(cwd, named)
 		if err := regular(path); err != nil {
-			return "", fmt.Errorf("config file of %s: %w", by, err)
+			hint := "correct the path, or write the file with `sluice init`"
+			if errors.Is(err, fs.ErrPermission) {
+				hint = hintUnreadable
+			}
+			return "", hinted(hint, "config file of %s: %w", by, err)
 		}
 		return path, nil
 	}
@@ -63,7 +70,7 @@ func find(flag string, getenv func(string) string, cwd, system string) (string, 
 			return path, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("config file: %w", err)
+			return "", hinted(hintUnreadable, "config file: %w", err)
 		}
 		looked = append(looked, path)
 	}

@@ -65,7 +65,7 @@ func fileKeys() []key {
 	return []key{
 		{name: "state", typ: aPath, def: "./state", doc: "folder of ledger, lock and budget; relative to this file; not on a network file system"},
 		{name: "listen", typ: aChoice, def: `""`, choices: []string{""}, doc: "only empty in this version: an address for console and metrics " + laterFile},
-		{name: "shutdown_timeout", typ: aDuration, def: "25s", max: int64(time.Hour), doc: "how long slices that move bytes may take to finish after the first SIGINT or SIGTERM"},
+		{name: "shutdown_timeout", typ: aDuration, def: "25s", max: int64(time.Hour), doc: "how long slices that move bytes may take to finish after the first SIGINT, SIGTERM or SIGHUP"},
 		{name: "spool", later: "a folder for large intermediate files " + laterFile},
 		{name: "plugins", later: "external plugins in a config come with a later version; `sluice plugin describe PATH` tries one"},
 		{name: "pipelines", typ: aSectionList, required: true, doc: "what runs; each reads one source into one or more sinks", keys: []key{
@@ -79,7 +79,7 @@ func fileKeys() []key {
 			{name: "range", typ: aSection, required: true, doc: "the time that is asked for: `from`, with or without `to`, or `last`", keys: []key{
 				{name: "from", typ: aTime, doc: "first millisecond that is asked for"},
 				{name: "to", typ: aTime, doc: "first millisecond that is not; left out: up to now minus `lag`"},
-				{name: "last", typ: aDuration, min: int64(time.Second), max: math.MaxInt64, doc: "instead of `from`: this long before now minus `lag`"},
+				{name: "last", typ: aDuration, min: int64(time.Second), max: math.MaxInt64, doc: "instead of `from`: this long before now minus `lag`, not before 1970"},
 			}},
 			{name: "lag", typ: aDuration, def: "5m", max: int64(30 * day), doc: "nothing later than the clock minus this is asked for: the vendor may still be filling it"},
 			{name: "clock", typ: aChoice, def: "vendor", choices: []string{"vendor", ClockHost}, doc: "whose now counts: the vendor's, or this machine's for a vendor that tells no time"},

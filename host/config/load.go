@@ -22,7 +22,7 @@ func Load(path string, reg Registry) (*Config, error) {
 	}
 	f, err := os.Open(abs)
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, hinted(hintUnreadable, "config: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))

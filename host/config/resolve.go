@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -98,7 +99,7 @@ func (r *resolver) tree(n *node, location []string, path string) *node {
 		return value, err
 	})
 	if err != nil {
-		r.add(n.pos, path, err.Error(), "")
+		r.add(n.pos, path, err.Error(), fault.HintOf(err))
 		return &out
 	}
 	out.text = replaced
@@ -107,7 +108,7 @@ func (r *resolver) tree(n *node, location []string, path string) *node {
 	}
 	if r.schema.isSecret(location) {
 		if out.text == "" {
-			r.add(n.pos, path, "the secret is empty", "")
+			r.add(n.pos, path, "the secret is empty", "give it a value")
 		}
 		r.keep(out.text)
 	}
@@ -128,23 +129,34 @@ func (r *resolver) look(p placeholder) (string, error) {
 			return value, nil
 		case p.hasDefault:
 			return p.def, nil
-		case ok:
-			return "", fmt.Errorf("environment variable %s is empty", p.name)
 		}
-		return "", fmt.Errorf("environment variable %s is not set", p.name)
+		wrong := "not set"
+		if ok {
+			wrong = "empty"
+		}
+		return "", hinted("set it where sluice is started, or read a file with ${file:PATH}", "environment variable %s is %s", p.name, wrong)
 	}
 	data, err := r.env.ReadFile(resolvePath(r.dir, p.name))
 	if err != nil {
-		return "", fmt.Errorf("secret file: %w", err)
+		hint := "make it, or correct the path: a relative one begins at the config file's folder"
+		if errors.Is(err, fs.ErrPermission) {
+			hint = "let this user read it"
+		}
+		return "", hinted(hint, "secret file: %w", err)
 	}
 	if len(data) > maxSecretFile {
-		return "", fmt.Errorf("secret file %s is larger than %s", p.name, Size(maxSecretFile))
+		return "", hinted("name a file that holds the secret alone", "secret file %s is larger than %s", p.name, Size(maxSecretFile))
 	}
 	value := strings.TrimSpace(string(data))
 	if value == "" {
-		return "", fmt.Errorf("secret file %s is empty", p.name)
+		return "", hinted("put the secret into it", "secret file %s is empty", p.name)
 	}
 	return value, nil
+}
+
+// hinted makes an error that says what to do about it.
+func hinted(hint, format string, args ...any) error {
+	return fault.New(fault.Config, "", hint, fmt.Errorf(format, args...))
 }
 
 // placeholder is ${env:NAME}, ${env:NAME:-default} or ${file:PATH}.

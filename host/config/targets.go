@@ -100,7 +100,7 @@ func (l *loader) nested(t, outer target) {
 		return
 	}
 	said := fmt.Sprintf("the folder is inside of that of %s (%s), whose readers and `verify` would take what is in it for its own", outer.what, outer.key)
-	place, more := "", ""
+	var place, more string
 	switch {
 	case t.letters:
 		place = "./dead/" + t.name

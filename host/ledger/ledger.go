@@ -92,11 +92,7 @@ func prepare(dir string) (*os.File, error) {
 	case err != nil:
 		return nil, fault.New(fault.Config, "state "+dir, "check the permissions and the free space of the state folder", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, FileName), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if err == nil {
-		err = f.Close()
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := create(filepath.Join(dir, FileName)); err != nil {
 		_ = held.Close()
 		return nil, fault.New(fault.Config, "state "+dir, "check the permissions and the free space of the state folder", err)
 	}
@@ -104,7 +100,10 @@ func prepare(dir string) (*os.File, error) {
 }
 
 func (l *Ledger) open(ctx context.Context, opts Options) error {
-	var err error
+	err := notEmpty(l.path)
+	if err != nil {
+		return err
+	}
 	if l.writer, err = connect(l.path, 1, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
 		return err
 	}
@@ -124,10 +123,13 @@ func (l *Ledger) open(ctx context.Context, opts Options) error {
 // there is none, ErrNewer if a later Sluice wrote it. A ledger of an older schema is an error too: it is migrated by the next run.
 func OpenReadOnly(ctx context.Context, dir string) (*Ledger, error) {
 	path := filepath.Join(dir, FileName)
-	if st, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == 0 {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", path, ErrNoLedger)
 	} else if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	if err := notEmpty(path); err != nil {
+		return nil, err
 	}
 	l := &Ledger{path: path, now: time.Now}
 	l.close = sync.OnceValue(l.closeAll)

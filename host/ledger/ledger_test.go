@@ -238,7 +238,17 @@ func TestDamagedFile(t *testing.T) {
 			must(t, errors.Join(err, db.Close()))
 		}, ErrCorrupt},
 		{"deleted", func(t *testing.T, path string) { must(t, os.Remove(path)) }, nil},
-		{"emptied", func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, nil},
+		{"deleted, its log left", func(t *testing.T, path string) {
+			l := open(t, filepath.Dir(path)) // its log isn't in the database yet
+			must(t, l.Record(t.Context(), "A", receipt(minutes(1, 2), 2)))
+			text, err := os.ReadFile(path + "-wal")
+			must(t, err)
+			must(t, errors.Join(l.Close(), os.Remove(path), os.WriteFile(path+"-wal", text, 0o600)))
+		}, nil},
+		{"created in part", func(t *testing.T, path string) { // by a process that was killed
+			must(t, errors.Join(os.Remove(path), os.WriteFile(path+".part", nil, 0o600)))
+		}, nil},
+		{"emptied", func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, ErrCorrupt},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -246,6 +256,11 @@ func TestDamagedFile(t *testing.T) {
 			must(t, l.Record(t.Context(), "A", receipt(minutes(0, 1), 1)))
 			must(t, l.Close())
 			tt.damage(t, filepath.Join(dir, FileName))
+			if tt.name == "emptied" {
+				if _, err := OpenReadOnly(t.Context(), dir); !errors.Is(err, ErrCorrupt) {
+					t.Errorf("read only: %v", err)
+				}
+			}
 			l, err := Open(t.Context(), dir, Options{})
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("got %v, want %v", err, tt.want)
@@ -264,6 +279,9 @@ func TestDamagedFile(t *testing.T) {
 			defer func() { must(t, l.Close()) }()
 			if all, err := l.Sinks(t.Context()); err != nil || all != nil {
 				t.Errorf("a new ledger has sinks %v, %v", all, err)
+			}
+			if got, err := l.Coverage(t.Context(), "A", testPartition); err != nil || len(got) > 0 {
+				t.Errorf("a new ledger has coverage %v, %v", got, err)
 			}
 		})
 	}

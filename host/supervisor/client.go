@@ -562,7 +562,7 @@ func (p *Plugin) Discover(ctx context.Context, yield func(Found) error) error {
 		for n := 0; err == nil; n++ {
 			var m *v1.DiscoverResponse
 			if m, err = stream.Recv(); err != nil {
-				break
+				continue
 			}
 			if tooMany = n >= maxDiscovered; tooMany {
 				return nil
