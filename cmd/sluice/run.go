@@ -90,9 +90,6 @@ func (a *app) openRun(ctx context.Context, names []string, f runFlags) (*host, [
 	if err := a.checkStdout(chosen, sel); err != nil {
 		return nil, nil, sel, err
 	}
-	if err := a.checkClosed(chosen, sel); err != nil {
-		return nil, nil, sel, err
-	}
 	if f.metrics != "" {
 		if err := metricsWritable(f.metrics); err != nil {
 			return nil, nil, sel, err
