@@ -163,7 +163,7 @@ func (a *app) mutualTLS() (bool, error) {
 // supervise makes what starts a pipeline's processes, and starts none.
 func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
 	p := &assembled{
-		config: c, unsaved: filepath.Base(h.config.Path) == commandLine, requests: &requestCounter{Manager: h.budget}, log: h.log.With("pipeline", c.Name),
+		config: c, unsaved: h.fileless, requests: &requestCounter{Manager: h.budget}, log: h.log.With("pipeline", c.Name),
 	}
 	mutual, err := h.app.mutualTLS()
 	if err != nil {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +13,7 @@ import (
 
 // create makes the database, in one piece or not at all, unless it is there: a crash leaves no file of zero length, so that one is damage.
 // What belonged to a database that was deleted goes, which the engine would take for the new one's log. The caller holds the lock.
-func create(path string) error {
+func create(ctx context.Context, path string) error {
 	switch _, err := os.Lstat(path); {
 	case err == nil:
 		return nil
@@ -31,7 +32,7 @@ func create(path string) error {
 	}
 	db, err := connect(part, 1)
 	if err == nil {
-		_, err = db.Exec(fmt.Sprintf(`PRAGMA application_id = %d`, applicationID))
+		_, err = db.ExecContext(ctx, fmt.Sprintf(`PRAGMA application_id = %d`, applicationID))
 		err = errors.Join(err, db.Close())
 	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {

@@ -56,7 +56,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Ledger, error) {
 	if opts.migrations == nil {
 		opts.migrations = migrations()
 	}
-	lock, err := prepare(dir)
+	lock, err := prepare(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Ledger, error) {
 }
 
 // prepare makes the folder, checks its file system, takes the lock and makes sure that a new file isn't open to others.
-func prepare(dir string) (*os.File, error) {
+func prepare(ctx context.Context, dir string) (*os.File, error) {
 	// Data may lie below the same parents, so only the state itself is closed to others.
 	err := os.MkdirAll(filepath.Dir(filepath.Clean(dir)), 0o777)
 	if err == nil {
@@ -92,7 +92,7 @@ func prepare(dir string) (*os.File, error) {
 	case err != nil:
 		return nil, fault.New(fault.Config, "state "+dir, "check the permissions and the free space of the state folder", err)
 	}
-	if err := create(filepath.Join(dir, FileName)); err != nil {
+	if err := create(ctx, filepath.Join(dir, FileName)); err != nil {
 		_ = held.Close()
 		return nil, fault.New(fault.Config, "state "+dir, "check the permissions and the free space of the state folder", err)
 	}

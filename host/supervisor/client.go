@@ -574,7 +574,7 @@ func (p *Plugin) Discover(ctx context.Context, yield func(Found) error) error {
 			p.signs.give()
 		}
 		if unable = status.Code(err) == codes.Unimplemented; unable || errors.Is(err, io.EOF) {
-			return nil
+			return nil //nolint:nilerr // that there is no more, or that it can't, is no failure of the call
 		}
 		return err
 	})
