@@ -569,12 +569,12 @@ func (p *Plugin) Discover(ctx context.Context, yield func(Found) error) error {
 			}
 			refused = yield(Found{Kind: m.GetKind(), ID: m.GetId(), Name: m.GetName(), Attributes: m.GetAttributes()})
 			if refused != nil {
-				return nil
+				return nil //nolint:nilerr // it is the caller's own error, and no failure of the call
 			}
 			p.signs.give()
 		}
 		if unable = status.Code(err) == codes.Unimplemented; unable || errors.Is(err, io.EOF) {
-			return nil //nolint:nilerr // that there is no more, or that it can't, is no failure of the call
+			return nil
 		}
 		return err
 	})
