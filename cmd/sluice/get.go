@@ -130,7 +130,7 @@ func (a *app) openGet(ctx context.Context, source, dir string, f getFlags) (_ *h
 			h.Close()
 		}
 	}()
-	h.fileless = true
+	h.fileless = f.save == ""
 	if g.needsNames() {
 		if err := g.resolve(ctx, h); err != nil {
 			err = asUsage(err)
