@@ -134,24 +134,29 @@ func TestSecondSignal(t *testing.T) {
 	for err == nil { // until it is full
 		_, err = out.WriteString(strings.Repeat("x", 512))
 	}
-	c := r.prepare("check")
-	c.cmd.Stdout = out
-	c.start()
-	ended := func() bool {
+	// The command has no way to say that it waits: one that a slow machine hadn't brought so far ends by the first signal, and another is given longer.
+	var c *command
+	for wait := 2 * time.Second; ; wait *= 2 {
+		c = r.prepare("check")
+		c.cmd.Stdout = out
+		c.start()
+		time.Sleep(wait)
+		if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond)
+		blocks := false
 		select {
 		case <-c.ended:
-			return true
 		default:
-			return false
+			blocks = true
 		}
-	}
-	time.Sleep(2 * time.Second) // it has no way to say that it waits
-	if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(500 * time.Millisecond)
-	if ended() {
-		t.Skip("the first signal came before it blocked")
+		if blocks {
+			break
+		}
+		if wait > 15*time.Second {
+			t.Fatalf("it ends within %s, whether anybody reads or not: exit %d\n%s", wait, c.code, tail(c.stderr.String()))
+		}
 	}
 	if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
