@@ -24,7 +24,7 @@ esac
 
 read -ra pkgs <<<"${TEST_PKGS:-./...}"
 read -ra flags <<<"${TEST_FLAGS:-}"
-report_flags=()
+report_flags=(-slowest 10)
 [ "${SLUICE_REQUIRE_PARTS:-}" != 1 ] || report_flags+=(-forbid-skips)
 go build -o "$WORK/testreport" ./internal/testreport
 

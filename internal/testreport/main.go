@@ -3,6 +3,7 @@
 //
 //	go test -json ./... | testreport
 //	go test -json ./... | testreport -forbid-skips
+//	go test -json ./... | testreport -slowest 10
 //
 // It exits with 1 when a test, a package or a build failed, when a package never ended, when input is not test output, and with
 // -forbid-skips when a test was skipped.
@@ -16,6 +17,7 @@ import (
 
 func main() {
 	forbid := flag.Bool("forbid-skips", false, "a skipped test is a failure")
+	slowest := flag.Int("slowest", 0, "also print the `N` tests that took longest")
 	flag.Parse()
 	if flag.NArg() != 0 {
 		fmt.Fprintln(os.Stderr, "testreport: takes no arguments, reads go test -json on stdin")
@@ -23,6 +25,9 @@ func main() {
 	}
 	r := newReport(os.Stdout)
 	err := r.read(os.Stdin)
+	if err == nil {
+		err = r.slowest(*slowest)
+	}
 	if err == nil {
 		err = r.finish(*forbid)
 	}

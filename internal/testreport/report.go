@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +33,13 @@ type report struct {
 	failed  []string        // packages and builds, in the order of their failure
 	tests   int             // tests and subtests that ran to an end
 	pkgs    int             // packages that ended
+	times   []timed         // of tests that ran to an end, without subtests
+}
+
+// timed is how long a test took, in seconds, waiting for parallel ones not counted.
+type timed struct {
+	unit
+	seconds float64
 }
 
 func newReport(out io.Writer) *report {
@@ -77,19 +85,22 @@ func (r *report) add(e event) error {
 		return r.dump(u)
 	case "pass", "fail", "skip":
 		if e.Test != "" {
-			return r.endTest(e.Action, u)
+			return r.endTest(e, u)
 		}
 		return r.endPackage(e.Action, u)
 	}
 	return nil
 }
 
-func (r *report) endTest(action string, u unit) error {
+func (r *report) endTest(e event, u unit) error {
 	r.tests++
-	if action == "fail" {
+	if !strings.Contains(u.test, "/") {
+		r.times = append(r.times, timed{u, e.Elapsed})
+	}
+	if e.Action == "fail" {
 		return r.dump(u)
 	}
-	if action == "skip" {
+	if e.Action == "skip" {
 		r.skipped = append(r.skipped, u.pkg+" "+u.test+": "+reason(r.output[u]))
 	}
 	delete(r.output, u)
@@ -138,6 +149,22 @@ func (r *report) dump(u unit) error {
 	_, err := io.WriteString(r.out, strings.Join(r.output[u], ""))
 	delete(r.output, u)
 	return err
+}
+
+// slowest prints the n tests that took longest, subtests counted with their test.
+func (r *report) slowest(n int) error {
+	slices.SortStableFunc(r.times, func(a, b timed) int { return cmp.Compare(b.seconds, a.seconds) })
+	for i, t := range r.times[:min(n, len(r.times))] {
+		if i == 0 {
+			if _, err := io.WriteString(r.out, "slowest:\n"); err != nil {
+				return fmt.Errorf("write report: %w", err)
+			}
+		}
+		if _, err := fmt.Fprintf(r.out, "  %6.1fs  %s %s\n", t.seconds, t.pkg, t.test); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+	}
+	return nil
 }
 
 // finish prints what was skipped and the count, and returns why the run is a failure, or nil.

@@ -111,3 +111,22 @@ func TestReport(t *testing.T) {
 		})
 	}
 }
+
+func TestSlowest(t *testing.T) {
+	var out strings.Builder
+	r := newReport(&out)
+	err := r.read(strings.NewReader(`{"Action":"pass","Package":"m/a","Test":"TestQuick","Elapsed":0.5}
+{"Action":"pass","Package":"m/a","Test":"TestSlow/sub","Elapsed":30}
+{"Action":"pass","Package":"m/a","Test":"TestSlow","Elapsed":30.06}
+{"Action":"fail","Package":"m/b","Test":"TestMiddling","Elapsed":2}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.slowest(2); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("slowest:\n    30.1s  m/a TestSlow\n     2.0s  m/b TestMiddling\n", out.String()); diff != "" {
+		t.Errorf("report (-want +got):\n%s", diff)
+	}
+}
