@@ -77,7 +77,7 @@ type run struct {
 
 func newRun(cfg Config) *run {
 	r := &run{
-		cfg: cfg, clock: newVendorClock(), results: make(chan outcome, cfg.Parallel),
+		cfg: cfg, summary: Summary{Pipeline: cfg.Name}, clock: newVendorClock(), results: make(chan outcome, cfg.Parallel),
 		cancel: map[*work]context.CancelFunc{}, sinks: make([]sinkState, len(cfg.Sinks)), opens: make(chan opened, len(cfg.Sinks)),
 		adrift: newAdrift(len(cfg.Sinks)), follow: follow{ticks: make(chan tick)}, nudges: make(chan nudge), over: make(chan struct{}),
 		sampler: sampler{grace: sampleGrace},
@@ -97,7 +97,7 @@ func newRun(cfg Config) *run {
 
 func (r *run) do(ctx context.Context, drain <-chan struct{}, grace time.Duration) (*Summary, error) {
 	defer close(r.over)
-	r.summary = Summary{Pipeline: r.cfg.Name, Started: time.Now().UTC()}
+	r.summary.Started = time.Now().UTC()
 	err := r.cfg.Validate()
 	if err == nil {
 		err = r.prepare(ctx, drain)
