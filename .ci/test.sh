@@ -6,7 +6,8 @@
 #   test.sh soak  only the second, with SLUICE_SOAK=1 (full size) and an hour for each package
 #
 # Tests do all of what is alike (SLUICE_TEST_SIZE=full) where a plain `go test ./...` does a sample.
-# TEST_PKGS narrows the packages (default ./...), TEST_FLAGS adds flags of go test. SLUICE_REQUIRE_PARTS=1: a part that can't run is
+# TEST_PKGS narrows the packages (default ./...), TEST_FLAGS adds flags of go test, TEST_SLOWEST is how many of the slowest tests are named
+# (10). SLUICE_REQUIRE_PARTS=1: a part that can't run is
 # a failure, and so is any skipped test.
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -24,7 +25,7 @@ esac
 
 read -ra pkgs <<<"${TEST_PKGS:-./...}"
 read -ra flags <<<"${TEST_FLAGS:-}"
-report_flags=(-slowest 10)
+report_flags=(-slowest "${TEST_SLOWEST:-10}")
 [ "${SLUICE_REQUIRE_PARTS:-}" != 1 ] || report_flags+=(-forbid-skips)
 go build -o "$WORK/testreport" ./internal/testreport
 

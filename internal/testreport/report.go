@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -33,17 +34,12 @@ type report struct {
 	failed  []string        // packages and builds, in the order of their failure
 	tests   int             // tests and subtests that ran to an end
 	pkgs    int             // packages that ended
-	times   []timed         // of tests that ran to an end, without subtests
-}
-
-// timed is how long a test took, in seconds, waiting for parallel ones not counted.
-type timed struct {
-	unit
-	seconds float64
+	parents map[unit]bool   // tests that have subtests
+	seconds map[unit]float64
 }
 
 func newReport(out io.Writer) *report {
-	return &report{out: out, output: map[unit][]string{}, open: map[string]bool{}}
+	return &report{out: out, output: map[unit][]string{}, open: map[string]bool{}, parents: map[unit]bool{}, seconds: map[unit]float64{}}
 }
 
 // read consumes events until EOF and prints packages as they end. A line that is not an event is an error: output that can't be
@@ -94,9 +90,7 @@ func (r *report) add(e event) error {
 
 func (r *report) endTest(e event, u unit) error {
 	r.tests++
-	if !strings.Contains(u.test, "/") {
-		r.times = append(r.times, timed{u, e.Elapsed})
-	}
+	r.clock(e, u)
 	if e.Action == "fail" {
 		return r.dump(u)
 	}
@@ -151,16 +145,30 @@ func (r *report) dump(u unit) error {
 	return err
 }
 
-// slowest prints the n tests that took longest, subtests counted with their test.
+// clock adds what a test without subtests took to its outermost one. The time of a test with subtests that are parallel holds that for
+// which they wait for others.
+func (r *report) clock(e event, u unit) {
+	if i := strings.LastIndexByte(u.test, '/'); i >= 0 {
+		r.parents[unit{u.pkg, u.test[:i]}] = true
+	}
+	if !r.parents[u] {
+		outer, _, _ := strings.Cut(u.test, "/")
+		r.seconds[unit{u.pkg, outer}] += e.Elapsed
+	}
+}
+
+// slowest prints the n tests that took longest, by the sum of their subtests.
 func (r *report) slowest(n int) error {
-	slices.SortStableFunc(r.times, func(a, b timed) int { return cmp.Compare(b.seconds, a.seconds) })
-	for i, t := range r.times[:min(n, len(r.times))] {
+	all := slices.SortedFunc(maps.Keys(r.seconds), func(a, b unit) int {
+		return cmp.Or(cmp.Compare(r.seconds[b], r.seconds[a]), strings.Compare(a.pkg, b.pkg), strings.Compare(a.test, b.test))
+	})
+	for i, u := range all[:min(n, len(all))] {
 		if i == 0 {
 			if _, err := io.WriteString(r.out, "slowest:\n"); err != nil {
 				return fmt.Errorf("write report: %w", err)
 			}
 		}
-		if _, err := fmt.Fprintf(r.out, "  %6.1fs  %s %s\n", t.seconds, t.pkg, t.test); err != nil {
+		if _, err := fmt.Fprintf(r.out, "  %6.1fs  %s %s\n", r.seconds[u], u.pkg, u.test); err != nil {
 			return fmt.Errorf("write report: %w", err)
 		}
 	}

@@ -116,8 +116,10 @@ func TestSlowest(t *testing.T) {
 	var out strings.Builder
 	r := newReport(&out)
 	err := r.read(strings.NewReader(`{"Action":"pass","Package":"m/a","Test":"TestQuick","Elapsed":0.5}
-{"Action":"pass","Package":"m/a","Test":"TestSlow/sub","Elapsed":30}
-{"Action":"pass","Package":"m/a","Test":"TestSlow","Elapsed":30.06}
+{"Action":"pass","Package":"m/a","Test":"TestSlow/one","Elapsed":10.06}
+{"Action":"pass","Package":"m/a","Test":"TestSlow/two/deep","Elapsed":20}
+{"Action":"pass","Package":"m/a","Test":"TestSlow/two","Elapsed":25}
+{"Action":"pass","Package":"m/a","Test":"TestSlow","Elapsed":50}
 {"Action":"fail","Package":"m/b","Test":"TestMiddling","Elapsed":2}
 `))
 	if err != nil {
