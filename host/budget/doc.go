@@ -31,7 +31,7 @@
 // # The vendor's answers
 //
 // Retry-After blocks the namespace, for at most a day or two windows. A limit that is smaller than the settings' holds until an answer says
-// otherwise, at most until one window after it was said; a larger one changes nothing: the settings are the operator's word. What
+// otherwise, at most until its reset, which is taken as a day or two windows at most (without one: for a window); a larger one changes nothing: the settings are the operator's word. What
 // is said to remain is a second count beside ours until its reset (without one: for a window), less what was in flight when it was
 // said; both counts must allow a request.
 //

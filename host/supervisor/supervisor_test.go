@@ -702,9 +702,10 @@ func gone(pid int) bool {
 
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	const patience = 20 * time.Second // of a busy machine
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 2 s for %s", what)
+			t.Fatalf("waited %s for %s", patience, what)
 		}
 	}
 }

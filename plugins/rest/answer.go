@@ -54,17 +54,22 @@ func newAnswer(ctx, inner context.Context, cancel context.CancelCauseFunc, l *le
 	return a
 }
 
+// endsByClosing says that nothing but the connection's end tells the end of the answer (RFC 9112, 6.3).
+func (a *Answer) endsByClosing() bool {
+	r := a.response
+	return r.ProtoMajor == 1 && r.ContentLength < 0 && len(r.TransferEncoding) == 0 && r.Body != http.NoBody
+}
+
 // accept returns the error of an answer that can't be read to a proved end.
 func (a *Answer) accept() error {
 	if a.Status < 200 || a.Status > 299 {
 		return a.refusal()
 	}
-	r := a.response
-	if r.ProtoMajor == 1 && r.ContentLength < 0 && len(r.TransferEncoding) == 0 && r.Body != http.NoBody {
+	if a.endsByClosing() {
 		return fault.New(fault.Corrupt, a.lease.op, "a proxy between here and the vendor may have rewritten the answer: see http.proxy",
 			errors.New("the answer ends by closing the connection, so a cut can't be told from its end"))
 	}
-	if strings.HasPrefix(strings.ToLower(r.Header.Get("Content-Type")), "text/html") {
+	if strings.HasPrefix(strings.ToLower(a.response.Header.Get("Content-Type")), "text/html") {
 		return fault.New(fault.Corrupt, a.lease.op, "check base_url, and whether a proxy or login page answers in the vendor's place",
 			fmt.Errorf("%d with a web page instead of data: %s", a.Status, a.excerpt()))
 	}

@@ -107,9 +107,9 @@ func (a *Answer) excerpt() string {
 	limit := time.AfterFunc(excerptTime, func() { a.cancel(errStall) })
 	defer limit.Stop()
 	// Whatever comes is shown; a broken text changes nothing about the status.
-	text, _ := io.ReadAll(io.LimitReader(a, excerptRead))
+	text, err := io.ReadAll(io.LimitReader(a, excerptRead))
 	_, _ = io.CopyN(io.Discard, a, drainSize)
-	return a.lease.client.redact.excerpt(text, excerptSize, len(text) == excerptRead)
+	return a.lease.client.redact.excerpt(text, excerptSize, err != nil || len(text) == excerptRead || a.endsByClosing())
 }
 
 // ended is the error of a context that ended, with its cause.
@@ -137,7 +137,9 @@ func (c *Client) broken(ctx context.Context, op string, err error) error {
 	switch {
 	case errors.As(err, &own):
 		return fault.New(own.Kind, op, own.Hint, own)
-	case errors.As(err, &dialled) && (dialled.Op == "proxyconnect" || strings.HasPrefix(dialled.Op, "socks")):
+	case errors.As(err, &dialled) && strings.HasPrefix(dialled.Op, "socks"):
+		return fault.New(fault.Transient, op, "the proxy doesn't open the connection: check user and password in http.proxy, and whether it lets this host through", shown)
+	case errors.As(err, &dialled) && dialled.Op == "proxyconnect":
 		return fault.New(fault.Transient, op, "the proxy can't be reached: check http.proxy, or HTTPS_PROXY in the environment of sluice", shown)
 	case errors.As(err, &cert):
 		return fault.New(fault.Config, op, "if a proxy of your organisation opens TLS, name its certificate in http.ca_file", shown)

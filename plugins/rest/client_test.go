@@ -120,6 +120,20 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
+// TestCutRefusal: the text of a refusal that is cut within the key doesn't show a part of it.
+func TestCutRefusal(t *testing.T) {
+	for _, answer := range []string{
+		"HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\nno such key: " + secret[:len(secret)-2],
+		"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nno such key: " + secret[:len(secret)-2],
+		"HTTP/1.1 400 Bad Request\r\n\r\nno such key: " + secret[:len(secret)-2],
+	} {
+		_, err := get(t, newClient(t, rawServer(t, answer), nil))
+		if err == nil || !strings.HasSuffix(err.Error(), "no such key:…") && !strings.HasSuffix(err.Error(), "no such key: …") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestRedirectIsNeverFollowed(t *testing.T) {
 	var reached int
 	trap := serve(t, func(http.ResponseWriter, *http.Request) { reached++ })
@@ -531,6 +545,38 @@ func TestProxyThatSaysNothing(t *testing.T) {
 			}
 		case <-time.After(10 * time.Second):
 			t.Fatalf("%s: it waits still", scheme)
+		}
+	}
+}
+
+// TestProxyThatRefuses: a proxy that answers, but doesn't open the connection, isn't one that can't be reached.
+func TestProxyThatRefuses(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // lives as long as the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			greeting := make([]byte, 3)
+			if _, err := io.ReadFull(c, greeting); err == nil {
+				_, _ = c.Write([]byte{5, 0})
+				_, _ = c.Read(make([]byte, 1024))
+				_, _ = c.Write([]byte{5, 5, 0, 1, 0, 0, 0, 0, 0, 0}) // connection refused (RFC 1928, 6)
+			}
+			_ = c.Close()
+		}
+	}()
+	for proxy, want := range map[string]string{
+		"socks5://" + l.Addr().String(): "doesn't open the connection", "http://127.0.0.1:1": "can't be reached", "socks5://127.0.0.1:1": "proxy",
+	} {
+		_, err := get(t, newClient(t, "https://vendor.invalid", func(o *Options) { o.HTTP.Proxy = proxy }))
+		if fault.KindOf(err) != fault.Transient || !strings.Contains(fault.HintOf(err), want) {
+			t.Errorf("%s: %v; %s", proxy, err, fault.HintOf(err))
 		}
 	}
 }

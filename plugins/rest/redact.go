@@ -14,7 +14,7 @@ const mask = "***"
 // redactor takes secrets out of texts that others wrote.
 type redactor struct {
 	replacer *strings.Replacer
-	longest  int // bytes of the longest form of a secret
+	forms    []string // of secrets, the longest first
 }
 
 func newRedactor(secrets []string) redactor {
@@ -32,11 +32,7 @@ func newRedactor(secrets []string) redactor {
 	for _, form := range forms {
 		pairs = append(pairs, form, mask)
 	}
-	r := redactor{replacer: strings.NewReplacer(pairs...)}
-	if len(forms) > 0 {
-		r.longest = len(forms[0])
-	}
-	return r
+	return redactor{replacer: strings.NewReplacer(pairs...), forms: forms}
 }
 
 func (r redactor) text(s string) string { return r.replacer.Replace(s) }
@@ -50,12 +46,12 @@ func (r redactor) excerpt(text []byte, size int, goesOn bool) string {
 		}
 		return c
 	}, string(text))
-	s = r.text(strings.Join(strings.Fields(s), " "))
+	s = strings.Join(strings.Fields(s), " ")
 	const more = "…"
 	if goesOn {
-		s = s[:max(0, len(s)-r.longest)]
-		s = strings.TrimRightFunc(s, func(c rune) bool { return c == utf8.RuneError }) + more
+		s = r.whole(s) + more
 	}
+	s = r.text(s)
 	if len(s) <= size {
 		return s
 	}
@@ -64,6 +60,19 @@ func (r redactor) excerpt(text []byte, size int, goesOn bool) string {
 		cut--
 	}
 	return s[:cut] + more
+}
+
+// whole takes away an end that is the beginning of a secret.
+func (r redactor) whole(s string) string {
+	cut := len(s)
+	for _, form := range r.forms {
+		for n := min(len(form)-1, len(s)); n > len(s)-cut; n-- {
+			if strings.HasSuffix(s, form[:n]) {
+				cut = len(s) - n
+			}
+		}
+	}
+	return s[:cut]
 }
 
 // err hides secrets in an error's text; its chain stays.

@@ -43,6 +43,9 @@ func TestRedactor(t *testing.T) {
 	if got := r.excerpt([]byte(strings.Repeat("é", 200)), 1000, true); !utf8.ValidString(got) {
 		t.Errorf("a cut within a character: %q", got)
 	}
+	if got := r.excerpt([]byte("invalid key"), 1000, true); got != "invalid key…" {
+		t.Errorf("words at a cut: %q", got)
+	}
 	cause := errors.New("s3cr&t")
 	if err := r.err(cause); err.Error() != "***" || !errors.Is(err, cause) {
 		t.Errorf("err = %v", err)

@@ -51,7 +51,7 @@ const SettingsSchema = `
   "properties": {
     "requests": {"type": "integer", "minimum": 1, "description": "Requests in a window."},
     "bytes": {"type": ["integer", "string"], "minimum": 1, "pattern": "^[0-9]+(\\.[0-9]+)? ?([KMGTP]i?)?B?$", "description": "Bytes in a window, such as 75GB."},
-    "window": {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d|w))+$", "description": "The window, such as 15m."},
+    "window": {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d|w))+$", "description": "The window, such as 15m; at most 31d."},
     "share": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 0.9,
       "description": "How much of the limits to use; the rest is left to others with the same key."}}},
 "http": {"type": "object", "additionalProperties": false,
@@ -62,11 +62,17 @@ const SettingsSchema = `
     "timeout": {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d|w))+$", "default": "60s",
       "description": "Longest silence of the vendor before an answer is given up."}}}`
 
+// MaxWindow is the longest window that the host keeps a count for.
+const MaxWindow = Duration(31 * 24 * time.Hour)
+
 // Validate returns everything that is wrong, each with its key.
 func (s Settings) Validate() error {
 	var errs []error
 	if b := s.Budget; b.Share < 0 || b.Share > 1 {
 		errs = append(errs, fmt.Errorf("budget.share: %v isn't in (0, 1]", b.Share))
+	}
+	if s.Budget.Window > MaxWindow {
+		errs = append(errs, fmt.Errorf("budget.window: %s is more than 31d", time.Duration(s.Budget.Window)))
 	}
 	if s.Budget.Window < 0 || s.HTTP.Timeout < 0 {
 		errs = append(errs, errors.New("budget.window, http.timeout: must not be negative"))

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +54,11 @@ func TestSettingsReplaceDocumentedLimits(t *testing.T) {
 	if err := s.Validate(); err != nil {
 		t.Error(err)
 	}
+	s.Budget.Window = MaxWindow + 1
+	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "budget.window: ") {
+		t.Errorf("a window that no host keeps: %v", err)
+	}
+	s.Budget.Window = Duration(time.Second)
 	o, err := s.Options(plugins.Config{HTTP: plugins.HTTP{Proxy: "http://host-proxy:1", NoProxy: "internal"}})
 	if err != nil || o.HTTP.Proxy != "proxy:3128" || o.HTTP.NoProxy != "internal" || o.Stall != 5*time.Second || o.Share != DefaultShare {
 		t.Errorf("options = %+v, %v", o, err)

@@ -247,22 +247,27 @@ func TestNestedRoots(t *testing.T) {
 	for _, outerFirst := range []bool{true, false} {
 		outer := filepath.Join(t.TempDir(), "lake")
 		inner := filepath.Join(outer, "sub", "deep")
+		of := func(root string) Owner {
+			o := testOwner("events", "a", 1)
+			o.Sink = filepath.Base(root)
+			return o
+		}
 		order := []string{inner, outer}
 		if outerFirst {
 			slices.Reverse(order)
 		}
 		for _, root := range order {
-			if err := CheckRoot(OS{}, root, testOwner("events", "a", 1)); err != nil {
+			if err := CheckRoot(OS{}, root, of(root)); err != nil {
 				t.Errorf("check %s: %v", root, err)
 			}
-			if err := openOwner(t, root, testOwner("events", "a", 1)); err != nil {
+			if err := openOwner(t, root, of(root)); err != nil {
 				t.Fatalf("%s: %v", root, err)
 			}
 			if err := os.WriteFile(filepath.Join(root, "20261101T000000.000Z-0123456789abcdef-00000.ndjson"), nil, 0o666); err != nil {
 				t.Fatal(err)
 			}
 		}
-		l, err := Open(t.Context(), Options{Root: outer, Owner: testOwner("events", "a", 1)})
+		l, err := Open(t.Context(), Options{Root: outer, Owner: of(outer)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,6 +284,42 @@ func TestNestedRoots(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestPathMovedUp: a sink whose path becomes one above would write what it wrote into a new root, of which the old one is a part.
+func TestPathMovedUp(t *testing.T) {
+	outer := filepath.Join(t.TempDir(), "lake")
+	inner := filepath.Join(outer, "sub", "deep")
+	mine := testOwner("events", "a", 1)
+	if err := openOwner(t, inner, mine); err != nil {
+		t.Fatal(err)
+	}
+	for _, root := range []string{outer, filepath.Join(outer, "sub")} {
+		for name, err := range map[string]error{"check": CheckRoot(OS{}, root, mine), "open": openOwner(t, root, mine)} {
+			if !errors.Is(err, sinks.ErrOwned) || !strings.Contains(err.Error(), inner) || !strings.Contains(fault.HintOf(err), "set `path` back") {
+				t.Errorf("%s %s: %v", name, root, err)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(root, metaDir)); err == nil {
+			t.Errorf("%s became a root", root)
+		}
+	}
+	for _, other := range []func(*Owner){
+		func(o *Owner) { o.Pipeline = "other" }, func(o *Owner) { o.Sink = "other" }, func(o *Owner) { *o = testOwner("events", "a", 2) },
+	} {
+		o := testOwner("events", "a", 1)
+		other(&o)
+		if err := CheckRoot(OS{}, outer, o); err != nil {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	owner := filepath.Join(inner, metaDir, ownerName)
+	if err := os.WriteFile(owner, []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckRoot(OS{}, outer, mine); err == nil || !strings.Contains(err.Error(), owner) {
+		t.Errorf("beside a damaged one: %v", err)
 	}
 }
 

@@ -87,7 +87,7 @@ func (l *Log) take(ctx context.Context, want Owner) error {
 		return err
 	}
 	if _, err := l.fs.Lstat(l.meta()); errors.Is(err, fs.ErrNotExist) {
-		if err := checkAdoptable(l.fs, l.root); err != nil {
+		if err := checkAdoptable(l.fs, l.root, want); err != nil {
 			return err
 		}
 	}

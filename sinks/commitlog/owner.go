@@ -206,8 +206,8 @@ var dataName = regexp.MustCompile(`\.(log|ndjson|csv|parquet|arrows?)(\.gz|\.zst
 const adoptLimit = 10_000
 
 // checkAdoptable refuses a root that holds data files of Sluice but no _sluice folder: they would be written again. What lies in the root of
-// another sink below it is that one's.
-func checkAdoptable(fsys FS, root string) error {
+// another sink below it is that one's; in one of want's own, from before its path was changed, it would be written again, too.
+func checkAdoptable(fsys FS, root string, want Owner) error {
 	left := adoptLimit
 	dirs := []string{root}
 	for len(dirs) > 0 && left > 0 {
@@ -221,6 +221,14 @@ func checkAdoptable(fsys FS, root string) error {
 			continue // a folder that isn't ours to read can't hold our data
 		}
 		if dir != root && isRoot(entries) {
+			o, err := ReadOwner(fsys, dir)
+			switch {
+			case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission): // being made, or not ours to read
+			case err != nil:
+				return err
+			case o.sameSink(want):
+				return ownedBefore(root, dir)
+			}
 			continue
 		}
 		for _, e := range entries {
@@ -236,6 +244,26 @@ func checkAdoptable(fsys FS, root string) error {
 		}
 	}
 	return nil
+}
+
+// sameSink says whether a root is want's own, from before its path was changed: who reads the new one would have each record twice.
+func (o Owner) sameSink(want Owner) bool {
+	if o.Pipeline != want.Pipeline || o.Sink != want.Sink {
+		return false
+	}
+	for name, s := range want.Streams {
+		there, ok := o.Streams[name]
+		_, let := there.Others[s.Selection.String()]
+		if ok && (let || there.Selection == s.Selection) {
+			return true
+		}
+	}
+	return false
+}
+
+func ownedBefore(root, before string) error {
+	return owned("set `path` back to that, or choose one that isn't above it; to move the data, move the whole of it, with its _sluice, before the next run",
+		"%s would hold the records of this sink twice: it wrote them into %s before", root, before)
 }
 
 // isRoot says of a folder inside of a root that it is the root of another sink: it has an account of its own, which knows what is in there.
@@ -274,7 +302,7 @@ func CheckRoot(fsys FS, root string, want Owner) error {
 	if _, err := fsys.Lstat(filepath.Join(root, metaDir)); err == nil {
 		return nil
 	}
-	if err := checkAdoptable(fsys, root); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := checkAdoptable(fsys, root, want); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Fault("check the sink's path", root, err)
 	}
 	return nil

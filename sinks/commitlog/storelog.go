@@ -200,7 +200,7 @@ func (l *StoreLog) found(ctx context.Context, want Owner) error {
 		}
 		return damagedOwner(meta(ownerName), fmt.Errorf("it is gone, but there is a commit log (%s)", key))
 	}
-	if err := checkEmpty(ctx, l.store); err != nil {
+	if err := checkEmpty(ctx, l.store, want); err != nil {
 		return err
 	}
 	var id [16]byte
@@ -297,22 +297,51 @@ func readOthers(ctx context.Context, s Store, o *Owner) error {
 	return o.checkOthers()
 }
 
-// checkEmpty refuses a root that holds data files of Sluice but no owner: they would be written again.
-func checkEmpty(ctx context.Context, s Store) error {
+// checkEmpty refuses a root that holds data files of Sluice but no owner: they would be written again. What lies in the root of another
+// sink below it is that one's; in one of want's own, from before its path was changed, it would be written again, too.
+func checkEmpty(ctx context.Context, s Store, want Owner) error {
 	left := adoptLimit
+	inner := "" // the root of another sink that the last keys lay in
 	for key, err := range objects(ctx, s, "", "") {
 		if err != nil {
 			return err
 		}
-		if partName.MatchString(path.Base(key)) && !strings.HasPrefix(key, metaDir+"/") {
-			return owned("bring the objects below _sluice/ back from where the data came from, or choose an empty prefix; without them nobody knows what is covered, and lines would be there twice",
-				"%s holds data of Sluice (%s) but no %s/%s", s.Location(), key, metaDir, ownerName)
-		}
 		if left--; left <= 0 {
 			break
 		}
+		if hidden(key) || !partName.MatchString(path.Base(key)) || inner != "" && strings.HasPrefix(key, inner) {
+			continue
+		}
+		root, o, err := innerRoot(ctx, s, key)
+		switch {
+		case err != nil:
+			return err
+		case root == "":
+			return owned("bring the objects below _sluice/ back from where the data came from, or choose an empty prefix; without them nobody knows what is covered, and lines would be there twice",
+				"%s holds data of Sluice (%s) but no %s/%s", s.Location(), key, metaDir, ownerName)
+		case o.sameSink(want):
+			return ownedBefore(s.Location(), s.Location()+"/"+root)
+		}
+		inner = root + "/"
 	}
 	return nil
+}
+
+// innerRoot returns the root below the store's that an object lies in, and its owner; none: "".
+func innerRoot(ctx context.Context, s Store, key string) (string, Owner, error) {
+	for dir := path.Dir(key); dir != "."; dir = path.Dir(dir) {
+		name := dir + "/" + meta(ownerName)
+		b, err := s.Get(ctx, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", Owner{}, err
+		}
+		o, err := parseOwner(name, b)
+		return dir, o, err
+	}
+	return "", Owner{}, nil
 }
 
 // CheckStore proves that a root can be read, listed, written and deleted from, and that OpenStore could take it for want, without
@@ -332,7 +361,7 @@ func CheckStore(ctx context.Context, s Store, want Owner) (string, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", err
 	default:
-		if err := checkEmpty(ctx, s); err != nil {
+		if err := checkEmpty(ctx, s, want); err != nil {
 			return "", err
 		}
 	}

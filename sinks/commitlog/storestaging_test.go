@@ -2,6 +2,8 @@ package commitlog_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -123,5 +125,45 @@ func TestTakenByItself(t *testing.T) {
 	}
 	if !slices.Contains(b.Keys(), parts[0].Path) {
 		t.Error("the part of a commit that stands was deleted")
+	}
+}
+
+// TestPrefixMovedUp: what lies in the root of another sink is that one's. One that is the sink's own, of before its prefix was changed, would be
+// written again.
+func TestPrefixMovedUp(t *testing.T) {
+	const part = "date=2026-11-01/20261101T000000.000Z-0123456789abcdef-00000.ndjson"
+	inner := func(pipeline string) *sinktest.Bucket {
+		b, o := sinktest.NewBucket(), owner()
+		o.V, o.ID, o.Pipeline = 1, strings.Repeat("0a", 16), pipeline
+		text, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, text := range map[string][]byte{"sub/deep/_sluice/owner.json": text, "sub/deep/" + part: nil, "sub/deep/" + part + ".zst": nil} {
+			if err := b.PutAbsent(t.Context(), key, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return b
+	}
+	b := inner("other")
+	if _, err := commitlog.CheckStore(t.Context(), b, owner()); err != nil {
+		t.Errorf("above another sink's: %v", err)
+	}
+	openStore(t, b)
+	b = inner("prod")
+	_, err := commitlog.CheckStore(t.Context(), b, owner())
+	if !errors.Is(err, sinks.ErrOwned) || !strings.Contains(err.Error(), "/sub/deep before") {
+		t.Errorf("above its own: %v", err)
+	}
+	if _, err := commitlog.OpenStore(t.Context(), commitlog.StoreOptions{Store: b, Owner: owner(), PieceSize: 1 << 20}); !errors.Is(err, sinks.ErrOwned) {
+		t.Errorf("above its own: %v", err)
+	}
+	b = inner("other")
+	if err := b.PutAbsent(t.Context(), "sub/"+part, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := commitlog.CheckStore(t.Context(), b, owner()); !errors.Is(err, sinks.ErrOwned) || !strings.Contains(err.Error(), "holds data of Sluice (sub/"+part) {
+		t.Errorf("beside data of nobody: %v", err)
 	}
 }
