@@ -148,6 +148,10 @@ func (k *checker) line(text string, p checkProblem) {
 		k.app.printJSON(p)
 		return
 	}
+	if k.app.logFormat == jsonLogs {
+		k.app.log.logger.Error(text)
+		return
+	}
 	fmt.Fprintln(k.app.log.out, k.app.log.redactor.Redact(text))
 }
 

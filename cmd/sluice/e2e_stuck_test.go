@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +44,11 @@ func TestASecondSignalEndsARunWhoseOutputIsStuck(t *testing.T) {
 			if tt.extra == nil { // so that the first line is stuck already
 				fill(t, pipe)
 			}
-			c := r.prepare(tt.args...)
+			summary := filepath.Join(r.dir, "summary.json")
+			if err := os.WriteFile(summary, []byte(`{"exit":0}`), 0o600); err != nil { // of an earlier run
+				t.Fatal(err)
+			}
+			c := r.prepare(append(tt.args, "--summary", summary)...)
 			c.cmd.Stdout = stuck
 			c.start()
 			plugin := c.awaitPlugin()
@@ -63,6 +68,17 @@ func TestASecondSignalEndsARunWhoseOutputIsStuck(t *testing.T) {
 				t.Fatalf("still running after the second signal\n%s", tail(c.stderr.String()))
 			}
 			c.mustExit(exitInterrupted)
+			var last struct {
+				Exit      int
+				Pipelines []struct{ Error string }
+			}
+			text, err := os.ReadFile(summary)
+			if err == nil {
+				err = json.Unmarshal(text, &last)
+			}
+			if err != nil || last.Exit != exitInterrupted || len(last.Pipelines) != 1 || !strings.Contains(last.Pipelines[0].Error, "doesn't end") {
+				t.Errorf("the summary: %v\n%s", err, text)
+			}
 			mustEnd(t, plugin, 5*time.Second)
 		})
 	}

@@ -46,7 +46,7 @@ func (a *app) getCommand() *cobra.Command {
 			"  sluice get elsa --project Pb00001_shop:8171 --last 24h --save ./shop",
 		Args: func(c *cobra.Command, args []string) error {
 			given := f // the command takes the file itself
-			return exactArgs(2)(c, given.takeFile(args))
+			return given.checkArgs(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			args = f.takeFile(args)
@@ -80,16 +80,31 @@ const savedFile = "sluice.yaml"
 // takeFile takes the file of `--save FILE` out of the arguments, where flags with an optional value leave it. It is told from the folder by
 // how it ends.
 func (f *getFlags) takeFile(args []string) []string {
-	isFile := func(arg string) bool { return slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(arg)) }
-	if f.save != savedFile || len(args) != 3 || isFile(args[1]) == isFile(args[2]) {
+	if f.save != savedFile || len(args) != 3 || isConfigFile(args[1]) == isConfigFile(args[2]) {
 		return args
 	}
 	at := 1
-	if isFile(args[2]) {
+	if isConfigFile(args[2]) {
 		at = 2
 	}
 	f.save = args[at]
 	return slices.Delete(slices.Clone(args), at, at+1)
+}
+
+func isConfigFile(arg string) bool {
+	return slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(arg))
+}
+
+// checkArgs counts the arguments, of which one may be the file of --save. What it says of that needs both.
+func (f *getFlags) checkArgs(c *cobra.Command, args []string) error {
+	rest := f.takeFile(args)
+	switch {
+	case f.save != "" && len(rest) > 2:
+		return usageError(fmt.Errorf("%q: which is the folder, and which the file? Write --save=FILE", rest[1:]))
+	case f.save != "" && len(rest) == 2 && isConfigFile(rest[1]):
+		return usageError(fmt.Errorf("%s: that is a config file by its name, and DIR is missing: `%s SOURCE DIR --save=%s`", rest[1], c.CommandPath(), rest[1]))
+	}
+	return exactArgs(2)(c, rest)
 }
 
 func (a *app) get(ctx context.Context, source, dir string, f getFlags) error {

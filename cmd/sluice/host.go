@@ -84,7 +84,10 @@ func (a *app) openHost(ctx context.Context, c *config.Config) (*host, error) {
 }
 
 func (h *host) Close() error {
-	_ = os.Remove(h.spoolFolder()) // unless something lies in it
+	// Unless something lies in it, or it is a link to where there is more room.
+	if info, err := os.Lstat(h.spoolFolder()); err == nil && info.IsDir() {
+		_ = os.Remove(h.spoolFolder())
+	}
 	return h.ledger.Close()
 }
 
@@ -102,7 +105,7 @@ type selection struct {
 // assembled is one pipeline, ready to run.
 type assembled struct {
 	config     *config.Pipeline
-	unsaved    bool // no file holds the config: it is that of `sluice get`
+	fileless   bool // as the host's
 	supervisor *supervisor.Supervisor
 	requests   *requestCounter
 	streams    []sinks.Stream
@@ -163,7 +166,7 @@ func (a *app) mutualTLS() (bool, error) {
 // supervise makes what starts a pipeline's processes, and starts none.
 func (h *host) supervise(c *config.Pipeline) (*assembled, error) {
 	p := &assembled{
-		config: c, unsaved: h.fileless, requests: &requestCounter{Manager: h.budget}, log: h.log.With("pipeline", c.Name),
+		config: c, fileless: h.fileless, requests: &requestCounter{Manager: h.budget}, log: h.log.With("pipeline", c.Name),
 	}
 	mutual, err := h.app.mutualTLS()
 	if err != nil {

@@ -128,8 +128,8 @@ func (c *contact) farOff() bool {
 func (c *contact) difference() string { return difference(durationOf(*c.Ahead)) }
 
 // clocksDiffer says what it means for a run that the vendor's clock is ahead of this machine's, which says now, by more than clockAhead
-// (negative: behind), and what to do. Both are empty if it isn't.
-func clocksDiffer(now time.Time, ahead time.Duration) (text, hint string) {
+// (negative: behind), and what to do; without a file, if the config has none. Both are empty if it isn't.
+func clocksDiffer(now time.Time, ahead time.Duration, fileless bool) (text, hint string) {
 	if ahead.Abs() <= clockAhead {
 		return "", ""
 	}
@@ -138,6 +138,9 @@ func clocksDiffer(now time.Time, ahead time.Duration) (text, hint string) {
 	if ahead < 0 {
 		means = "it decides how far is read: if it is the wrong one, the latest records are read that much later"
 		hint = "set this machine's clock if that is wrong; else set `clock: host` on the pipeline"
+	}
+	if fileless {
+		hint = "set this machine's clock if that is wrong; else give --to, or with --save set `clock: host` in the file, and run that"
 	}
 	ahead = ahead.Round(time.Second)
 	return fmt.Sprintf("the vendor's clock says %s, this machine's %s, so it is %s; %s", now.Add(ahead).UTC().Format(time.RFC3339),

@@ -82,13 +82,14 @@ func (a *app) rebuild(ctx context.Context, names, only []string) error {
 	var failed error
 	rebuilt := 0
 	for _, p := range all {
+		if ctx.Err() != nil {
+			failed = errors.Join(failed, ctx.Err()) // the others can only say so, too
+			break
+		}
 		n, err := h.rebuildPipeline(ctx, p, only)
 		rebuilt += n
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", p.Name, err))
-		}
-		if ctx.Err() != nil {
-			break // the others can only say so, too
 		}
 	}
 	switch {

@@ -217,7 +217,7 @@ func (o *reporter) tooManyDead(p *assembled, dead uint64) {
 // aboutDead is what to do about a pipeline's dead letters. Those of `sluice get` have no file that `retry` could read.
 func (p *assembled) aboutDead() string {
 	send := fmt.Sprintf("`sluice retry --dead-letters %s` sends them again", p.config.Name)
-	if p.unsaved {
+	if p.fileless {
 		send = "with --save, which writes a config file, `sluice retry --dead-letters` sends them again"
 	}
 	return "each line there says why; when that is mended, " + send + "; raise dead_letter.max if you expect them"

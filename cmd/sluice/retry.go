@@ -100,6 +100,10 @@ func (a *app) retry(ctx context.Context, names, only []string) error {
 		if !slices.ContainsFunc(p.Sinks, func(s config.Sink) bool { return chosen(only, s.Name) }) {
 			continue
 		}
+		if ctx.Err() != nil {
+			failed = errors.Join(failed, ctx.Err()) // the others can only say so, too
+			break
+		}
 		err := h.retryPipeline(ctx, p, only, func(f pipeline.RetriedFile) {
 			files++
 			left += f.Records - f.Delivered
@@ -107,9 +111,6 @@ func (a *app) retry(ctx context.Context, names, only []string) error {
 		})
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", p.Name, err))
-		}
-		if ctx.Err() != nil {
-			break // the others can only say so, too
 		}
 	}
 	switch {

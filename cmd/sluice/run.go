@@ -215,7 +215,7 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 	case <-finished:
 	case <-stop.overdue:
 		// What hangs can't be ended from here, and nothing needs it: each commit is whole or isn't there.
-		r.app.log.logger.Error("something doesn't end, such as a write to a pipe that nobody reads: leaving it")
+		r.leave(stop, f.summary)
 		os.Exit(stop.code())
 	}
 	out.close()
@@ -226,6 +226,33 @@ func (r *running) do(ctx context.Context, chosen []*config.Pipeline, sel selecti
 		return failedError(err)
 	}
 	return &exitError{code: total.Exit}
+}
+
+// lastWords is how long a run that leaves what hangs may take to tell of it: stdout or stderr may be what hangs.
+const lastWords = 2 * time.Second
+
+// leave ends a run of which something doesn't end with a summary that says so.
+func (r *running) leave(stop *stopper, path string) {
+	const why = "something doesn't end, such as a write to a pipe that nobody reads: leaving it"
+	told := make(chan struct{})
+	go func() { // waited for below, no longer than lastWords
+		defer close(told)
+		t := r.total(stop)
+		t.Exit = worse(t.Exit, stop.code())
+		for i, l := range r.live() {
+			if !l.ended {
+				t.Pipelines[i].Error = why
+			}
+		}
+		if err := r.report(t, path); err != nil {
+			r.app.log.logger.Error("the summary isn't in its file", "error", err.Error())
+		}
+		r.app.log.logger.Error(why)
+	}()
+	select {
+	case <-told:
+	case <-time.After(lastWords):
+	}
 }
 
 func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipeline, sel selection, drain <-chan struct{}, out *reporter) {
@@ -280,7 +307,7 @@ func (r *running) compareClocks(live *liveRun, p *assembled) {
 		return
 	}
 	now := time.Now()
-	text, hint := clocksDiffer(now, live.pipeline.VendorNow().Sub(now))
+	text, hint := clocksDiffer(now, live.pipeline.VendorNow().Sub(now), p.fileless)
 	if text == "" {
 		return
 	}

@@ -74,6 +74,7 @@ type pipelineSummary struct {
 	letters   string          // what to do about them; empty without any
 	streams   map[string]bool // that were asked for
 	snapshots bool            // of every stream: a millisecond of log time is one
+	fileless  bool            // as assembled
 }
 
 // paceSummary is how fast the slices went that were read from the vendor: summed over those that opened without waiting for the budget
@@ -218,6 +219,7 @@ func (l *liveRun) summarise() pipelineSummary {
 		p.Requests = l.assembled.requests.granted.Load()
 		p.Settle = settleOf(l.assembled.run.Streams)
 		p.Budgets = l.assembled.requests.used()
+		p.fileless = l.assembled.fileless
 		p.streams = map[string]bool{}
 		for _, part := range l.assembled.run.Partitions {
 			p.streams[part.Stream] = true
@@ -286,7 +288,7 @@ func settleOf(streams map[string]pipeline.Stream) map[string]int64 {
 	return out
 }
 
-// report prints the summary, writes it to the file if one was asked for, and keeps it in the ledger.
+// report keeps the summary in the ledger, writes it to the file if one was asked for, and prints it.
 func (r *running) report(t runSummary, path string) error {
 	text, err := json.Marshal(t)
 	if err != nil {
@@ -305,6 +307,10 @@ func (r *running) report(t runSummary, path string) error {
 			r.app.log.logger.Warn("the run isn't in the ledger's history", "error", err.Error())
 		}
 	}
+	var failed error
+	if path != "" { // before what is printed, which may hang
+		failed = writeSummary(path, text)
+	}
 	if r.app.json {
 		r.app.printJSON(t)
 	}
@@ -315,10 +321,7 @@ func (r *running) report(t runSummary, path string) error {
 	default:
 		t.print(r.app.log.out, &r.app.log)
 	}
-	if path != "" {
-		return writeSummary(path, text)
-	}
-	return nil
+	return failed
 }
 
 // print writes the summary for people.
@@ -412,7 +415,7 @@ func (p pipelineSummary) clocksDiffer(ended string) (text, hint string) {
 	if p.VendorAhead == nil || err != nil {
 		return "", ""
 	}
-	return clocksDiffer(at, durationOf(*p.VendorAhead))
+	return clocksDiffer(at, durationOf(*p.VendorAhead), p.fileless)
 }
 
 // settling says of streams that settle how long they are left alone: why a range that has passed may not be closed yet.

@@ -45,7 +45,11 @@ func (a *app) printFailed(err error) {
 
 // say tells the operator something on stderr, unless -q was given.
 func (a *app) say(format string, args ...any) {
-	if !a.quiet {
+	switch {
+	case a.quiet:
+	case a.logFormat == jsonLogs:
+		a.log.logger.Info(fmt.Sprintf(format, args...))
+	default:
 		fmt.Fprintln(a.log.out, a.log.redactor.Redact(fmt.Sprintf(format, args...)))
 	}
 }

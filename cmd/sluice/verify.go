@@ -28,7 +28,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			"run beside `sluice run`. Sinks that can't be read back are named as such.\n" +
 			"With --sample or --drift it downloads committed slices once more and compares what the vendor has now with what the sinks hold.\n" +
 			"That costs requests and bytes of the budget, so it needs the state: not while `sluice run` holds it. Nothing is committed.\n\n" +
-			"Exit: 0 all is proved, 1 something is wrong or couldn't be read, 2 command line or file, 4 a run holds the state.",
+			"Exit: 0 all that was chosen is proved, also if that is nothing, 1 something is wrong or couldn't be read, 2 command line or file, 4 a run holds the state.",
 		Example: "  sluice verify\n  sluice verify prod --last 7d --sink lake\n  sluice verify prod --sample 20",
 		RunE: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed("sample") && v.sample < 1 {
