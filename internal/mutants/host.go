@@ -122,4 +122,14 @@ var hostMutants = []mutant{
 		file: "host/supervisor/hostservice.go", old: "\tif s.Done { // or", new: "\tif s.Done && s.Bytes > 1<<62 { // or",
 		test: "^TestReservationsThatAreDoneAreForgotten$",
 	},
+	{
+		name: "cli: a rebuild that is interrupted between two pipelines is a success",
+		file: "cmd/sluice/rebuild.go", old: "failed = errors.Join(failed, ctx.Err())", new: "_ = ctx",
+		test: "^TestInterruptedBetweenPipelines$",
+	},
+	{
+		name: "cli: a run that leaves what hangs keeps an earlier summary",
+		file: "cmd/sluice/run.go", old: "\t\tr.leave(stop, f.summary)\n", new: "",
+		test: "^TestASecondSignalEndsARunWhoseOutputIsStuck$",
+	},
 }

@@ -18,6 +18,21 @@ var sinkMutants = []mutant{
 		test: "^TestEntryOfOneThatDied$",
 	},
 	{
+		name: "commitlog: a sink whose path moved up writes all again",
+		file: "sinks/commitlog/owner.go", old: "\t\t\tcase o.sameSink(want):\n", new: "\t\t\tcase o.sameSink(want) && left < 0:\n",
+		test: "^TestPathMovedUp$",
+	},
+	{
+		name: "commitlog: a sink whose prefix moved up writes all again",
+		file: "sinks/commitlog/storelog.go", old: "\t\tcase o.sameSink(want):\n", new: "\t\tcase o.sameSink(want) && left < 0:\n",
+		test: "^TestPrefixMovedUp$",
+	},
+	{
+		name: "commitlog: data in a bucket that nobody accounts for is taken over",
+		file: "sinks/commitlog/storelog.go", old: "\t\tcase root == \"\":\n", new: "\t\tcase root == \"\" && left < 0:\n",
+		test: "^TestPrefixMovedUp$",
+	},
+	{
 		name: "commitlog: an entry that was linked twice is somebody else's",
 		file: "sinks/commitlog/staging.go", old: "return c.nonce == s.nonce }); i >= 0 {", new: "return c.nonce == s.nonce }); i >= 1<<30 {",
 		test: "^TestLinkSentTwice$",

@@ -378,4 +378,9 @@ var sourceMutants = []mutant{
 		file: "host/pipeline/pipeline.go", old: "int64(parallel)*(largestRecord+source+Buffers(streams, all))", new: "int64(parallel)*(largestRecord+Buffers(streams, all))",
 		pkg: "./cmd/sluice", test: "^TestScripts$/^look$",
 	},
+	{
+		name: "secrets: a refusal that is cut shows a part of the key",
+		file: "plugins/rest/redact.go", old: "\t\ts = r.whole(s) + more\n", new: "\t\ts += more\n",
+		test: "^TestCutRefusal$",
+	},
 }
