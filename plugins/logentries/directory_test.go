@@ -59,6 +59,8 @@ func TestLabelsThatCanNotBeHad(t *testing.T) {
 		{"once", vendorsim.Fault{Status: 500}, []int{1}, 2, "Info", "Info"},
 		{"always", vendorsim.Fault{Status: 500}, nil, labelAttempts, id, "Info"},
 		{"a long time", vendorsim.Fault{Status: 503, RetryAfter: "3600"}, nil, 1, id, "Info"},
+		{"throttled", vendorsim.Fault{Status: 429, RetryAfter: "0"}, []int{1}, 2, "Info", "Info"},
+		{"throttled for long", vendorsim.Fault{Status: 429, RetryAfter: "3600"}, nil, 1, id, "Info"},
 		{"unknown to the vendor", vendorsim.Fault{Status: 404}, nil, 1, id, id},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

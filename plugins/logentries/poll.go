@@ -375,7 +375,12 @@ func (p *pager) name(ctx context.Context, e *event) error {
 func (p *pager) label(ctx context.Context, id string) (string, error) {
 	for failures := 1; ; failures++ {
 		name, err := p.directory.label(ctx, id, p.news.put)
-		if kind := fault.KindOf(err); ctx.Err() != nil || kind != fault.Transient && kind != fault.Corrupt {
+		switch fault.KindOf(err) {
+		case fault.Transient, fault.Corrupt, fault.Throttled:
+		default:
+			return name, err
+		}
+		if ctx.Err() != nil {
 			return name, err
 		}
 		pause := max(fault.RetryAfterOf(err), p.pace.backoff<<(failures-1))
