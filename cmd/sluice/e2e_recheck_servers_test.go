@@ -143,7 +143,7 @@ func TestRecheckKafka(t *testing.T) {
 			r.t.Fatal(err)
 		}
 		return lateTarget{
-			obj{"name": "bus", "type": "kafka", "config": obj{"brokers": []string{broker.Address}, "topic": "logs", "value": "raw", "create_topics": obj{"partitions": 2}}},
+			obj{"name": "bus", "type": "kafka", "config": obj{"brokers": []string{broker.Address}, "topic": "logs", "value": "raw", "compression": "snappy", "create_topics": obj{"partitions": 2}}},
 			func(f func(string, []byte)) error {
 				return r.eachMessage(broker.Address, "logs", func(key, value []byte) { f(string(key), value) })
 			},
