@@ -96,12 +96,24 @@ func (p *Process) Log() string { return p.log.String() }
 // FreePort returns a loopback port that nobody listened on a moment ago. A server that can choose its own port should: between this
 // call and the server's start someone else may take it, and then the start is tried again with another.
 func FreePort() (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	ports, err := FreePorts(1)
 	if err != nil {
 		return 0, err
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
+	return ports[0], nil
+}
+
+// FreePorts returns n different ports, as FreePort does.
+func FreePorts(n int) (ports []int, err error) {
+	for range n {
+		l, failed := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+		if failed != nil {
+			return nil, failed
+		}
+		defer func() { err = errors.Join(err, l.Close()) }() // after all are chosen
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
 }
 
 // Listens is a ready function for a server on a TCP address.

@@ -69,10 +69,10 @@ func Start(t testing.TB, o Options) *Broker {
 	var err error
 	for range 3 { // a port may be taken between its choice and the start
 		b := &Broker{Libs: libs, java: java, dir: t.TempDir(), opts: o}
-		if err = b.format(java); err != nil {
-			t.Fatal(err)
+		if err = b.format(java); err == nil {
+			err = b.start(t, java)
 		}
-		if err = b.start(t, java); err == nil {
+		if err == nil {
 			return b
 		}
 	}
@@ -121,12 +121,9 @@ func (b *Broker) properties() string { return filepath.Join(b.dir, "server.prope
 
 // format chooses ports, writes the configuration and makes the data folder.
 func (b *Broker) format(java string) error {
-	ports := make([]int, 4)
-	for i := range ports {
-		var err error
-		if ports[i], err = realpart.FreePort(); err != nil {
-			return err
-		}
+	ports, err := realpart.FreePorts(4)
+	if err != nil {
+		return err
 	}
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	b.Address = at(0)

@@ -64,12 +64,9 @@ func StartWith(t testing.TB, o Options) *Server {
 }
 
 func (s *Server) configure(o Options) error {
-	var ports [2]int
-	for i := range ports {
-		var err error
-		if ports[i], err = realpart.FreePort(); err != nil {
-			return err
-		}
+	ports, err := realpart.FreePorts(2)
+	if err != nil {
+		return err
 	}
 	s.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
 	s.Secure = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[1]))
