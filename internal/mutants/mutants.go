@@ -57,7 +57,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "takes a cut stream for an end: a text that ends by closing",
-		file: "plugins/rest/answer.go", old: "if r.ProtoMajor == 1 && r.ContentLength < 0", new: "if r.ProtoMajor == 9 && r.ContentLength < 0",
+		file: "plugins/rest/answer.go", old: "return r.ProtoMajor == 1 && r.ContentLength < 0", new: "return r.ProtoMajor == 9 && r.ContentLength < 0",
 		test: "^TestAnswersThatProveNothing$",
 	},
 	{
