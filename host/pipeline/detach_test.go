@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -195,6 +196,51 @@ func TestDetachedSinkThatHangs(t *testing.T) {
 			}
 			b.sinks[0].store.wantExactly(t, asked)
 			b.sinks[1].store.wantExactly(t, asked)
+		})
+	}
+}
+
+// TestDetachedSinkAndTheVendor: a try for a sink alone whose read fails is made again, as often as any, and its end says what failed.
+func TestDetachedSinkAndTheVendor(t *testing.T) {
+	for _, failures := range []int{1, 3, 1 << 30} {
+		t.Run(strconv.Itoa(failures), func(t *testing.T) {
+			b := newBench(t, 8, 2)
+			b.detachLast(endTime)
+			edit := b.edit
+			b.edit = func(c *Config) { edit(c); c.Attempts = 5 }
+			asked := span(-40, 60)
+			alone := func() bool { return b.sinks[0].store.heldOf(logA.Partition).Covers(asked) }
+			b.sinks[1].fail = func(op string, _ flow.Slice) error {
+				if op == "append" && !alone() {
+					return errDown
+				}
+				return nil
+			}
+			var reads atomic.Int64
+			b.source.fail = func(flow.Slice) error {
+				if alone() && reads.Add(1) <= int64(failures) {
+					return fault.New(fault.Transient, "read", "", errors.New("HTTP 503"))
+				}
+				return nil
+			}
+			s, err := b.run(asked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.sinks[0].store.wantExactly(t, asked)
+			if failures < 5 {
+				b.sinks[1].store.wantExactly(t, asked)
+				if !s.Complete() || s.Failed() {
+					t.Errorf("%+v", s)
+				}
+				return
+			}
+			if got := s.Sinks[1]; got.State != SinkGivenUp || !strings.Contains(got.Error, "HTTP 503") || !s.Failed() {
+				t.Errorf("a vendor that never answers again: %+v", got)
+			}
+			if n := reads.Load(); n < 3 || n > 20 {
+				t.Errorf("%d reads", n)
+			}
 		})
 	}
 }

@@ -99,7 +99,7 @@ func (r *run) due(now time.Time, sooner func(time.Duration), alone bool) *work {
 	away := r.away()
 	for _, p := range r.parts {
 		for w := range p.work {
-			if w.running || w.parked || w.suspect != alone || p.stopped != nil || !r.isReady(w, away) {
+			if w.running || w.parked || w.suspect != alone || p.stopped != nil || !r.isReady(w, away, now, sooner) {
 				continue
 			}
 			if w.recheck != nil && (r.isRechecking(w) || r.meetsSerial(p, w.sinks, w)) {
@@ -117,15 +117,18 @@ func (r *run) due(now time.Time, sooner func(time.Duration), alone bool) *work {
 	return first
 }
 
-// isReady reports whether every sink of a slice can be written to; those that may be left behind are. A slice without any is dropped.
-func (r *run) isReady(w *work, away sinkSet) bool {
+// isReady reports whether every sink of a slice can be written to; those that may be left behind are. A slice without any is dropped, and
+// comes again as a try of its sinks.
+func (r *run) isReady(w *work, away sinkSet, now time.Time, sooner func(time.Duration)) bool {
 	if w.sinks&away == 0 {
 		return true
 	}
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
+	left := w.sinks
 	if !r.leaveBehind(w, away) {
 		r.drop(w)
+		sooner(r.putOff(w, left, now).Sub(now))
 		return false
 	}
 	return w.sinks&away == 0

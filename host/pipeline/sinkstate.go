@@ -150,6 +150,35 @@ func (r *run) sinkFailed(ctx context.Context, i int, w *work, err error, v verdi
 	return true, r.failLeft(ctx, w, i, err)
 }
 
+// putOff leaves a slice to the tries of the sinks that it was for, all of them down, and returns when the first of those is due. What kept it from
+// being read, if it was a try itself, isn't the sinks' fault, but they wait for it, and it is one of their tries after everything else was done.
+// workMu is held.
+func (r *run) putOff(w *work, sinks sinkSet, now time.Time) (next time.Time) {
+	for _, i := range sinks.each() {
+		st := &r.sinks[i]
+		if st.lost {
+			continue
+		}
+		if w.lastErr != nil {
+			st.fails, st.failed = st.fails+1, w.slice
+			for _, at := range []time.Time{w.next, now.Add(r.cfg.backoff(st.fails))} {
+				if at.After(st.next) {
+					st.next = at
+				}
+			}
+			if r.exhausted(st) {
+				st.err = w.lastErr
+				r.giveUpSink(i)
+				continue
+			}
+		}
+		if next.IsZero() || st.next.Before(next) {
+			next = st.next
+		}
+	}
+	return next
+}
+
 // exhausted reports whether a sink that is down has had its tries after everything else was done.
 func (r *run) exhausted(st *sinkState) bool {
 	if !r.idle {

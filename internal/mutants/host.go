@@ -123,6 +123,11 @@ var hostMutants = []mutant{
 		test: "^TestReservationsThatAreDoneAreForgotten$",
 	},
 	{
+		name: "detach: a try whose read failed is made again at once, and for ever",
+		file: "host/pipeline/sinkstate.go", old: "\t\tif w.lastErr != nil {\n\t\t\tst.fails,", new: "\t\tif w.lastErr != nil && false {\n\t\t\tst.fails,",
+		test: "^TestDetachedSinkAndTheVendor$",
+	},
+	{
 		name: "cli: a rebuild that is interrupted between two pipelines is a success",
 		file: "cmd/sluice/rebuild.go", old: "failed = errors.Join(failed, ctx.Err())", new: "_ = ctx",
 		test: "^TestInterruptedBetweenPipelines$",
