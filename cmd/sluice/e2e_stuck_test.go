@@ -68,6 +68,9 @@ func TestASecondSignalEndsARunWhoseOutputIsStuck(t *testing.T) {
 				t.Fatalf("still running after the second signal\n%s", tail(c.stderr.String()))
 			}
 			c.mustExit(exitInterrupted)
+			if !strings.Contains(c.stderr.String(), "something doesn't end") {
+				t.Errorf("it isn't told:\n%s", tail(c.stderr.String()))
+			}
 			var last struct {
 				Exit      int
 				Pipelines []struct{ Error string }

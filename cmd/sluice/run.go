@@ -234,11 +234,11 @@ const lastWords = 2 * time.Second
 // leave ends a run of which something doesn't end with a summary that says so.
 func (r *running) leave(stop *stopper, path string) {
 	const why = "something doesn't end, such as a write to a pipe that nobody reads: leaving it"
-	told := make(chan struct{})
-	go func() { // waited for below, no longer than lastWords
-		defer close(told)
+	var words sync.WaitGroup // beside each other: what hangs may be where one of them goes
+	words.Go(func() { r.app.log.logger.Error(why) })
+	words.Go(func() {
 		t := r.total(stop)
-		t.Exit = worse(t.Exit, stop.code())
+		t.Exit = stop.code() // as the process's
 		for i, l := range r.live() {
 			if !l.ended {
 				t.Pipelines[i].Error = why
@@ -247,7 +247,11 @@ func (r *running) leave(stop *stopper, path string) {
 		if err := r.report(t, path); err != nil {
 			r.app.log.logger.Error("the summary isn't in its file", "error", err.Error())
 		}
-		r.app.log.logger.Error(why)
+	})
+	told := make(chan struct{})
+	go func() { // no longer than lastWords
+		words.Wait()
+		close(told)
 	}()
 	select {
 	case <-told:
