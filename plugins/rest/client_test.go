@@ -188,6 +188,16 @@ func TestAnswersThatProveNothing(t *testing.T) {
 // rawServer answers every connection with the same bytes and closes it.
 func rawServer(t *testing.T, answer string) string {
 	t.Helper()
+	return "http://" + listen(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 64<<10))
+		_, _ = io.WriteString(conn, answer)
+		_ = conn.Close()
+	})
+}
+
+// listen hands each connection to its address to talk, one after the other, until the test ends.
+func listen(t *testing.T, talk func(net.Conn)) (address string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -199,17 +209,14 @@ func rawServer(t *testing.T, answer string) string {
 			if err != nil {
 				return
 			}
-			buf := make([]byte, 64<<10)
-			_, _ = conn.Read(buf)
-			_, _ = io.WriteString(conn, answer)
-			_ = conn.Close()
+			talk(conn)
 		}
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
 		done.Wait()
 	})
-	return "http://" + l.Addr().String()
+	return l.Addr().String()
 }
 
 func TestBudgetIsToppedUpInBlocks(t *testing.T) {
@@ -514,22 +521,11 @@ func TestProxyOutOfReach(t *testing.T) {
 
 // TestProxyThatSaysNothing: a proxy takes connections and never answers. A read's context has no deadline, and nothing else would end it.
 func TestProxyThatSaysNothing(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() { // lives as long as the listener
-		for {
-			if _, err := l.Accept(); err != nil {
-				return
-			}
-		}
-	}()
+	proxy := listen(t, func(net.Conn) {})
 	for _, scheme := range []string{"socks5", "http", "https"} {
 		var o Options
 		c := newClient(t, "https://vendor.invalid", func(used *Options) {
-			used.HTTP.Proxy = scheme + "://" + l.Addr().String()
+			used.HTTP.Proxy = scheme + "://" + proxy
 			o = *used
 		})
 		c.transport = newTransport(o, nil, 100*time.Millisecond)
@@ -551,28 +547,16 @@ func TestProxyThatSaysNothing(t *testing.T) {
 
 // TestProxyThatRefuses: a proxy that answers, but doesn't open the connection, isn't one that can't be reached.
 func TestProxyThatRefuses(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() { // lives as long as the listener
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			greeting := make([]byte, 3)
-			if _, err := io.ReadFull(c, greeting); err == nil {
-				_, _ = c.Write([]byte{5, 0})
-				_, _ = c.Read(make([]byte, 1024))
-				_, _ = c.Write([]byte{5, 5, 0, 1, 0, 0, 0, 0, 0, 0}) // connection refused (RFC 1928, 6)
-			}
-			_ = c.Close()
+	refuses := listen(t, func(c net.Conn) {
+		if _, err := io.ReadFull(c, make([]byte, 3)); err == nil { // the greeting
+			_, _ = c.Write([]byte{5, 0})
+			_, _ = c.Read(make([]byte, 1024))
+			_, _ = c.Write([]byte{5, 5, 0, 1, 0, 0, 0, 0, 0, 0}) // connection refused (RFC 1928, 6)
 		}
-	}()
+		_ = c.Close()
+	})
 	for proxy, want := range map[string]string{
-		"socks5://" + l.Addr().String(): "doesn't open the connection", "http://127.0.0.1:1": "can't be reached", "socks5://127.0.0.1:1": "proxy",
+		"socks5://" + refuses: "doesn't open the connection", "http://127.0.0.1:1": "can't be reached", "socks5://127.0.0.1:1": "proxy",
 	} {
 		_, err := get(t, newClient(t, "https://vendor.invalid", func(o *Options) { o.HTTP.Proxy = proxy }))
 		if fault.KindOf(err) != fault.Transient || !strings.Contains(fault.HintOf(err), want) {
