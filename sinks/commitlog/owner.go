@@ -227,7 +227,7 @@ func checkAdoptable(fsys FS, root string, want Owner) error {
 			case err != nil:
 				return err
 			case o.sameSink(want):
-				return ownedBefore(root, dir)
+				return ownedBefore("path", root, dir)
 			}
 			continue
 		}
@@ -261,8 +261,9 @@ func (o Owner) sameSink(want Owner) bool {
 	return false
 }
 
-func ownedBefore(root, before string) error {
-	return owned("set `path` back to that, or choose one that isn't above it; to move the data, move the whole of it, with its _sluice, before the next run",
+// ownedBefore is the error of a root above one of the same sink; key is the setting that names it.
+func ownedBefore(key, root, before string) error {
+	return owned("set `"+key+"` back to that, or choose one that isn't above it; to move the data, move the whole of it, with its _sluice, before the next run",
 		"%s would hold the records of this sink twice: it wrote them into %s before", root, before)
 }
 

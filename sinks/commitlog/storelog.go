@@ -320,7 +320,7 @@ func checkEmpty(ctx context.Context, s Store, want Owner) error {
 			return owned("bring the objects below _sluice/ back from where the data came from, or choose an empty prefix; without them nobody knows what is covered, and lines would be there twice",
 				"%s holds data of Sluice (%s) but no %s/%s", s.Location(), key, metaDir, ownerName)
 		case o.sameSink(want):
-			return ownedBefore(s.Location(), s.Location()+"/"+root)
+			return ownedBefore("prefix", s.Location(), s.Location()+"/"+root)
 		}
 		inner = root + "/"
 	}

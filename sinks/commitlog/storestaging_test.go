@@ -153,11 +153,20 @@ func TestPrefixMovedUp(t *testing.T) {
 	openStore(t, b)
 	b = inner("prod")
 	_, err := commitlog.CheckStore(t.Context(), b, owner())
-	if !errors.Is(err, sinks.ErrOwned) || !strings.Contains(err.Error(), "/sub/deep before") {
+	if !errors.Is(err, sinks.ErrOwned) || !strings.Contains(err.Error(), "/sub/deep before") || !strings.Contains(fault.HintOf(err), "set `prefix` back") {
 		t.Errorf("above its own: %v", err)
 	}
 	if _, err := commitlog.OpenStore(t.Context(), commitlog.StoreOptions{Store: b, Owner: owner(), PieceSize: 1 << 20}); !errors.Is(err, sinks.ErrOwned) {
 		t.Errorf("above its own: %v", err)
+	}
+	b = sinktest.NewBucket()
+	for key, text := range map[string]string{"sub/_sluice/owner.json": "{", "sub/" + part: ""} {
+		if err := b.PutAbsent(t.Context(), key, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := commitlog.CheckStore(t.Context(), b, owner()); err == nil || !strings.Contains(err.Error(), "sub/_sluice/owner.json") {
+		t.Errorf("above a damaged one: %v", err)
 	}
 	b = inner("other")
 	if err := b.PutAbsent(t.Context(), "sub/"+part, nil); err != nil {
