@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluice-io/sluice/plugins/rest"
 	"github.com/sluice-io/sluice/proto/fault"
 )
 
@@ -343,6 +344,9 @@ func TestSeveralRequestsInAReservation(t *testing.T) {
 }
 
 func TestRefusedQuestions(t *testing.T) {
+	if maxWindow != time.Duration(rest.MaxWindow) {
+		t.Errorf("windows may be %s, and the sources' settings refuse those over %s", maxWindow, time.Duration(rest.MaxWindow))
+	}
 	f := newFixture(t)
 	for _, tt := range []struct {
 		name   string
