@@ -2,11 +2,11 @@
 # OpenSearch from its Maven artifacts: one node inside of a small Java program, which internal/realpart/opensearch has.
 RUNNER=$ROOT/internal/realpart/opensearch/Node.java
 OPENSEARCH=2.19.1.0
-VERSION="$OPENSEARCH $(cksum <"$RUNNER")"
+VERSION="$OPENSEARCH $(cksum <"$RUNNER") classes"
 
 install_part() {
 	local program
-	for program in java javac mvn; do
+	for program in java javac jar mvn; do
 		command -v "$program" >/dev/null || {
 			missing_part opensearch "apt-get install openjdk-17-jdk-headless maven, then .ci/parts.sh opensearch"
 			return 1
@@ -26,4 +26,9 @@ install_part() {
 		return 1
 	}
 	javac -cp "$PART/libs/*" -d "$PART/classes" "$RUNNER"
+	jar cf "$PART/libs/node.jar" -C "$PART/classes" .
+	rm -r "$PART/classes"
+	local port
+	port=$(random_port)
+	share_classes "$port" Node "$WORK/opensearch" "$port"
 }

@@ -56,6 +56,7 @@ type Broker struct {
 	Libs    string // the folder of the jar files, with Kafka's own tools
 
 	java string
+	part string
 	dir  string
 	opts Options
 	proc *realpart.Process
@@ -64,11 +65,11 @@ type Broker struct {
 // Start starts a broker that ends with the test, or ends the test as realpart.Need does if Kafka isn't installed.
 func Start(t testing.TB, o Options) *Broker {
 	t.Helper()
-	libs := filepath.Join(realpart.Installed(t, "kafka"), "libs")
+	part := realpart.Installed(t, "kafka")
 	java := realpart.Need(t, "java", "apt-get install openjdk-17-jre-headless")
 	var err error
 	for range 3 { // a port may be taken between its choice and the start
-		b := &Broker{Libs: libs, java: java, dir: t.TempDir(), opts: o}
+		b := &Broker{Libs: filepath.Join(part, "libs"), java: java, part: part, dir: t.TempDir(), opts: o}
 		if err = b.format(java); err == nil {
 			err = b.start(t, java)
 		}
@@ -107,11 +108,8 @@ func (b *Broker) Tool(t testing.TB, class string, args ...string) *exec.Cmd {
 	return exec.Command(java, append([]string{"-Xmx512m", "-Dlog4j2.level=ERROR", "-cp", b.Libs + "/*", class}, args...)...)
 }
 
-// jvm is a small heap, and a compiler that is ready sooner.
-var jvm = []string{"-Xms96m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN", "-Dlog4j2.disable.jmx=true"}
-
 func (b *Broker) class(java, class string, args ...string) *exec.Cmd {
-	all := append(append([]string{}, jvm...), "-cp", b.Libs+"/*", class)
+	all := append(realpart.Java(b.part), "-Xms96m", "-Xmx384m", "-Dlog4j2.level=WARN", "-Dlog4j2.disable.jmx=true", "-cp", b.Libs+"/*", class)
 	cmd := exec.Command(java, append(all, args...)...)
 	cmd.Dir = b.dir
 	return cmd

@@ -57,8 +57,8 @@ func Start(t testing.TB) *Server {
 }
 
 func (s *Server) start() error {
-	cmd := exec.Command(s.java, "-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-cp", filepath.Join(s.part, "libs", "*")+":"+filepath.Join(s.part, "classes"), "Node", s.dir, strconv.Itoa(s.port))
+	cmd := exec.Command(s.java, append(realpart.Java(s.part), "-Xms512m", "-Xmx512m",
+		"-cp", filepath.Join(s.part, "libs", "*"), "Node", s.dir, strconv.Itoa(s.port))...)
 	cmd.Dir = s.dir
 	var err error
 	s.proc, err = realpart.Start(s.t, cmd, readyWithin, func(ctx context.Context) error {
