@@ -318,45 +318,81 @@ func decodeRow(row []byte, schema *arrow.Schema) (arrow.Record, error) {
 func textRow(l *letter, schema *arrow.Schema, source, name string) (arrow.Record, error) {
 	body := l.body()
 	valid := utf8.Valid(body)
-	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
-	defer b.Release()
-	// A conversion by way of runes puts one U+FFFD in the place of each byte that isn't UTF-8.
-	texts := map[string]string{
-		flow.ColBody: string([]rune(string(body))), flow.ColSource: source, flow.ColLogID: l.Partition, flow.ColLogName: name,
-	}
-	times := map[string]time.Time{flow.ColReceivedFrom: l.From, flow.ColReceivedTo: l.To, flow.ColObservedTimestamp: time.Now()}
-	_, raw, ok := flow.BodyColumns(schema)
+	text, raw, ok := flow.BodyColumns(schema)
 	if !ok || !valid && raw < 0 {
 		return nil, fmt.Errorf("stream %s has no column for its bytes", l.Stream)
 	}
-	for n, f := range schema.Fields() {
-		text, isText := texts[f.Name]
-		at, isTime := times[f.Name]
-		switch c := b.Field(n).(type) {
-		case *array.StringBuilder:
-			if isText && (text != "" || f.Name == flow.ColBody) {
-				c.Append(text)
-				continue
+	columns := make([]arrow.Array, schema.NumFields())
+	defer func() {
+		for _, c := range columns {
+			if c != nil {
+				c.Release()
 			}
-		case *array.BinaryBuilder:
-			if n == raw && !valid {
-				c.Append(body)
-				continue
+		}
+	}()
+	texts := map[string]string{flow.ColSource: source, flow.ColLogID: l.Partition, flow.ColLogName: name}
+	times := map[string]time.Time{flow.ColReceivedFrom: l.From, flow.ColReceivedTo: l.To, flow.ColObservedTimestamp: time.Now()}
+	for n, f := range schema.Fields() {
+		switch {
+		case n == text:
+			columns[n] = oneValue(f.Type, readable(body, valid))
+			continue
+		case n == raw && !valid:
+			columns[n] = oneValue(f.Type, body)
+			continue
+		}
+		b := array.NewBuilder(memory.DefaultAllocator, f.Type)
+		switch b := b.(type) {
+		case *array.StringBuilder:
+			if text := texts[f.Name]; text != "" {
+				b.Append(text)
 			}
 		case *array.TimestampBuilder:
-			if isTime {
+			if at, ok := times[f.Name]; ok {
 				v, err := arrow.TimestampFromTime(at, f.Type.(*arrow.TimestampType).Unit)
 				if err != nil {
+					b.Release()
 					return nil, err
 				}
-				c.Append(v)
-				continue
+				b.Append(v)
 			}
 		}
-		if !f.Nullable {
+		if b.Len() == 0 && f.Nullable {
+			b.AppendNull()
+		}
+		columns[n] = b.NewArray()
+		b.Release()
+		if columns[n].Len() == 0 {
 			return nil, fmt.Errorf("its column %s isn't known any more", f.Name)
 		}
-		b.Field(n).AppendNull()
 	}
-	return b.NewRecord(), nil
+	return array.NewRecord(schema, columns, 1), nil
+}
+
+// oneValue is a column of text or bytes with one value, which it keeps: a record may be tens of MiB, of which there is to be one copy.
+func oneValue(t arrow.DataType, value []byte) arrow.Array {
+	offsets := memory.NewBufferBytes(arrow.Int32Traits.CastToBytes([]int32{0, int32(len(value))}))
+	data := array.NewData(t, 1, []*memory.Buffer{nil, offsets, memory.NewBufferBytes(value)}, nil, 0, 0)
+	defer data.Release()
+	return array.MakeFromData(data)
+}
+
+// readable returns text with one U+FFFD in the place of each byte that isn't UTF-8.
+func readable(text []byte, valid bool) []byte {
+	if valid {
+		return text
+	}
+	length := 0
+	for rest := text; len(rest) > 0; {
+		r, n := utf8.DecodeRune(rest)
+		length += utf8.RuneLen(r) // 3 for a byte that isn't UTF-8, too
+		rest = rest[n:]
+	}
+	out := make([]byte, 0, length)
+	for rest := text; len(rest) > 0; {
+		r, n := utf8.DecodeRune(rest)
+		out = utf8.AppendRune(out, r)
+		rest = rest[n:]
+	}
+	return out
 }
