@@ -206,7 +206,7 @@ func (k *key) scalar(n *node, v *value) error {
 	v.text = n.text
 	switch k.typ {
 	case aName:
-		if !namePattern.MatchString(n.text) {
+		if !namePattern().MatchString(n.text) {
 			return fmt.Errorf("%s is not a name: use a-z, 0-9, - and _, a letter or digit first, at most 63", shown)
 		}
 	case aPath:
@@ -357,7 +357,7 @@ func (d *decoder) labels(k *key, n *node, path string) (v value, ok bool) {
 		at := joinPath(path, e.name)
 		why, pos := "", e.value.pos
 		switch {
-		case !labelPattern.MatchString(e.name):
+		case !labelPattern().MatchString(e.name):
 			why, pos = strconv.Quote(shorten(e.name))+" is not a label's name: use a-z, 0-9 and _, at most 63", e.pos
 		case e.value.kind == list || e.value.kind == mapping || e.value.kind == null:
 			why, pos = "a label is a text, not "+e.value.kind.String(), e.pos

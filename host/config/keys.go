@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -49,9 +50,10 @@ const (
 	noSettings = "the type's own settings"
 )
 
+// Counted repetitions take their time to compile, which not every start needs.
 var (
-	namePattern  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-	labelPattern = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+	namePattern  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`) })
+	labelPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_]{1,63}$`) })
 )
 
 // maxDurations is how many a list of durations has at most.

@@ -106,7 +106,7 @@ func (k *key) schema() map[string]any {
 	case aSettings:
 		out = map[string]any{"type": "object"}
 	case aName:
-		out = map[string]any{"type": "string", "pattern": namePattern.String()}
+		out = map[string]any{"type": "string", "pattern": namePattern().String()}
 	case aPath:
 		out = map[string]any{"type": "string", "minLength": 1}
 	case aSize:
@@ -126,7 +126,7 @@ func (k *key) schema() map[string]any {
 		out = map[string]any{"type": "string", "enum": k.choices}
 	case aLabels:
 		out = map[string]any{
-			"type": "object", "propertyNames": map[string]any{"pattern": labelPattern.String()},
+			"type": "object", "propertyNames": map[string]any{"pattern": labelPattern().String()},
 			"additionalProperties": map[string]any{"type": "string", "minLength": 1, "maxLength": maxLabel},
 		}
 	case aDurationList:

@@ -164,7 +164,7 @@ func isPlainURL(s string) bool {
 
 // areWords reports whether examples are the usual values of a key, such as regions, and not samples of free text.
 func areWords(examples []string) bool {
-	return len(examples) > 2 && !slices.ContainsFunc(examples, func(s string) bool { return !namePattern.MatchString(s) })
+	return len(examples) > 2 && !slices.ContainsFunc(examples, func(s string) bool { return !namePattern().MatchString(s) })
 }
 
 // texts returns the strings of a JSON list.

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluice-io/sluice/host/ledger"
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -140,11 +141,7 @@ func (b *bench) kinds(kind EventKind) []Event {
 // runs, doubts and lost ledgers, each sink ends with each asked millisecond exactly once.
 func TestEveryMillisecondOnce(t *testing.T) {
 	t.Parallel()
-	rounds := 20
-	if testing.Short() {
-		rounds = 5
-	}
-	for seed := range uint64(rounds) {
+	for seed := range testsize.Of[uint64](20, 6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 99))
 			b := newBench(t, seed, 1+rng.IntN(2))

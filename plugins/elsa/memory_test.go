@@ -19,7 +19,7 @@ import (
 // the stream says that a read holds, and something for the simulator, which lives in the same process.
 func TestNoRaceMemoryIsBounded(t *testing.T) {
 	const size, most = 4096, readBuffer + 32<<20
-	rows := testsize.Of[int64](200_000, 40_000)
+	rows := testsize.Of[int64](200_000, 25_000)
 	sim, base := newSim(t, func(o *vendorsim.Options) {
 		o.Elsa.Order = vendorsim.NewestFirst
 		o.Elsa.Projects = []vendorsim.Project{{Key: vendorsim.SeedProject, ID: vendorsim.SeedProjectID, Generated: &vendorsim.GeneratedProject{

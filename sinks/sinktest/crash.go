@@ -89,7 +89,7 @@ const seeds = 3
 func (d Driver) stride() int { return strideOf(d.Stride) }
 
 // strideOf leaves out more of the steps where a sample is asked for.
-func strideOf(said int) int { return max(said, 1) * testsize.Of(1, 5) }
+func strideOf(said int) int { return max(said, 1) * testsize.Of(1, 9) }
 
 // checkRestart opens a disk after a crash and checks that Lookup tells the truth: what was committed for sure is, what is
 // visible is what is committed, and all work can be completed to one copy of everything.

@@ -13,10 +13,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/proto/fault"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	testsize.Crowd()
+	goleak.VerifyTestMain(m)
+}
 
 const secret = "hush-hush-hush"
 
