@@ -48,7 +48,7 @@ func TestChaos(t *testing.T) {
 			p := start(t, proxies)
 			for seed := first; seed < first+rounds; seed++ {
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-					g := &game{seed: seed, Rand: rand.New(rand.NewPCG(seed, xxh3.HashString(name))), t: t, prey: p, proxies: proxies, began: time.Now(), hit: map[string]int{}}
+					g := &game{seed: seed, plain: seed != first, Rand: rand.New(rand.NewPCG(seed, xxh3.HashString(name))), t: t, prey: p, proxies: proxies, began: time.Now(), hit: map[string]int{}}
 					t.Cleanup(func() {
 						report.add(name, g, t.Failed())
 						t.Logf("dealt:\n  %s\nagain: SLUICE_CHAOS_SEED=%d go test ./cmd/sluice -run '%s$'", strings.Join(g.dealt, "\n  "), seed, t.Name())
@@ -83,6 +83,7 @@ type blow struct {
 type game struct {
 	*rand.Rand
 	seed    uint64
+	plain   bool // see program
 	t       *testing.T
 	prey    prey
 	proxies *toxiproxy.Server
@@ -109,6 +110,7 @@ func (g *game) play() {
 	g.clock.Set(end.Add(time.Hour)) // so that what is asked for last is young when the clock steps back
 	seed := vendorsim.SeedOptions{Seed: g.Uint64N(1 << 20), Start: seedStart, Days: 3, Lines: 2000}
 	g.r = newRig(g.t, vendorsim.Options{Logs: vendorsim.Seeded(seed), Clock: g.clock})
+	g.r.plain = g.plain
 	g.vendor = g.proxies.Proxy(g.t, strings.TrimPrefix(g.r.url, "http://"))
 	g.r.url = "http://" + g.vendor.Address
 	g.r.source["http"] = obj{"timeout": "2s"}

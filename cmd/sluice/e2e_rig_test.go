@@ -46,6 +46,7 @@ type rig struct {
 	second   map[string]any // another pipeline of the same source, where it differs
 	sinks    []map[string]any
 	env      []string
+	plain    bool // see program
 }
 
 type obj = map[string]any
@@ -178,10 +179,6 @@ func (l *lockedBuffer) String() string {
 // prepare returns a sluice that is ready to start; environment entries come first in args, as NAME=VALUE.
 func (r *rig) prepare(args ...string) *command {
 	r.t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	// Neither this machine's proxy nor its authorities, which each plugin would read anew, are of use here.
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(strings.ToUpper(v), "HTTP") || strings.HasPrefix(v, "SSL_CERT_")
@@ -191,7 +188,7 @@ func (r *rig) prepare(args ...string) *command {
 	for len(args) > 0 && strings.Contains(args[0], "=") && !strings.HasPrefix(args[0], "-") {
 		env, args = append(env, args[0]), args[1:]
 	}
-	c := &command{t: r.t, cmd: exec.Command(exe, append(args, "-f", r.configPath())...), ended: make(chan struct{})}
+	c := &command{t: r.t, cmd: exec.Command(program(r.t, r.plain), append(args, "-f", r.configPath())...), ended: make(chan struct{})}
 	c.cmd.Env, c.cmd.Dir = env, r.dir
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
 	c.cmd.WaitDelay = 5 * time.Second

@@ -23,6 +23,23 @@ const silenceEnv = "SLUICE_TEST_SILENCE"
 // metricsEnv is how often a run writes its metrics, as a duration; unset: as often as it does for users.
 const metricsEnv = "SLUICE_TEST_METRICS_EVERY"
 
+// programEnv names this package's test binary without the race detector, under which each start of sluice costs five times as much. Tests that
+// start it hundreds of times take that one, but for a part of their cases. Unset: they take this binary.
+const programEnv = "SLUICE_TEST_PROGRAM"
+
+// program is the path of this test binary, or of the one without the race detector.
+func program(t testing.TB, plain bool) string {
+	t.Helper()
+	if path := os.Getenv(programEnv); plain && path != "" {
+		return path
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe
+}
+
 // TestMain lets the test binary be sluice: as a plugin, started by a host that is this binary too; as a host with hooks
 // (asSluiceEnv); and as the command of scripts.
 func TestMain(m *testing.M) {
