@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,6 +55,9 @@ func TestMain(m *testing.M) {
 		a.silence, _ = time.ParseDuration(os.Getenv(silenceEnv))
 		a.metricsEvery, _ = time.ParseDuration(os.Getenv(metricsEnv))
 		os.Exit(a.execute(context.Background(), os.Args[1:]))
+	}
+	if signal.Ignored(syscall.SIGHUP) { // by nohup, which the processes of tests would take over
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	testsize.Crowd()
 	testscript.Main(m, map[string]func(){"sluice": func() { os.Exit(Main()) }})

@@ -167,7 +167,7 @@ type running struct {
 	mu        sync.Mutex
 	pipelines []*liveRun
 	foreseen  []*foreseen // of its pipelines, as they came
-	clocks    []string    // types of the sources of which it was said that their vendor's clock differs
+	clocks    []saidClock // what was said of vendors' clocks
 	draining  atomic.Bool
 }
 
@@ -305,19 +305,29 @@ func (r *running) runPipeline(ctx context.Context, live *liveRun, c *config.Pipe
 	r.ended(live, summary, err)
 }
 
-// compareClocks warns, once for a type of source, of a vendor's clock that differs from this machine's: it decides how far is read.
+// saidClock is a vendor's clock of which it was said how far it is ahead of this machine's.
+type saidClock struct {
+	source string // type
+	ahead  time.Duration
+}
+
+// compareClocks warns of a vendor's clock that differs from this machine's, which decides how far is read: once for a type of source, unless it
+// has another clock at another address.
 func (r *running) compareClocks(live *liveRun, p *assembled) {
 	if p.run.HostClock {
 		return
 	}
 	now := time.Now()
-	text, hint := clocksDiffer(now, live.pipeline.VendorNow().Sub(now), p.fileless)
+	ahead := live.pipeline.VendorNow().Sub(now)
+	text, hint := clocksDiffer(now, ahead, p.fileless)
 	if text == "" {
 		return
 	}
 	r.mu.Lock()
-	said := slices.Contains(r.clocks, p.config.Source.Type)
-	r.clocks = append(r.clocks, p.config.Source.Type)
+	said := slices.ContainsFunc(r.clocks, func(c saidClock) bool {
+		return c.source == p.config.Source.Type && (c.ahead-ahead).Abs() < clockAhead
+	})
+	r.clocks = append(r.clocks, saidClock{p.config.Source.Type, ahead})
 	r.mu.Unlock()
 	if !said {
 		r.app.log.logger.Warn(live.name + ": " + text + "\n" + hint)

@@ -238,7 +238,7 @@ func TestDetachedSinkAndTheVendor(t *testing.T) {
 			if got := s.Sinks[1]; got.State != SinkGivenUp || !strings.Contains(got.Error, "HTTP 503") || !s.Failed() {
 				t.Errorf("a vendor that never answers again: %+v", got)
 			}
-			if n := reads.Load(); n < 3 || n > 20 {
+			if n := reads.Load(); n < 3 || n > 200 { // without a pause there are thousands
 				t.Errorf("%d reads", n)
 			}
 		})
