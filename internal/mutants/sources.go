@@ -284,7 +284,7 @@ var sourceMutants = []mutant{
 	},
 	{
 		name: "usage: one of two figures is taken",
-		file: "plugins/rapid7/usagedecode.go", old: "\tcase c.seen[at]:\n", new: "\tcase c.seen[at] && c.Nulls < 0:\n",
+		file: "plugins/rapid7/usagedecode.go", old: "\tcase c.seen[at]:\n", new: "\tcase c.seen[at] && at.log == \"?\":\n",
 		test: "^TestDecodeUsageRefuses$",
 	},
 	{
