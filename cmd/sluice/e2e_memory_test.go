@@ -20,9 +20,8 @@ import (
 
 const mib = 1 << 20
 
-// memoryCap is of host and plugin together, whatever the size of the data. Beside tests of other packages, as a sample runs, collections come
-// late when large lines are there.
-var memoryCap = testsize.Of[int64](256*mib, 304*mib)
+// memoryCap is of host and plugin together, whatever the size of the data.
+const memoryCap = 256 * mib
 
 // rssMeter samples the memory of a host and its plugin.
 type rssMeter struct {
@@ -138,17 +137,15 @@ func (r *rig) served(id string) (s lineSum) {
 	return s
 }
 
-// TestNoRaceSlowSink reads a run's standard output at 20 MB/s (40 of a sample) and stops for two seconds in the middle: the pressure reaches the
+// TestNoRaceSlowSink reads a run's standard output at 20 MB/s and stops for two seconds in the middle: the pressure reaches the
 // vendor's socket, memory stays flat and nothing is lost.
 func TestNoRaceSlowSink(t *testing.T) {
-	if !testsize.Full() {
-		t.Parallel() // it waits most of the time
-	}
-	size := testsize.Of[int64](256*mib, 128*mib)
+	testsize.Alone(t)
+	size := int64(256 * mib)
 	if os.Getenv("SLUICE_SOAK") == "1" {
 		size = 2 << 30
 	}
-	rate := testsize.Of(20_000_000.0, 40_000_000)
+	const rate = 20_000_000
 	r := newRig(t, vendorsim.Options{Logs: []vendorsim.Log{bulk(size)}, SendBufferBytes: 256 << 10})
 	r.to = seedStart.AddDate(0, 0, 1)
 	r.sinks = []map[string]any{{"name": "out", "type": "stdout", "config": obj{"format": "raw"}}}
@@ -224,12 +221,9 @@ func (s *slowReader) Read(p []byte) (int, error) {
 
 // TestNoRaceMemory moves 1 GiB into files with the defaults.
 func TestNoRaceMemory(t *testing.T) {
-	for _, format := range []string{"raw", "ndjson"} {
+	testsize.Alone(t)
+	for format, size := range map[string]int64{"raw": 1 << 30, "ndjson": 256 * mib} {
 		t.Run(format, func(t *testing.T) {
-			size := testsize.Of[int64](1<<30, 256*mib)
-			if format != "raw" {
-				size = testsize.Of[int64](256*mib, 128*mib)
-			}
 			r := newRig(t, vendorsim.Options{Logs: []vendorsim.Log{bulk(size)}})
 			r.to = seedStart.AddDate(0, 0, 1)
 			root := r.fileSink("out", format, "none")
@@ -253,6 +247,7 @@ func TestNoRaceMemory(t *testing.T) {
 
 // TestNoRaceLongLines has lines of 16 MiB, which is the most that travels as a record, and longer ones, which are dead letters.
 func TestNoRaceLongLines(t *testing.T) {
+	testsize.Alone(t)
 	line := func(size int, c byte) []byte {
 		out := bytes.Repeat([]byte{c}, size)
 		copy(out, fmt.Sprintf("%d bytes ", size))
@@ -262,9 +257,6 @@ func TestNoRaceLongLines(t *testing.T) {
 		[]byte("first"), line(16*mib, 'a'), []byte("between"), line(16*mib+1, 'b'), line(20*mib, '\xff'), line(64*mib, 'd'), []byte("last"),
 	}
 	const fit, dead = 4, 3
-	if !testsize.Full() {
-		lines[5] = line(16*mib+2, 'd')
-	}
 	var records []vendorsim.Record
 	for i, l := range lines {
 		records = append(records, vendorsim.Record{Time: seedStart.Add(time.Duration(i) * time.Minute), Line: l})

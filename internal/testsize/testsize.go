@@ -1,5 +1,5 @@
 // Package testsize says how much of what is alike tests do. Continuous integration and `make test` do all of it (SLUICE_TEST_SIZE=full);
-// a plain `go test ./...`, which people wait for, does a sample: fewer steps, bytes and servers, of every promise some.
+// a plain `go test ./...`, which people wait for, does a sample: fewer steps, bytes and servers, of every promise some, and measures no memory.
 package testsize
 
 import (
@@ -20,6 +20,18 @@ func Of[T any](full, sample T) T {
 		return full
 	}
 	return sample
+}
+
+// Alone skips a test that measures memory unless all is to be done: a sample runs beside tests of other packages, which would be measured too.
+func Alone(t interface {
+	Helper()
+	Skip(args ...any)
+},
+) {
+	t.Helper()
+	if !Full() {
+		t.Skip("it measures, and runs by itself: make unit")
+	}
 }
 
 // Crowd lets twice as many tests run side by side as there are processors, unless the command line says how many. It is for TestMain of

@@ -11,5 +11,14 @@ func TestOf(t *testing.T) {
 		if got := Of("full", "sample"); got != tt.want {
 			t.Errorf("size %q, parts %q: %s, want %s", tt.size, tt.parts, got, tt.want)
 		}
+		var s skipped
+		if Alone(&s); bool(s) != (tt.want == "sample") {
+			t.Errorf("size %q, parts %q: what measures is skipped: %v", tt.size, tt.parts, s)
+		}
 	}
 }
+
+type skipped bool
+
+func (s *skipped) Helper()     {}
+func (s *skipped) Skip(...any) { *s = true }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
 	"github.com/sluice-io/sluice/sinks/sinktest"
@@ -15,6 +16,7 @@ import (
 
 // TestNoRaceMemory carries a slice of 768 MiB into one object and requires that no more is held than Buffer says.
 func TestNoRaceMemory(t *testing.T) {
+	testsize.Alone(t)
 	const rounds, records, size = 192, 64, 64 << 10
 	b := sinktest.NewBucket()
 	b.Forgets = true

@@ -3,10 +3,12 @@ package parquetfile
 import (
 	"testing"
 
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/sinks/partfile/filetest"
 )
 
 func TestNoRaceMemory(t *testing.T) {
+	testsize.Alone(t)
 	for _, c := range Compressions() {
 		filetest.Holds(t, string(c), New(Options{Compression: c, Timestamps: Micros, RowGroup: DefaultRowGroup}))
 	}
