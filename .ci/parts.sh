@@ -16,7 +16,7 @@ if command -v flock >/dev/null; then flock 8; fi
 random_port() { echo $((20000 + RANDOM % 10000)); }
 
 # share_classes PORT CLASS [ARGUMENT]... starts a Java server of $PART/libs until it listens on PORT, and keeps the classes that it has loaded by
-# then in $PART/classes.jsa, from which tests start it at half the cost (internal/realpart, Java). Where that fails, tests do without.
+# then in $PART/classes.jsa, from which tests start it for a third less (internal/realpart, Java). Where that fails, tests do without.
 share_classes() {
 	local port=$1 pid
 	shift
@@ -31,6 +31,11 @@ share_classes() {
 		sleep 0.5
 	done
 	kill "$pid" 2>/dev/null || true
+	for _ in {1..120}; do
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.5
+	done
+	kill -KILL "$pid" 2>/dev/null || true # an archive that isn't whole is none to the virtual machine
 	wait "$pid" || true
 }
 

@@ -25,8 +25,8 @@ install_part() {
 		tail -n 20 "$PART/mvn.log" >&2
 		return 1
 	}
-	javac -cp "$PART/libs/*" -d "$PART/classes" "$RUNNER"
-	jar cf "$PART/libs/node.jar" -C "$PART/classes" .
+	javac -cp "$PART/libs/*" -d "$PART/classes" "$RUNNER" || return 1
+	jar cf "$PART/libs/node.jar" -C "$PART/classes" . || return 1
 	rm -r "$PART/classes"
 	local port
 	port=$(random_port)
