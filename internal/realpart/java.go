@@ -9,13 +9,9 @@ import (
 // `.ci/parts.sh` put down in the form in which the virtual machine holds them, if it did. A machine that can't use them reads the jar files.
 func Java(part string) []string {
 	options := []string{"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"}
-	if archive := filepath.Join(part, "classes.jsa"); isFile(archive) {
+	archive := filepath.Join(part, "classes.jsa")
+	if _, err := os.Stat(archive); err == nil {
 		options = append(options, "-XX:SharedArchiveFile="+archive)
 	}
 	return options
-}
-
-func isFile(name string) bool {
-	info, err := os.Stat(name)
-	return err == nil && info.Mode().IsRegular()
 }
