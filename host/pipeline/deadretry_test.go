@@ -324,6 +324,12 @@ func TestTextRow(t *testing.T) {
 	if _, err := textRow(&letter{Base64: []byte("\xff")}, bodySchema, "", ""); err == nil {
 		t.Error("bytes that aren't UTF-8 went into a column of text")
 	}
+	for _, f := range []arrow.Field{{Name: "colour", Type: arrow.BinaryTypes.String}, {Name: "weight", Type: arrow.PrimitiveTypes.Int64}} {
+		more := arrow.NewSchema(append(schema.Fields(), f), nil)
+		if _, err := textRow(&letter{Partition: "p", Base64: []byte("x")}, more, "src", "web"); err == nil || !strings.Contains(err.Error(), f.Name+" isn't known") {
+			t.Errorf("a column %s that may not be null: %v", f.Name, err)
+		}
+	}
 }
 
 // TestRowsOfAnyType: each row of a batch goes into a dead letter and comes back, its empty lists of texts, too.

@@ -335,7 +335,11 @@ func textRow(l *letter, schema *arrow.Schema, source, name string) (arrow.Record
 	for n, f := range schema.Fields() {
 		switch {
 		case n == text:
-			columns[n] = oneValue(f.Type, readable(body, valid))
+			shown := body
+			if !valid { // the copy has one U+FFFD in the place of each byte that isn't UTF-8
+				shown = bytes.Map(func(r rune) rune { return r }, body)
+			}
+			columns[n] = oneValue(f.Type, shown)
 			continue
 		case n == raw && !valid:
 			columns[n] = oneValue(f.Type, body)
@@ -375,24 +379,4 @@ func oneValue(t arrow.DataType, value []byte) arrow.Array {
 	data := array.NewData(t, 1, []*memory.Buffer{nil, offsets, memory.NewBufferBytes(value)}, nil, 0, 0)
 	defer data.Release()
 	return array.MakeFromData(data)
-}
-
-// readable returns text with one U+FFFD in the place of each byte that isn't UTF-8.
-func readable(text []byte, valid bool) []byte {
-	if valid {
-		return text
-	}
-	length := 0
-	for rest := text; len(rest) > 0; {
-		r, n := utf8.DecodeRune(rest)
-		length += utf8.RuneLen(r) // 3 for a byte that isn't UTF-8, too
-		rest = rest[n:]
-	}
-	out := make([]byte, 0, length)
-	for rest := text; len(rest) > 0; {
-		r, n := utf8.DecodeRune(rest)
-		out = utf8.AppendRune(out, r)
-		rest = rest[n:]
-	}
-	return out
 }
