@@ -323,15 +323,20 @@ func (r *running) compareClocks(live *liveRun, p *assembled) {
 	if text == "" {
 		return
 	}
-	r.mu.Lock()
-	said := slices.ContainsFunc(r.clocks, func(c saidClock) bool {
-		return c.source == p.config.Source.Type && (c.ahead-ahead).Abs() < clockAhead
-	})
-	r.clocks = append(r.clocks, saidClock{p.config.Source.Type, ahead})
-	r.mu.Unlock()
-	if !said {
+	if r.newClock(saidClock{p.config.Source.Type, ahead}) {
 		r.app.log.logger.Warn(live.name + ": " + text + "\n" + hint)
 	}
+}
+
+// newClock reports whether nothing was said yet of a clock, and notes that it now is.
+func (r *running) newClock(c saidClock) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.ContainsFunc(r.clocks, func(o saidClock) bool { return o.source == c.source && (o.ahead-c.ahead).Abs() < clockAhead }) {
+		return false
+	}
+	r.clocks = append(r.clocks, c)
+	return true
 }
 
 // assemble is host.assemble for a run, which doesn't fail because a vendor that is asked for names has a moment's trouble.

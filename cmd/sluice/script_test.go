@@ -55,6 +55,11 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	raced := []string{"run", "running", "demo"}
+	for _, name := range raced {
+		if _, err := os.Stat(filepath.Join("testdata", "script", name+".txtar")); err != nil {
+			t.Error(err)
+		}
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {

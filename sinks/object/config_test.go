@@ -20,6 +20,8 @@ func TestSettings(t *testing.T) {
 	}{
 		{"url", m{"url": "s3://lake/a/b/"}, store.Place{Bucket: "lake", Prefix: "a/b"}},
 		{"url without prefix", m{"url": "gs://lake"}, store.Place{Bucket: "lake"}},
+		{"shortest bucket", m{"bucket": "abc"}, store.Place{Bucket: "abc"}},
+		{"longest bucket", m{"bucket": strings.Repeat("b", 222)}, store.Place{Bucket: strings.Repeat("b", 222)}},
 		{"keys", m{"bucket": "lake", "prefix": "/a/"}, store.Place{Bucket: "lake", Prefix: "a"}},
 		{"placeholders", m{"url": "s3://lake/{pipeline}/{source}"}, store.Place{Bucket: "lake", Prefix: "prod/elsa"}},
 		{"query", m{"url": "s3://lake/a?endpoint=http://localhost:9000&path_style=false&region=x"}, store.Place{Bucket: "lake", Prefix: "a", Endpoint: "http://localhost:9000"}},
@@ -40,6 +42,8 @@ func TestWrongSettings(t *testing.T) {
 	for want, in := range map[string]m{
 		"bucket: a bucket is needed":                 {},
 		`bucket: "La ke"`:                            {"bucket": "La ke"},
+		"bbb\" isn't the name of a bucket":           {"bucket": strings.Repeat("b", 223)},
+		`bucket: "ab" isn't`:                         {"bucket": "ab"},
 		"url: it stands for":                         {"url": "s3://lake", "bucket": "lake"},
 		"begins with none of":                        {"url": "http://lake/x"},
 		"url: size isn't one of":                     {"url": "s3://lake?size=1"},
