@@ -48,7 +48,7 @@ func killHost(g *game) func() {
 	plugins := g.run.plugins()
 	g.run.kill()
 	for _, pid := range plugins {
-		mustEnd(g.t, pid, 5*time.Second)
+		mustEnd(g.t, pid)
 	}
 	return nil
 }

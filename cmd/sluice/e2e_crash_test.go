@@ -46,7 +46,7 @@ func TestKilledHostAtEveryStep(t *testing.T) {
 				if c.signal != syscall.SIGKILL {
 					t.Fatalf("the step was never reached: exit %d\n%s", c.code, tail(c.stderr.String()))
 				}
-				mustEnd(t, pid, 2*time.Second)
+				mustEnd(t, pid)
 				r.run(0, "run")
 				r.mustHold(raw, "raw", seedStart, r.to)
 				r.mustHold(packed, "ndjson", seedStart, r.to)
@@ -93,7 +93,7 @@ func TestTenRestarts(t *testing.T) {
 		plugins := c.plugins()
 		c.kill()
 		for _, pid := range plugins {
-			mustEnd(t, pid, 2*time.Second)
+			mustEnd(t, pid)
 		}
 	}
 	if err := r.sim.SetFaults(vendorsim.Script{}); err != nil {

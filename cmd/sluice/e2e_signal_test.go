@@ -71,8 +71,8 @@ func TestSignals(t *testing.T) {
 				}
 			}
 			c.wait().mustExit(test.want)
-			mustEnd(t, pid, 2*time.Second)
-			if took := time.Since(stopped); !test.drain && took > 3*time.Second {
+			mustEnd(t, pid)
+			if took := time.Since(stopped); !test.drain && took > 15*time.Second {
 				t.Errorf("it took %s to end at once", took)
 			}
 			want := 0

@@ -82,7 +82,7 @@ func TestASecondSignalEndsARunWhoseOutputIsStuck(t *testing.T) {
 			if err != nil || last.Exit != exitInterrupted || len(last.Pipelines) != 1 || !strings.Contains(last.Pipelines[0].Error, "doesn't end") {
 				t.Errorf("the summary: %v\n%s", err, text)
 			}
-			mustEnd(t, plugin, 5*time.Second)
+			mustEnd(t, plugin)
 		})
 	}
 }

@@ -81,14 +81,40 @@ func (l *loader) checkTargets() {
 			l.add(t.pos, t.key, "the folder is inside of `state`", "the state may be deleted and rebuilt; keep data outside of it")
 		}
 	}
-	for _, t := range own {
-		for _, outer := range own {
-			if outer.sink != "" && t.inside(outer.path) && t.seenFrom(outer.path) {
-				l.nested(t, outer)
-				break
-			}
+	for i, outer := range outers(own) {
+		if outer >= 0 {
+			l.nested(own[i], own[outer])
 		}
 	}
+}
+
+// outers returns, for each target, the index of the first sink in the file whose readers come upon it; -1 if there is none.
+// Sorted by path, what is inside of a folder follows it at once, so that the folders around each are a stack: a file of
+// thousands of sinks is no work of their square.
+func outers(targets []target) []int {
+	const separator = string(filepath.Separator)
+	byPath := make([]int, len(targets))
+	for i := range byPath {
+		byPath[i] = i
+	}
+	ending := func(i int) string { return strings.TrimSuffix(targets[i].path, separator) + separator }
+	slices.SortFunc(byPath, func(a, b int) int { return strings.Compare(ending(a), ending(b)) })
+	found := make([]int, len(targets))
+	var around []int
+	for _, i := range byPath {
+		t := targets[i]
+		for len(around) > 0 && !t.inside(targets[around[len(around)-1]].path) {
+			around = around[:len(around)-1]
+		}
+		found[i] = -1
+		for _, o := range around {
+			if (found[i] < 0 || o < found[i]) && targets[o].sink != "" && t.seenFrom(targets[o].path) {
+				found[i] = o
+			}
+		}
+		around = append(around, i)
+	}
+	return found
 }
 
 // nested reports a folder inside of a sink's. Another sink there, as an error may have proposed, has an account of its own and is only warned

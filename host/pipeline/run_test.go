@@ -628,7 +628,7 @@ func TestDrainEndsWhatWaits(t *testing.T) {
 	if err != nil || !s.Stopped || s.Failed() {
 		t.Errorf("summary %+v, %v", s, err)
 	}
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("drain took %v with nothing but a wait of an hour", took)
 	}
 }
