@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	"github.com/google/go-cmp/cmp"
@@ -202,7 +203,7 @@ func TestAudit(t *testing.T) {
 // awaitGone waits until a deleted topic is no more.
 func awaitGone(t *testing.T, adm *kadm.Client, topic string) {
 	t.Helper()
-	for ctx := begun(t); ; {
+	for ctx := begun(t); ; time.Sleep(20 * time.Millisecond) {
 		all, err := adm.ListTopics(ctx, topic)
 		if err != nil {
 			t.Fatal(err)

@@ -41,7 +41,8 @@ func opened(t *testing.T, c sinks.Config) sinks.Sink {
 
 func admin(t *testing.T, address string) *kadm.Client {
 	t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.DisableClientMetrics())
+	// What it remembers of topics is to be as fresh as what tests ask about.
+	c, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.DisableClientMetrics(), kgo.MetadataMinAge(20*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
