@@ -22,7 +22,7 @@ func TestAPluginEndsWithItsHost(t *testing.T) {
 	w.Close()
 	select {
 	case <-ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("it lives on after its host has gone")
 	}
 }

@@ -39,7 +39,7 @@ pipelines:
 `
 
 // pollTime bounds how long poll tries.
-const pollTime = 20 * time.Second
+const pollTime = time.Minute
 
 // TestScripts runs the command lines of testdata/script. Beside testscript's own commands there are:
 //

@@ -414,7 +414,7 @@ func TestCheckDiscoverNow(t *testing.T) {
 		t.Errorf("found (-want +got):\n%s", diff)
 	}
 	now, err := s.Now(t.Context())
-	if d := now.Sub(sim.Clock().Now()); err != nil || d.Abs() > 2*time.Second {
+	if d := now.Sub(sim.Clock().Now()); err != nil || d.Abs() > time.Minute {
 		t.Errorf("now = %v, %v", now, err)
 	}
 	for _, tt := range []struct {
@@ -467,7 +467,7 @@ func TestSnapshots(t *testing.T) {
 		if strings.Contains(text, "token_seed") || strings.Contains(text, "tokens") || strings.Contains(text, vendorsim.TokenOf(vendorsim.SeedWebID)) {
 			t.Errorf("%s: ingest tokens in %s", stream, text)
 		}
-		if d := out.opening.VendorTime.Sub(sim.Clock().Now()); d.Abs() > 2*time.Second {
+		if d := out.opening.VendorTime.Sub(sim.Clock().Now()); d.Abs() > time.Minute {
 			t.Errorf("%s: the vendor's time is %v", stream, out.opening.VendorTime)
 		}
 	}
