@@ -8,6 +8,16 @@ var sinkMutants = []mutant{
 		test: "^TestAuditRefused$",
 	},
 	{
+		name: "kafka: a topic that goes while it is read back isn't missing",
+		file: "sinks/kafka/audit.go", old: "\t\tif errors.Is(err, kerr.UnknownTopicOrPartition) {\n\t\t\ta.add(", new: "\t\tif errors.Is(err, kerr.UnknownTopicOrPartition) && refused < 0 {\n\t\t\ta.add(",
+		test: "^TestAuditEnds$",
+	},
+	{
+		name: "kafka: a partition that brings nothing is read without end",
+		file: "sinks/kafka/audit.go", old: "empty > mostRefused", new: "empty < 0",
+		test: "^TestAuditEnds$",
+	},
+	{
 		name: "commitlog: a living process leaves what a dead one committed",
 		file: "sinks/commitlog/day.go", old: "return l.rollForward(e.Commit, false)", new: "return nil",
 		pkg: "./sinks/file", test: "^TestConformance$/^raw_none$/^commit_of_one_that_died_beside$",

@@ -60,7 +60,7 @@ func (*Sink) differs(r sinks.Receipt, sum flow.Sum, topic string, found []sinks.
 	return []sinks.Finding{{Kind: sinks.FindingDiffers, Path: topic, What: what, Hint: hintGone}}, nil
 }
 
-// mostRefused is how often offsets that the partition has may be refused.
+// mostRefused is how often offsets that the partition has may be refused, and how often nothing may come from them.
 const mostRefused = 50
 
 // Hints of findings.
@@ -109,9 +109,13 @@ func (a *audit) span(ctx context.Context, s span) error {
 	}
 	// Below the last stable offset a reader of committed messages is asked for. A transaction of someone else may be open before what
 	// is to be read: from there on the marker, which was in the same transaction, says that the messages are committed.
-	isolation, refused := kgo.ReadCommitted(), 0
+	isolation, refused, empty := kgo.ReadCommitted(), 0, 0
 	for offset, last := max(s.First, start), min(s.Last, end-1); offset <= last; {
-		page, next, err := t.fetch(ctx, s.Partition, offset, isolation, false)
+		page, next, err := a.fetch(ctx, t, s.Partition, offset, isolation)
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			a.add(sinks.FindingMissing, s, offset, "the topic or its partition is gone by now; messages up to offset %d were committed", s.Last)
+			return nil
+		}
 		if errors.Is(err, kerr.OffsetOutOfRange) && refused < mostRefused {
 			refused++
 			if start, err = t.movedTo(ctx, s.Partition, offset); err != nil {
@@ -126,9 +130,6 @@ func (a *audit) span(ctx context.Context, s span) error {
 		if err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		for _, r := range page.Records {
 			if r.Offset < offset || r.Offset > last || r.ProducerID != a.place.producer {
 				continue
@@ -137,12 +138,30 @@ func (a *audit) span(ctx context.Context, s span) error {
 				return err
 			}
 		}
-		if next <= offset && page.LastStableOffset <= last {
+		if next > offset {
+			offset, empty = next, 0
+			continue
+		}
+		if empty++; empty > mostRefused {
+			return fault.Errorf(fault.Transient, "", "the partition ends at offset %d, and a read from %d on has brought nothing %d times", end, offset, empty)
+		}
+		if page.LastStableOffset <= last {
 			isolation = kgo.ReadUncommitted()
 		}
-		offset = max(offset, next)
 	}
 	return nil
+}
+
+// fetch reads one page of a partition that brokers answer for within the sink's patience: whoever reads a topic back shouldn't wait without
+// end for one that was deleted meanwhile or has lost its brokers.
+func (a *audit) fetch(ctx context.Context, t *tape, partition int32, offset int64, isolation kgo.IsolationLevel) (kgo.FetchPartition, int64, error) {
+	within, cancel := context.WithTimeout(ctx, a.sink.patience)
+	defer cancel()
+	page, next, err := t.fetch(within, partition, offset, isolation, false)
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return page, next, err
 }
 
 func (a *audit) message(s span, r *kgo.Record) error {

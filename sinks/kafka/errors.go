@@ -57,6 +57,8 @@ func classify(err error) (fault.Kind, string) {
 		return fault.Config, "the topic takes less than a mebibyte and doesn't say so: give the user the right DescribeConfigs on it, or raise its max.message.bytes"
 	case is(kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidTxnState):
 		return fault.Transient, "the transaction was ended by the broker: it took longer than transaction.max.timeout.ms (a smaller flow.slice helps), or another sluice writes to the same topic"
+	case is(kerr.LeaderNotAvailable, kerr.NotLeaderForPartition, kerr.ReplicaNotAvailable):
+		return fault.Transient, "a partition has no broker that leads it: are all brokers up?"
 	case errors.As(err, &firstRead), errors.Is(err, io.EOF):
 		return fault.Transient, "the broker closed the connection: is it a port for TLS (tls) or SASL (sasl)?"
 	case errors.As(err, &dial):

@@ -65,6 +65,8 @@ type core struct {
 	cluster *cluster
 	id      string
 
+	patience time.Duration // with a partition that no broker answers for, when it is read back
+
 	topicsMu sync.Mutex
 	topics   map[string]*topic
 }
@@ -136,7 +138,7 @@ func newCore(ctx context.Context, c sinks.Config, step Step) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &core{set: set, conf: c, topic: t, log: c.Log, step: step, topics: map[string]*topic{}}
+	k := &core{set: set, conf: c, topic: t, log: c.Log, step: step, patience: askWithin, topics: map[string]*topic{}}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}

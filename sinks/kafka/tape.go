@@ -152,13 +152,21 @@ func (t *tape) bounds(ctx context.Context, partition int32) (start, end int64, e
 	return s.Offset, e.Offset, errors.Join(s.Err, e.Err)
 }
 
-// fetch reads one page. Where the partition moves or its broker restarts, it asks again until ctx ends.
+// fetch reads one page. Where the partition moves or its broker restarts, it asks again until ctx ends, and then says why there was no page.
 func (t *tape) fetch(ctx context.Context, partition int32, offset int64, isolation kgo.IsolationLevel, control bool) (kgo.FetchPartition, int64, error) {
+	var before error
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		page, next, err := t.fetchOnce(ctx, partition, offset, isolation, control)
-		if err == nil || !kerr.IsRetriable(err) || ctx.Err() != nil {
+		if err == nil {
+			return page, next, nil
+		}
+		if ctx.Err() != nil && before != nil {
+			err = before // the last try was cut short
+		}
+		if !kerr.IsRetriable(err) || ctx.Err() != nil {
 			return page, next, err
 		}
+		before = err
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
