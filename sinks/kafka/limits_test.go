@@ -175,15 +175,9 @@ func TestCompaction(t *testing.T) {
 	t.Parallel()
 	r := newRig(broker(t).Address)
 	adm := admin(t, r.address)
-	configs := map[string]*string{}
-	for key, value := range map[string]string{
+	makeTopic(t, adm, r.markers, map[string]string{
 		"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.001", "delete.retention.ms": "0", "min.compaction.lag.ms": "0",
-	} {
-		configs[key] = &value
-	}
-	if _, err := adm.CreateTopic(begun(t), 1, 1, configs, r.markers); err != nil {
-		t.Fatal(err)
-	}
+	})
 	k := opened(t, r.config(nil)).(*Sink)
 	var all []flow.Slice
 	for hour := range 6 {

@@ -170,11 +170,8 @@ func TestTooLarge(t *testing.T) {
 	address := broker(t).Address
 	for _, value := range []string{valueJSON, valueRaw, valueAvro, valueArrow} {
 		r := newRig(address)
-		small := "20000"
 		adm := admin(t, address)
-		if _, err := adm.CreateTopic(begun(t), 1, 1, map[string]*string{"max.message.bytes": &small}, r.topic); err != nil {
-			t.Fatal(err)
-		}
+		makeTopic(t, adm, r.topic, map[string]string{"max.message.bytes": "20000"})
 		k := opened(t, r.config(map[string]any{"value": value}))
 		s := sinktest.Hours("one", 0, 1)
 		bodies := []string{"first", strings.Repeat("x", 20000), "third", strings.Repeat("y", 17000), strings.Repeat("z", 30000)}
@@ -220,10 +217,7 @@ func TestTooLarge(t *testing.T) {
 func TestLargeRecord(t *testing.T) {
 	t.Parallel()
 	r := newRig(broker(t).Address)
-	large := "4000000"
-	if _, err := admin(t, r.address).CreateTopic(begun(t), 1, 1, map[string]*string{"max.message.bytes": &large}, r.topic); err != nil {
-		t.Fatal(err)
-	}
+	makeTopic(t, admin(t, r.address), r.topic, map[string]string{"max.message.bytes": "4000000"})
 	s := sinktest.Hours("one", 0, 1)
 	bodies := []string{strings.Repeat("x", 3_500_000), "y", strings.Repeat("z", 1_500_000)}
 	if _, err := sinktest.Write(begun(t), opened(t, r.config(nil)), s, bodies); err != nil {
@@ -297,7 +291,7 @@ func TestForeignTransaction(t *testing.T) {
 	}
 }
 
-// makeTopic makes a topic of one partition with some settings of its own.
+// makeTopic makes a topic of one partition with some settings of its own. A broker knows it a moment after it has said so.
 func makeTopic(t *testing.T, adm *kadm.Client, name string, configs map[string]string) {
 	t.Helper()
 	all := map[string]*string{}
@@ -306,6 +300,21 @@ func makeTopic(t *testing.T, adm *kadm.Client, name string, configs map[string]s
 	}
 	if _, err := adm.CreateTopic(begun(t), 1, 1, all, name); err != nil {
 		t.Fatal(err)
+	}
+	awaitTopic(t, adm, name, true)
+}
+
+// awaitTopic waits until the broker knows a topic, or knows it no more.
+func awaitTopic(t *testing.T, adm *kadm.Client, name string, there bool) {
+	t.Helper()
+	for ctx := begun(t); ; time.Sleep(20 * time.Millisecond) {
+		all, err := adm.ListTopics(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all.Has(name) == there {
+			return
+		}
 	}
 }
 

@@ -25,7 +25,6 @@ func TestSecurity(t *testing.T) {
 	adm := admin(t, b.Address)
 	r := newRig(b.Address)
 	ctx := begun(t)
-	compact := "compact"
 	grant := func(b *kadm.ACLBuilder) {
 		t.Helper()
 		if _, err := adm.CreateACLs(ctx, b.Allow("User:"+realkafka.User).AllowHosts()); err != nil {
@@ -65,12 +64,8 @@ func TestSecurity(t *testing.T) {
 	refused(fault.Transient, map[string]any{"brokers": []string{b.Scram}, "create_topics": nil}, "")
 	refused(fault.Transient, map[string]any{"brokers": []string{b.Address}, "create_topics": nil, "tls": map[string]any{"ca_file": b.CAFile}}, "TLS")
 
-	if _, err := adm.CreateTopic(ctx, 1, 1, nil, r.topic); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := adm.CreateTopic(ctx, 1, 1, map[string]*string{"cleanup.policy": &compact}, r.markers); err != nil {
-		t.Fatal(err)
-	}
+	makeTopic(t, adm, r.topic, nil)
+	makeTopic(t, adm, r.markers, map[string]string{"cleanup.policy": "compact"})
 	if _, err := online(user); err == nil {
 		t.Error("a user without rights passes the check")
 	} else if fault.KindOf(err) != fault.Auth {
