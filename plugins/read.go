@@ -49,7 +49,7 @@ func (s *Server) Read(stream readStream) error {
 
 	var beating sync.WaitGroup
 	beatCtx, endBeat := context.WithCancel(ctx)
-	beating.Go(func() { e.beat(beatCtx, s.pace.silence) })
+	beating.Go(func() { e.beat(beatCtx, s.pace.Silence) })
 	defer beating.Wait()
 	defer endBeat()
 
@@ -60,7 +60,7 @@ func (s *Server) Read(stream readStream) error {
 	case err = <-result:
 	case <-ctx.Done():
 		gate.Close(context.Cause(ctx))
-		grace := time.NewTimer(s.pace.cancel)
+		grace := time.NewTimer(s.pace.Cancel)
 		defer grace.Stop()
 		select {
 		case err = <-result:
@@ -158,7 +158,7 @@ func (s *Server) receive(stream readStream, gate *credit.Gate, cancel context.Ca
 			}
 		case *v1.ReadRequest_Stop:
 			if stopping == nil {
-				stopping = time.AfterFunc(s.pace.stop, func() { cancel(errStopped) })
+				stopping = time.AfterFunc(s.pace.Stop, func() { cancel(errStopped) })
 			}
 		default:
 			err = fmt.Errorf("unexpected message %T", m)

@@ -9,13 +9,13 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/sluice-io/sluice/plugins/internal/pace"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/proto/shm"
@@ -33,7 +33,7 @@ type Server struct {
 	streams map[string]Stream
 	log     *slog.Logger
 	level   *slog.LevelVar
-	pace    pace
+	pace    pace.Pace
 	reading sync.WaitGroup // receivers of Read streams
 	shared  *shm.Memory    // what the host offers for frames, nil without; set before anything is served
 
@@ -42,13 +42,6 @@ type Server struct {
 	limits Limits
 	share  bool // the host takes frames from shared
 	host   *grpc.ClientConn
-}
-
-// pace holds the times of the protocol, which tests shorten.
-type pace struct {
-	silence time.Duration // after which a read that is silent says what it waits for
-	stop    time.Duration // that a read has to finish after Stop, before its ctx ends
-	cancel  time.Duration // that a read has to return after its ctx has ended
 }
 
 // NewServer returns the server of a valid definition. Its log goes to log; level, which may be nil, is set to what the
@@ -61,14 +54,16 @@ func NewServer(def Definition, log *slog.Logger, level *slog.LevelVar) (*Server,
 		level = new(slog.LevelVar)
 	}
 	s := &Server{
-		def: def, log: log, level: level, streams: map[string]Stream{},
-		pace: pace{silence: 2500 * time.Millisecond, stop: 4 * time.Second, cancel: 900 * time.Millisecond},
+		def: def, log: log, level: level, streams: map[string]Stream{}, pace: pace.Protocol(),
 	}
 	for _, st := range def.Streams {
 		s.streams[st.Name] = st
 	}
 	return s, nil
 }
+
+// SetPace is for plugintest, whose checks of a source needn't wait as long as the protocol lets a plugin take. It must be called before anything is served.
+func (s *Server) SetPace(p pace.Pace) { s.pace = p }
 
 // Register adds the plugin's services to a gRPC server, which must be made with wire.ServerOptions.
 func (s *Server) Register(to grpc.ServiceRegistrar) {

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/sluice-io/sluice/plugins/internal/pace"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/proto/shm"
@@ -89,7 +90,7 @@ func serveSharing(t *testing.T, theirs, ours *shm.Memory, read func(context.Cont
 		t.Fatal(err)
 	}
 	s.shared = theirs
-	s.pace = pace{silence: 50 * time.Millisecond, stop: 100 * time.Millisecond, cancel: 100 * time.Millisecond}
+	s.pace = pace.Pace{Silence: 50 * time.Millisecond, Stop: 100 * time.Millisecond, Cancel: 100 * time.Millisecond}
 	conn := listen(t, ours, func(g *grpc.Server) { s.Register(g) }, func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)

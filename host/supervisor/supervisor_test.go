@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluice-io/sluice/host/budget"
+	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 )
@@ -44,6 +45,7 @@ func TestMain(m *testing.M) {
 			return
 		}
 	}
+	testsize.Crowd()
 	goleak.VerifyTestMain(m)
 }
 
@@ -164,8 +166,8 @@ func TestStartFails(t *testing.T) {
 		{"tcp", fakeSpec(t, "tcp"), fault.Config, []string{`listens on "tcp" "127.0.0.1:1", not on a unix socket`}, "PLUGIN_UNIX_SOCKET_DIR"},
 		{"outside", fakeSpec(t, "outside"), fault.Config, []string{`"/tmp/elsewhere", outside of its own folder`}, "PLUGIN_UNIX_SOCKET_DIR"},
 		{"net/rpc", fakeSpec(t, "netrpc"), fault.Config, []string{`transport "netrpc", not gRPC`}, "Sluice plugin"},
-		{"deaf", fakeSpec(t, "deaf"), fault.Crash, []string{"waited 5s for its first answer"}, "log"},
-		{"stopped", fakeSpec(t, "stop-itself"), fault.Crash, []string{"waited 5s for its first answer"}, "log"},
+		{"deaf", fakeSpec(t, "deaf"), fault.Crash, []string{"waited ", "s for its first answer"}, "log"},
+		{"stopped", fakeSpec(t, "stop-itself"), fault.Crash, []string{"waited ", "s for its first answer"}, "log"},
 		{"exit in Describe", fakeSpec(t, "describe-exit"), fault.Crash, []string{"ended after the handshake", "exit code 9"}, "log"},
 		{"another protocol", fakeSpec(t, "foreign"), fault.Config, []string{"doesn't serve Sluice's plugin protocol"}, "Sluice plugin"},
 		{"another name", fakeSpec(t, "name"), fault.Config, []string{`calls itself "another"`}, "source's type"},
@@ -186,7 +188,7 @@ func TestStartFails(t *testing.T) {
 			case "hang":
 				limit = 3 * time.Second
 			case "deaf", "stopped": // on a busy machine, too, they come as far as the handshake
-				limit = 5 * time.Second
+				limit = testsize.Of(10*time.Second, 5*time.Second)
 			}
 			s, _ := newSupervisor(t, Options{Timeouts: Timeouts{Start: limit}})
 			_, err := s.Start(t.Context(), tt.spec)

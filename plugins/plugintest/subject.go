@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/sluice-io/sluice/plugins"
+	"github.com/sluice-io/sluice/plugins/internal/pace"
 	"github.com/sluice-io/sluice/proto/shm"
 	v1 "github.com/sluice-io/sluice/proto/sluice/v1"
 	"github.com/sluice-io/sluice/proto/wire"
@@ -80,6 +82,10 @@ func (s *subject) startHere(context.Context) error {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
+	// The times are the SDK's to keep, and a process is served with them. What a source does when they are over doesn't depend on how long they are.
+	quick := pace.Protocol()
+	quick.Silence, quick.Stop = 250*time.Millisecond, 500*time.Millisecond
+	server.SetPace(quick)
 	socket := filepath.Join(dir, "plugin")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
