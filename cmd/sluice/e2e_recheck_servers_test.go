@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-io/sluice/internal/realpart/kafka"
 	"github.com/sluice-io/sluice/internal/realpart/postgres"
 	"github.com/sluice-io/sluice/internal/realpart/s3"
+	"github.com/sluice-io/sluice/internal/testsize"
 )
 
 // lateTarget is a sink of a rig, and what a reader of its target gets.
@@ -131,6 +132,9 @@ func recheckInto(t *testing.T, start func(*rig) lateTarget) {
 
 func TestRecheckKafka(t *testing.T) {
 	t.Parallel()
+	if !testsize.Full() {
+		t.Skip("a broker for one test: make unit; the sink's own tests have theirs, and other sinks are rechecked beside this")
+	}
 	recheckInto(t, func(r *rig) lateTarget {
 		broker := kafka.Start(r.t, kafka.Options{})
 		c, err := kgo.NewClient(kgo.SeedBrokers(broker.Address))
