@@ -210,13 +210,13 @@ func TestDetachedSinkAndTheVendor(t *testing.T) {
 			b.edit = func(c *Config) { edit(c); c.Attempts = 5 }
 			asked := span(-40, 60)
 			alone := func() bool { return b.sinks[0].store.heldOf(logA.Partition).Covers(asked) }
+			var reads atomic.Int64
 			b.sinks[1].fail = func(op string, _ flow.Slice) error {
-				if op == "append" && !alone() {
+				if op == "append" && reads.Load() == 0 { // also what it gets beside the other, at the moment when that has it all
 					return errDown
 				}
 				return nil
 			}
-			var reads atomic.Int64
 			b.source.fail = func(flow.Slice) error {
 				if alone() && reads.Add(1) <= int64(failures) {
 					return fault.New(fault.Transient, "read", "", errors.New("HTTP 503"))
