@@ -11,7 +11,6 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -22,11 +21,7 @@ import (
 
 // While the brokers take nothing, Append waits as soon as buffer_size is full, and goes on when they do; the caller's end ends the wait.
 func TestAppendWaits(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
+	cluster := fakeCluster(t)
 	r := newRig(cluster.ListenAddrs()[0])
 	k := opened(t, r.config(map[string]any{"buffer_size": "1MiB", "compression": "none"})).(*Sink)
 	s := sinktest.Hours("one", 0, 1)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/sluice-io/sluice/proto/fault"
@@ -20,19 +19,9 @@ import (
 
 // TestAuditRefused: while a topic forgets, a broker refuses offsets. Those that it has are asked for again, what it has no more is missing.
 func TestAuditRefused(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
+	cluster := fakeCluster(t)
 	r := newRig(cluster.ListenAddrs()[0])
-	k := opened(t, r.config(map[string]any{"value": valueRaw, "create_topics": map[string]any{"partitions": 1, "replication": 1}}))
-	s := sinktest.Hours("one", 0, 1)
-	bodies := sinktest.Bodies(s, 40)
-	receipt, err := sinktest.Write(begun(t), k, s, bodies)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k, receipt, bodies := r.written(t)
 	// refuse answers the next read of the topic with OFFSET_OUT_OF_RANGE, after what a topic that forgets does meanwhile.
 	refuse := func(meanwhile func()) {
 		cluster.ControlKey(int16(kmsg.Fetch), func(q kmsg.Request) (kmsg.Response, error, bool) {
@@ -60,6 +49,19 @@ func TestAuditRefused(t *testing.T) {
 	}
 }
 
+// written opens a sink into a topic of one partition and gives it a slice of 40 records.
+func (r rig) written(t *testing.T) (k sinks.Sink, receipt sinks.Receipt, bodies []string) {
+	t.Helper()
+	k = opened(t, r.config(map[string]any{"value": valueRaw, "create_topics": map[string]any{"partitions": 1, "replication": 1}}))
+	s := sinktest.Hours("one", 0, 1)
+	bodies = sinktest.Bodies(s, 40)
+	receipt, err := sinktest.Write(begun(t), k, s, bodies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, receipt, bodies
+}
+
 // refusal is the answer to a read that has an error for each partition, or none and no records.
 func refusal(q kmsg.Request, err *kerr.Error) kmsg.Response {
 	req := q.(*kmsg.FetchRequest)
@@ -83,20 +85,9 @@ func refusal(q kmsg.Request, err *kerr.Error) kmsg.Response {
 // TestAuditEnds: a topic that was there when its bounds were asked for and is gone when it is read is missing, and one that no broker leads, or
 // that brings nothing, is an error. None of them makes whoever reads it back wait without end.
 func TestAuditEnds(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
-	r := newRig(cluster.ListenAddrs()[0])
-	k := opened(t, r.config(map[string]any{"value": valueRaw, "create_topics": map[string]any{"partitions": 1, "replication": 1}}))
+	cluster := fakeCluster(t)
+	k, receipt, _ := newRig(cluster.ListenAddrs()[0]).written(t)
 	k.(*Sink).patience = 300 * time.Millisecond
-	s := sinktest.Hours("one", 0, 1)
-	bodies := sinktest.Bodies(s, 40)
-	receipt, err := sinktest.Write(begun(t), k, s, bodies)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var answer *kerr.Error
 	cluster.ControlKey(int16(kmsg.Fetch), func(q kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()

@@ -62,12 +62,18 @@ func newRig(address string) rig {
 // fake returns the address of a cluster in this process.
 func fake(t *testing.T, opts ...kfake.Opt) string {
 	t.Helper()
+	return fakeCluster(t, opts...).ListenAddrs()[0]
+}
+
+// fakeCluster is fake for tests that answer in its place.
+func fakeCluster(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
 	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return c.ListenAddrs()[0]
+	return c
 }
 
 // config returns the sink's config with the rig's topics; settings are added to those.
