@@ -113,7 +113,8 @@ func TestAuditEnds(t *testing.T) {
 		if tt.found && (err != nil || len(found) != 1 || found[0].Kind != sinks.FindingMissing || !strings.Contains(said, tt.want)) {
 			t.Errorf("%v: %q, %v, want what is missing: %q", tt.answer, said, err, tt.want)
 		}
-		if !tt.found && (fault.KindOf(err) != fault.Transient || !strings.Contains(err.Error(), tt.want) || said != "") {
+		if !tt.found && (fault.KindOf(err) != fault.Transient || !strings.Contains(err.Error(), tt.want) || said != "" ||
+			strings.Contains(fault.HintOf(err), "are all brokers up?") != (tt.answer != nil)) {
 			t.Errorf("%v: %q, %v, want an error with %q", tt.answer, said, err, tt.want)
 		}
 	}
