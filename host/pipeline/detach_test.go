@@ -245,6 +245,100 @@ func TestDetachedSinkAndTheVendor(t *testing.T) {
 	}
 }
 
+// TestTriesThatTakeLong: with more than one sink that is down, or a vendor that is slower to fail than a sink's tries are apart, the last round begins.
+func TestTriesThatTakeLong(t *testing.T) {
+	for _, slow := range []string{"vendor", "sinks", "sinks, one at a time"} {
+		t.Run(slow, func(t *testing.T) {
+			b := newBench(t, 8, 3)
+			edit := b.edit
+			b.edit = func(c *Config) {
+				if edit != nil {
+					edit(c)
+				}
+				c.Sinks[1].Patience, c.Sinks[2].Patience, c.MaxBackoff, c.Attempts = endTime, endTime, time.Millisecond, 3
+				if slow == "sinks, one at a time" {
+					c.Parallel = 1
+				}
+			}
+			asked := span(-40, 60)
+			alone := func() bool { return b.sinks[0].store.heldOf(logA.Partition).Covers(asked) }
+			var reads atomic.Int64
+			for i, k := range b.sinks[1:] {
+				k.fail = func(op string, _ flow.Slice) error {
+					if op != "append" {
+						return nil
+					}
+					if alone() {
+						time.Sleep(time.Duration(7+4*i) * time.Millisecond)
+					}
+					return errDown
+				}
+			}
+			b.source.fail = func(flow.Slice) error {
+				if !alone() {
+					return nil
+				}
+				reads.Add(1)
+				if slow != "vendor" {
+					return nil
+				}
+				time.Sleep(7 * time.Millisecond)
+				return fault.New(fault.Transient, "read", "", errors.New("HTTP 503"))
+			}
+			s, err := b.run(asked)
+			if err != nil || !s.Failed() || s.Sinks[1].State != SinkGivenUp || s.Sinks[2].State != SinkGivenUp {
+				t.Fatalf("got %v, %+v", err, s)
+			}
+			b.sinks[0].store.wantExactly(t, asked)
+			if n := reads.Load(); n < 6 || n > 60 {
+				t.Errorf("%d reads", n)
+			}
+		})
+	}
+}
+
+// TestLastRoundWaitsForTheVendor: that nothing else is left to do is no reason to ask a vendor sooner than it said.
+func TestLastRoundWaitsForTheVendor(t *testing.T) {
+	const pause = 100 * time.Millisecond
+	b := newBench(t, 8, 2)
+	b.detachLast(endTime)
+	asked := span(-40, 60)
+	alone := func() bool { return b.sinks[0].store.heldOf(logA.Partition).Covers(asked) }
+	var throttled time.Time
+	var sooner time.Duration
+	var mu sync.Mutex
+	b.sinks[1].fail = func(op string, _ flow.Slice) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if op == "append" && throttled.IsZero() {
+			return errDown
+		}
+		return nil
+	}
+	b.source.fail = func(flow.Slice) error {
+		held := alone()
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case !held:
+		case throttled.IsZero():
+			throttled = time.Now()
+			return fault.New(fault.Throttled, "read", "", errors.New("HTTP 429")).After(pause)
+		case sooner == 0:
+			sooner = time.Since(throttled)
+		}
+		return nil
+	}
+	s, err := b.run(asked)
+	if err != nil || !s.Complete() || s.Failed() {
+		t.Fatalf("got %v, %+v", err, s)
+	}
+	b.sinks[1].store.wantExactly(t, asked)
+	if throttled.IsZero() || sooner < pause {
+		t.Errorf("the vendor was asked again after %s", sooner)
+	}
+}
+
 // TestDetachedSinkWrongly: what only a person can mend isn't tried again in this run, and the others go on.
 func TestDetachedSinkWrongly(t *testing.T) {
 	for _, kind := range []fault.Kind{fault.Config, fault.Auth, fault.NotFound, fault.Canceled} {

@@ -72,6 +72,9 @@ type work struct {
 	readAt   time.Time // by the vendor's clock, before the last try's read
 }
 
+// waits reports whether a slice waits for its next try in this run.
+func (w *work) waits() bool { return !w.running && !w.parked && w.part.stopped == nil }
+
 // progress is what status shows of a running slice. Safe for concurrent use.
 type progress struct {
 	mu       sync.Mutex

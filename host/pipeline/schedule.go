@@ -30,6 +30,8 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		return -1
 	}
 	r.revive(now, sooner)
+	r.leaveWaiting(now, back)
+	nothing := false // to start, but tries whether sinks are back
 	for r.running < r.cfg.Parallel && r.fatal == nil && !r.isAlone() {
 		if w := r.due(now, sooner, true); w != nil {
 			if r.running > 0 {
@@ -46,17 +48,12 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 			try = w != nil
 		}
 		if w == nil && err == nil {
-			w = r.due(now, sooner, false)
-		}
-		if w == nil && err == nil {
-			w, err = r.fresh(ctx, sooner)
+			w, err = r.others(ctx, now, sooner)
+			nothing = w == nil
 		}
 		if w == nil && err == nil && r.tried {
 			w, err = r.tries(ctx, now, back)
 			try = w != nil
-		}
-		if w == nil && err == nil {
-			w, err = r.lateWork(ctx)
 		}
 		r.tried = try
 		if err != nil {
@@ -71,16 +68,28 @@ func (r *run) start(ctx, opening context.Context) time.Duration {
 		}
 		r.launch(ctx, w)
 	}
-	if r.running == r.cfg.Parallel {
+	last := nothing && wake < 0 && r.pending == 0 && !r.follows() && r.onlyTries() && r.lastRound()
+	switch {
+	case r.running == r.cfg.Parallel:
 		return -1 // nothing can start before a result anyway
-	}
-	if r.running == 0 && r.pending == 0 && wake < 0 && bySinks >= 0 && !r.follows() && r.lastRound() {
+	case last:
 		return 0
 	}
 	if wake < 0 || bySinks >= 0 && bySinks < wake {
 		return bySinks
 	}
 	return wake
+}
+
+// others takes up what is no try of a sink that is down: what waited comes before what is new, and that before what is read again.
+func (r *run) others(ctx context.Context, now time.Time, sooner func(time.Duration)) (*work, error) {
+	if w := r.due(now, sooner, false); w != nil {
+		return w, nil
+	}
+	if w, err := r.fresh(ctx, sooner); w != nil || err != nil {
+		return w, err
+	}
+	return r.lateWork(ctx)
 }
 
 // isAlone reports whether a slice is at work that nothing may start beside.
@@ -99,7 +108,7 @@ func (r *run) due(now time.Time, sooner func(time.Duration), alone bool) *work {
 	away := r.away()
 	for _, p := range r.parts {
 		for w := range p.work {
-			if w.running || w.parked || w.suspect != alone || p.stopped != nil || !r.isReady(w, away, now, sooner) {
+			if !w.waits() || w.suspect != alone || w.sinks&away != 0 {
 				continue
 			}
 			if w.recheck != nil && (r.isRechecking(w) || r.meetsSerial(p, w.sinks, w)) {
@@ -117,21 +126,20 @@ func (r *run) due(now time.Time, sooner func(time.Duration), alone bool) *work {
 	return first
 }
 
-// isReady reports whether every sink of a slice can be written to; those that may be left behind are. A slice without any is dropped, and
-// comes again as a try of its sinks.
-func (r *run) isReady(w *work, away sinkSet, now time.Time, sooner func(time.Duration)) bool {
-	if w.sinks&away == 0 {
-		return true
-	}
+// leaveWaiting lets slices that wait for their next try go on without the sinks that are away and may be left behind. One without any other is
+// dropped, and comes again as a try of its sinks. That is before any of those starts: its failure is what the next one waits for.
+func (r *run) leaveWaiting(now time.Time, back func(time.Duration)) {
+	away := r.away()
 	r.workMu.Lock()
 	defer r.workMu.Unlock()
-	left := w.sinks
-	if !r.leaveBehind(w, away) {
-		r.drop(w)
-		sooner(r.putOff(w, left, now).Sub(now))
-		return false
+	for _, p := range r.parts {
+		for w := range p.work {
+			if left := w.sinks; w.waits() && left&away != 0 && !r.leaveBehind(w, away) {
+				r.drop(w)
+				back(r.putOff(w, left, now).Sub(now))
+			}
+		}
 	}
-	return w.sinks&away == 0
 }
 
 // fresh takes up the next slice of the partitions in turn: before what only sinks lack that were left behind comes the rest.

@@ -24,7 +24,9 @@ func (r *run) settle(ctx context.Context, out outcome) {
 	}
 	w.running = false
 	for _, i := range w.sinks.each() {
-		r.sinks[i].probing = false
+		if st := &r.sinks[i]; st.probing == w {
+			st.probing = nil
+		}
 	}
 	r.take(ctx, w, out)
 	w.attempt++

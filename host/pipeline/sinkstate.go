@@ -19,11 +19,12 @@ type sinkState struct {
 	reopen   bool      // its secrets are to be read again
 	since    time.Time // down since; zero: up
 	next     time.Time // of the next try while it is down
+	vendor   time.Time // what it lacks can't be read before
 	err      error     // of the last try
 	fails    int       // tries that failed in a row
 	last     int       // of them, since nothing else was left to do
 	lost     bool      // not tried again in this run
-	probing  bool      // a try is under way
+	probing  *work     // the try that is under way
 	hangs    time.Time // since when a call of it that doesn\'t come back is waited for
 	failed   flow.Slice
 	tries    map[flow.SliceID]int // failures of a slice while the sink took others
@@ -160,7 +161,7 @@ func (r *run) putOff(w *work, sinks sinkSet, now time.Time) (next time.Time) {
 			continue
 		}
 		if w.lastErr != nil {
-			st.fails, st.failed = st.fails+1, w.slice
+			st.fails, st.failed, st.vendor = st.fails+1, w.slice, w.next
 			for _, at := range []time.Time{w.next, now.Add(r.cfg.backoff(st.fails))} {
 				if at.After(st.next) {
 					st.next = at
@@ -243,7 +244,7 @@ func (r *run) leaveBehind(w *work, away sinkSet) bool {
 func (r *run) tries(ctx context.Context, now time.Time, sooner func(time.Duration)) (*work, error) {
 	for i := range r.sinks {
 		st := &r.sinks[i]
-		if !r.detaches(i) || st.lost || !st.ready || st.reopen || st.probing || !r.isLacking(i) && r.late.owes(i) == 0 {
+		if !r.detaches(i) || st.lost || !st.ready || st.reopen || st.probing != nil || !r.isLacking(i) && r.late.owes(i) == 0 {
 			continue
 		}
 		if r.adrift.of(i) > 0 {
@@ -267,7 +268,7 @@ func (r *run) tries(ctx context.Context, now time.Time, sooner func(time.Duratio
 		}
 		if w != nil {
 			r.workMu.Lock()
-			st.probing = true
+			st.probing = w
 			r.workMu.Unlock()
 		}
 		if w != nil || err != nil {
@@ -312,7 +313,20 @@ func (r *run) isLacking(i int) bool {
 	return slices.ContainsFunc(r.parts, func(p *partition) bool { return p.stopped == nil && len(p.lacks()[i]) > 0 })
 }
 
-// lastRound begins when nothing is left but what sinks lack that are down: each is tried at once, and then as often as a slice is.
+// onlyTries reports whether nothing is at work but tries of sinks that are down. With more than one such sink one of them may always be.
+func (r *run) onlyTries() bool {
+	for w := range r.cancel {
+		for _, i := range w.sinks.each() {
+			if r.sinks[i].probing != w {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// lastRound begins when nothing is left but what sinks lack that are down: each is tried at once, unless the vendor is to be left alone until
+// later, and then as often as a slice is. It reports whether there is anything to wait for.
 func (r *run) lastRound() bool {
 	if r.idle {
 		return false
@@ -323,8 +337,11 @@ func (r *run) lastRound() bool {
 	waits := false
 	for i := range r.sinks {
 		st := &r.sinks[i]
-		if r.detaches(i) && !st.lost && !st.since.IsZero() && !st.probing && !st.opening {
+		if r.detaches(i) && !st.lost && !st.since.IsZero() && !st.opening {
 			st.fails, st.last, st.next, waits = 0, 0, time.Now(), true
+			if st.vendor.After(st.next) {
+				st.next = st.vendor
+			}
 		}
 		waits = waits || r.adrift.of(i) > 0
 	}

@@ -123,6 +123,16 @@ var hostMutants = []mutant{
 		test: "^TestReservationsThatAreDoneAreForgotten$",
 	},
 	{
+		name: "detach: the last round waits until no try is under way",
+		file: "host/pipeline/schedule.go", old: "r.onlyTries() && r.lastRound()", new: "r.running == 0 && r.lastRound()",
+		test: "^TestTriesThatTakeLong$",
+	},
+	{
+		name: "detach: the last round asks a vendor sooner than it said",
+		file: "host/pipeline/sinkstate.go", old: "\t\t\tif st.vendor.After(st.next) {", new: "\t\t\tif false {",
+		test: "^TestLastRoundWaitsForTheVendor$",
+	},
+	{
 		name: "detach: a try whose read failed is made again at once, and for ever",
 		file: "host/pipeline/sinkstate.go", old: "\t\tif w.lastErr != nil {\n\t\t\tst.fails,", new: "\t\tif w.lastErr != nil && false {\n\t\t\tst.fails,",
 		test: "^TestDetachedSinkAndTheVendor$",
