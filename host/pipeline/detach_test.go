@@ -567,6 +567,7 @@ func (x *serialTxn) Abort() error {
 // TestMixedSinks runs sinks with and without Memory, serial and not, detached and not, that fail at random, through runs that end
 // anywhere: with Memory each millisecond is there once, without at least once.
 func TestMixedSinks(t *testing.T) {
+	t.Parallel()
 	rounds := 12
 	if testing.Short() {
 		rounds = 4

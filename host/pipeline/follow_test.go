@@ -182,6 +182,7 @@ func (b *followBench) mustEnd(complete bool) {
 // TestFollowReadsWhatHasClosed: at each tick what has closed since is read, to the millisecond, and never later than the vendor's clock
 // minus lag.
 func TestFollowReadsWhatHasClosed(t *testing.T) {
+	t.Parallel()
 	following(t, func(t *testing.T, b *followBench) {
 		b.start(nil)
 		closed := noon.Add(-5 * time.Minute)
@@ -260,6 +261,7 @@ func TestFollowWhenClocksStep(t *testing.T) {
 // TestFollowThroughAnOutage: while the vendor fails for longer than a slice's attempts, windows grow instead of multiplying, and what
 // was set aside is tried again by itself.
 func TestFollowThroughAnOutage(t *testing.T) {
+	t.Parallel()
 	for _, clock := range []bool{true, false} {
 		t.Run(fmt.Sprintf("clock %v", clock), func(t *testing.T) {
 			following(t, func(t *testing.T, b *followBench) {

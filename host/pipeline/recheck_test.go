@@ -380,6 +380,7 @@ func TestRecheckCutOff(t *testing.T) {
 
 // TestRecheckFailures reads, audits and commits that fail at random end in what the vendor serves, nothing twice.
 func TestRecheckFailures(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			asked := span(-40, 40)

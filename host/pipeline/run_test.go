@@ -27,7 +27,10 @@ import (
 	"github.com/sluice-io/sluice/sinks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	testsize.Crowd()
+	goleak.VerifyTestMain(m)
+}
 
 // midnight is a seam that every test range crosses.
 var midnight = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)

@@ -545,7 +545,7 @@ func (r *fakeRead) run() error {
 	case "exit":
 		return steps(r.opened, r.one, func() error {
 			fmt.Fprintln(os.Stderr, "about to exit with "+fakeSecret)
-			time.Sleep(20 * time.Millisecond) // go-plugin forwards it
+			time.Sleep(150 * time.Millisecond) // go-plugin forwards it; half of what a read may be silent for
 			os.Exit(4)
 			return nil
 		})

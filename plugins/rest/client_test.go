@@ -331,6 +331,7 @@ func TestSilence(t *testing.T) {
 }
 
 func TestSlowReaderIsNoSilence(t *testing.T) {
+	t.Parallel()
 	base := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("x", 4<<20)) })
 	const stall = time.Second // a busy machine is no silence of the vendor's
 	c := newClient(t, base, func(o *Options) { o.Stall = stall })
@@ -567,6 +568,7 @@ func TestProxyThatRefuses(t *testing.T) {
 
 // TestConnectionsOutliveTheirBeginning: what bounds the making of a connection doesn't bound its use.
 func TestConnectionsOutliveTheirBeginning(t *testing.T) {
+	t.Parallel()
 	const connect = 300 * time.Millisecond
 	base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", "Sun, 01 Nov 2026 12:00:00 GMT")

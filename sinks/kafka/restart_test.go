@@ -19,14 +19,14 @@ import (
 // The broker is killed and comes back in the middle of a slice: between batches and while the transaction ends; with
 // SLUICE_CHAOS_ROUNDS set, at each other moment too. Whatever the sink says, the readers see what Lookup says, and in the end everything once.
 func TestBrokerRestarts(t *testing.T) {
+	if !testsize.Full() {
+		t.Skip("the broker is everyone's, so all wait while it comes back: make unit")
+	}
 	b := broker(t)
 	r := newRig(b.Address)
 	var want [][]string
 	hour := 0
 	moments := []string{"append", "end transaction"}
-	if !testsize.Full() {
-		moments = moments[1:]
-	}
 	all := os.Getenv("SLUICE_CHAOS_ROUNDS") != ""
 	if all {
 		moments = []string{"begin", "append", "flush", "write marker", "end transaction", "after"}

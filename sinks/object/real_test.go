@@ -185,13 +185,16 @@ func wrongSettings(t *testing.T, server *s3.Server) {
 			"online": func() error { _, err := Definition.Online(context.Background(), c); return err },
 			"open":   func() error { _, err := Definition.Open(context.Background(), c); return err },
 		} {
-			err := do()
-			if fault.KindOf(err) != tt.kind || !strings.Contains(fault.HintOf(err), tt.hint) {
-				t.Errorf("%s, %s: %v: %v (%s), want %v and %q", name, call, fault.KindOf(err), err, fault.HintOf(err), tt.kind, tt.hint)
-			}
-			if text := fmt.Sprint(err, fault.HintOf(err)); strings.Contains(text, "hush") || strings.Contains(text, s3.SecretKey) {
-				t.Errorf("%s, %s: a secret is in %s", name, call, text)
-			}
+			t.Run(name+"/"+call, func(t *testing.T) {
+				t.Parallel() // what isn't there is asked for more than once
+				err := do()
+				if fault.KindOf(err) != tt.kind || !strings.Contains(fault.HintOf(err), tt.hint) {
+					t.Errorf("%v: %v (%s), want %v and %q", fault.KindOf(err), err, fault.HintOf(err), tt.kind, tt.hint)
+				}
+				if text := fmt.Sprint(err, fault.HintOf(err)); strings.Contains(text, "hush") || strings.Contains(text, s3.SecretKey) {
+					t.Errorf("a secret is in %s", text)
+				}
+			})
 		}
 	}
 }

@@ -138,16 +138,28 @@ func (r rig) wantBodies(t testing.TB, index string, want []string) {
 // TestServer runs all that needs a real server, on one.
 func TestServer(t *testing.T) {
 	r := rig{opensearch.Start(t)}
-	t.Run("conformance", r.testConformance)
-	t.Run("repeats", r.testRepeats)
-	t.Run("ecs", r.testECS)
-	t.Run("columns", r.testColumns)
-	t.Run("dead letters", r.testDeadLetters)
-	t.Run("data stream", r.testDataStream)
-	t.Run("online", r.testOnline)
-	t.Run("busy", r.testBusy)
-	t.Run("large", r.testLarge)
-	t.Run("wrong index", r.testWrongIndex)
+	t.Run("side by side", func(t *testing.T) { // each with an index of its own
+		for _, tt := range []struct {
+			name string
+			run  func(*testing.T)
+		}{
+			{"busy", r.testBusy}, // it waits, so it begins
+			{"conformance", r.testConformance},
+			{"repeats", r.testRepeats},
+			{"ecs", r.testECS},
+			{"columns", r.testColumns},
+			{"dead letters", r.testDeadLetters},
+			{"data stream", r.testDataStream},
+			{"online", r.testOnline},
+			{"large", r.testLarge},
+			{"wrong index", r.testWrongIndex},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				tt.run(t)
+			})
+		}
+	})
 	if testsize.Full() {
 		t.Run("killed", r.testKilled) // last: the server starts anew
 	}

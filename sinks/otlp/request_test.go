@@ -199,6 +199,7 @@ func TestPartialSuccess(t *testing.T) {
 
 // TestAnswers holds what each status makes of a slice, and that a receiver's time is kept.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	again, err := status.New(codes.ResourceExhausted, "slow down").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
 	if err != nil {
 		t.Fatal(err)

@@ -90,6 +90,7 @@ func arrived(c *otelcol.Collector) (bodies []string, repeats int, err error) {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range protocols {
 		t.Run(protocol, func(t *testing.T) {
 			sinktest.Run(t, func(t *testing.T) sinktest.Driver {
