@@ -27,7 +27,7 @@ func TestKilledHostAtEveryStep(t *testing.T) {
 			times = append(times, 2)
 		}
 		for _, nth := range times {
-			if testing.Short() && nth > 1 {
+			if !testsize.Full() && nth > 1 {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/%d", step, nth), func(t *testing.T) {

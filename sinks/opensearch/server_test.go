@@ -137,6 +137,9 @@ func (r rig) wantBodies(t testing.TB, index string, want []string) {
 
 // TestServer runs all that needs a real server, on one.
 func TestServer(t *testing.T) {
+	if !testsize.Full() {
+		t.Skip("the server takes half a minute of a processor to start: make unit")
+	}
 	r := rig{opensearch.Start(t)}
 	t.Run("side by side", func(t *testing.T) { // each with an index of its own
 		for _, tt := range []struct {
@@ -160,9 +163,7 @@ func TestServer(t *testing.T) {
 			})
 		}
 	})
-	if testsize.Full() {
-		t.Run("killed", r.testKilled) // last: the server starts anew
-	}
+	t.Run("killed", r.testKilled) // last: the server starts anew
 }
 
 func (r rig) testConformance(t *testing.T) {
