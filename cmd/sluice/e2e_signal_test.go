@@ -30,8 +30,7 @@ func TestSignals(t *testing.T) {
 		{"SIGTERM, grace over", []syscall.Signal{syscall.SIGTERM}, nil, "200ms", 3, false},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(test.name, func(t *testing.T) { // one after the other: they wait, beside tests that don't
 			// The web log drips for some seconds, the app log never answers.
 			web := vendorsim.Log{ID: vendorsim.SeedWebID, Name: "web", Generated: &vendorsim.Generated{
 				From: seedStart, To: seedStart.Add(time.Hour), Bytes: 5 << 20,

@@ -102,6 +102,7 @@ func TestAddressStaysSecret(t *testing.T) {
 // A store that is busy says so before it has read what is sent, and the transport goes on sending it beside the next try. Nothing of it is
 // read any more when a put has succeeded: its buffer is the next piece's then, which only a race detector sees here.
 func TestBusyBeforeTheBodyIsRead(t *testing.T) {
+	t.Parallel()
 	whole := bytes.Repeat([]byte("0123456789abcdef"), 4<<20/16)
 	for name := range clients {
 		t.Run(name, func(t *testing.T) {
