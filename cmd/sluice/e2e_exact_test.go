@@ -18,8 +18,8 @@ func TestEveryLineOnce(t *testing.T) {
 			t.Run(format+"/"+bound, func(t *testing.T) {
 				t.Parallel()
 				lines, cuts, limit := testsize.Of(12_000, 6000), 50, testsize.Of(1000, 500)
-				if format == "raw" && !testing.Short() {
-					lines, cuts = testsize.Of(60_000, 20_000), testsize.Of(200, 130)
+				if format == "raw" {
+					lines, cuts = testsize.Of(60_000, 12_000), testsize.Of(200, 80)
 				}
 				r := seededRig(t, vendorsim.Options{ToInclusive: bound == "inclusive"}, lines)
 				root := r.fileSink("out", format, "none")

@@ -181,6 +181,7 @@ func (r rig) remote(stride int) sinktest.Remote {
 // broker returns the real broker that tests share.
 func broker(t *testing.T) *realkafka.Broker {
 	t.Helper()
+	realkafka.Needed(t) // each test that can't be done says why
 	shared.once.Do(func() {
 		shared.life = &life{}
 		shared.end = shared.life.end

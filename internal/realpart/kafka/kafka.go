@@ -62,11 +62,16 @@ type Broker struct {
 	proc *realpart.Process
 }
 
+// Needed returns what a broker is made of, or skips a test where that isn't installed.
+func Needed(t testing.TB) (part, java string) {
+	t.Helper()
+	return realpart.Installed(t, "kafka"), realpart.Need(t, "java", "apt-get install openjdk-17-jre-headless")
+}
+
 // Start starts a broker that ends with the test, or ends the test as realpart.Need does if Kafka isn't installed.
 func Start(t testing.TB, o Options) *Broker {
 	t.Helper()
-	part := realpart.Installed(t, "kafka")
-	java := realpart.Need(t, "java", "apt-get install openjdk-17-jre-headless")
+	part, java := Needed(t)
 	var err error
 	for range 3 { // a port may be taken between its choice and the start
 		b := &Broker{Libs: filepath.Join(part, "libs"), java: java, part: part, dir: t.TempDir(), opts: o}
