@@ -290,7 +290,7 @@ func TestTriesThatTakeLong(t *testing.T) {
 				t.Fatalf("got %v, %+v", err, s)
 			}
 			b.sinks[0].store.wantExactly(t, asked)
-			if n := reads.Load(); n < 6 || n > 60 {
+			if n := reads.Load(); n < 3 || n > 60 { // one that fails counts for both
 				t.Errorf("%d reads", n)
 			}
 		})

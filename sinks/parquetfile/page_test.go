@@ -115,7 +115,7 @@ func TestEncodings(t *testing.T) {
 		{"none", "none", "two"},
 		{"rising", "rising", "few", "none"},
 	} {
-		for _, c := range Compressions() {
+		for _, c := range testsize.Of(Compressions(), []Compression{Snappy}) {
 			for _, group := range []int64{1, 1 << 30} { // a chunk each; all in one
 				var records []arrow.Record
 				for i, kind := range order {
@@ -168,7 +168,7 @@ for name in sorted(glob.glob(sys.argv[1] + "/*.parquet")):
         for c in range(f.metadata.num_columns):
             seen.update(f.metadata.row_group(g).column(c).encodings)
 print(dict(seen))
-assert seen["RLE_DICTIONARY"] > 50 and seen["DELTA_BINARY_PACKED"] > 50 and seen["PLAIN"] > 50
+assert min(seen[e] for e in ("RLE_DICTIONARY", "DELTA_BINARY_PACKED", "PLAIN")) > 20, seen
 `
 
 // TestPages has lines that need several pages of a chunk, with and without nulls, and one that is larger than a chunk. A page is
