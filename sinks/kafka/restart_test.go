@@ -9,7 +9,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/sluice-io/sluice/internal/testsize"
 	"github.com/sluice-io/sluice/proto/fault"
 	"github.com/sluice-io/sluice/proto/flow"
 	"github.com/sluice-io/sluice/sinks"
@@ -19,9 +18,6 @@ import (
 // The broker is killed and comes back in the middle of a slice: between batches and while the transaction ends; with
 // SLUICE_CHAOS_ROUNDS set, at each other moment too. Whatever the sink says, the readers see what Lookup says, and in the end everything once.
 func TestBrokerRestarts(t *testing.T) {
-	if !testsize.Full() {
-		t.Skip("the broker is everyone's, so all wait while it comes back: make unit")
-	}
 	b := broker(t)
 	r := newRig(b.Address)
 	var want [][]string
