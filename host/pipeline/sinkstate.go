@@ -25,7 +25,7 @@ type sinkState struct {
 	last     int       // of them, since nothing else was left to do
 	lost     bool      // not tried again in this run
 	probing  *work     // the try that is under way
-	hangs    time.Time // since when a call of it that doesn\'t come back is waited for
+	hangs    time.Time // since when a call of it that doesn't come back is waited for
 	failed   flow.Slice
 	tries    map[flow.SliceID]int // failures of a slice while the sink took others
 }
