@@ -303,29 +303,36 @@ func TestLastRoundWaitsForTheVendor(t *testing.T) {
 	b := newBench(t, 8, 2)
 	b.detachLast(endTime)
 	asked := span(-40, 60)
-	alone := func() bool { return b.sinks[0].store.heldOf(logA.Partition).Covers(asked) }
-	var throttled time.Time
-	var sooner time.Duration
+	refused := make(chan struct{})
 	var mu sync.Mutex
+	var throttled time.Time
+	var again time.Duration
+	b.sinks[0].fail = func(op string, s flow.Slice) error {
+		if op == "commit" && s.To.Equal(asked.To) { // so that the last round begins after the vendor's answer
+			<-refused
+		}
+		return nil
+	}
 	b.sinks[1].fail = func(op string, _ flow.Slice) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if op == "append" && throttled.IsZero() {
+		if op == "append" && again == 0 { // what is under way beside the try doesn't bring it back
 			return errDown
 		}
 		return nil
 	}
-	b.source.fail = func(flow.Slice) error {
-		held := alone()
+	b.source.fail = func(s flow.Slice) error {
+		try := b.sinks[0].store.heldOf(logA.Partition).Covers(s.Range())
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
-		case !held:
+		case !try:
 		case throttled.IsZero():
 			throttled = time.Now()
+			close(refused)
 			return fault.New(fault.Throttled, "read", "", errors.New("HTTP 429")).After(pause)
-		case sooner == 0:
-			sooner = time.Since(throttled)
+		case again == 0:
+			again = time.Since(throttled)
 		}
 		return nil
 	}
@@ -334,8 +341,8 @@ func TestLastRoundWaitsForTheVendor(t *testing.T) {
 		t.Fatalf("got %v, %+v", err, s)
 	}
 	b.sinks[1].store.wantExactly(t, asked)
-	if throttled.IsZero() || sooner < pause {
-		t.Errorf("the vendor was asked again after %s", sooner)
+	if throttled.IsZero() || again < pause {
+		t.Errorf("the vendor was asked again after %s", again)
 	}
 }
 

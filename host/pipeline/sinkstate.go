@@ -30,6 +30,9 @@ type sinkState struct {
 	tries    map[flow.SliceID]int // failures of a slice while the sink took others
 }
 
+// tryAt notes when a sink that is down is tried again: not before what it lacks can be read.
+func (st *sinkState) tryAt(at time.Time) { st.next = later(at, st.vendor) }
+
 // SinkStatus is how a sink of a running pipeline stands.
 type SinkStatus struct {
 	Name    string
@@ -162,11 +165,7 @@ func (r *run) putOff(w *work, sinks sinkSet, now time.Time) (next time.Time) {
 		}
 		if w.lastErr != nil {
 			st.fails, st.failed, st.vendor = st.fails+1, w.slice, w.next
-			for _, at := range []time.Time{w.next, now.Add(r.cfg.backoff(st.fails))} {
-				if at.After(st.next) {
-					st.next = at
-				}
-			}
+			st.tryAt(later(st.next, now.Add(r.cfg.backoff(st.fails))))
 			if r.exhausted(st) {
 				st.err = w.lastErr
 				r.giveUpSink(i)
@@ -207,7 +206,8 @@ func (r *run) markDown(i int, err error, wait time.Duration) {
 	if st.since.IsZero() {
 		st.since = now
 	}
-	st.err, st.next = err, now.Add(wait)
+	st.err = err
+	st.tryAt(now.Add(wait))
 	st.fails++
 	if st.fails > 1 && !r.detaches(i) {
 		return // the slices tell of their tries
@@ -225,7 +225,7 @@ func (r *run) markUp(i int) {
 	}
 	st.refused = false
 	down := time.Since(st.since).Round(time.Second)
-	st.since, st.next, st.err, st.fails, st.last, st.failed = time.Time{}, time.Time{}, nil, 0, 0, flow.Slice{}
+	st.since, st.next, st.vendor, st.err, st.fails, st.last, st.failed = time.Time{}, time.Time{}, time.Time{}, nil, 0, 0, flow.Slice{}
 	r.observe(Event{Kind: SinkIsUp, Sinks: []string{r.cfg.Sinks[i].Name}, Message: fmt.Sprintf("it was down for %s", down)})
 }
 
@@ -338,10 +338,8 @@ func (r *run) lastRound() bool {
 	for i := range r.sinks {
 		st := &r.sinks[i]
 		if r.detaches(i) && !st.lost && !st.since.IsZero() && !st.opening {
-			st.fails, st.last, st.next, waits = 0, 0, time.Now(), true
-			if st.vendor.After(st.next) {
-				st.next = st.vendor
-			}
+			st.fails, st.last, waits = 0, 0, true
+			st.tryAt(time.Now())
 		}
 		waits = waits || r.adrift.of(i) > 0
 	}

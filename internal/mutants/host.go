@@ -129,7 +129,7 @@ var hostMutants = []mutant{
 	},
 	{
 		name: "detach: the last round asks a vendor sooner than it said",
-		file: "host/pipeline/sinkstate.go", old: "\t\t\tif st.vendor.After(st.next) {", new: "\t\t\tif false {",
+		file: "host/pipeline/sinkstate.go", old: "st.next = later(at, st.vendor)", new: "st.next = at",
 		test: "^TestLastRoundWaitsForTheVendor$",
 	},
 	{
