@@ -22,16 +22,24 @@ func Of[T any](full, sample T) T {
 	return sample
 }
 
-// Alone skips a test that measures memory unless all is to be done: a sample runs beside tests of other packages, which would be measured too.
-func Alone(t interface {
+// skipper is what a testing.TB has.
+type skipper interface {
 	Helper()
 	Skip(args ...any)
-},
-) {
+}
+
+// Whole skips a test unless all is to be done; why says what keeps it out of a sample.
+func Whole(t skipper, why string) {
 	t.Helper()
 	if !Full() {
-		t.Skip("it measures, and runs by itself: make unit")
+		t.Skip(why + ": make unit")
 	}
+}
+
+// Alone skips a test that measures memory unless all is to be done: a sample runs beside tests of other packages, which would be measured too.
+func Alone(t skipper) {
+	t.Helper()
+	Whole(t, "it measures, and runs by itself")
 }
 
 // Crowd lets twice as many tests run side by side as there are processors, unless the command line says how many. It is for TestMain of

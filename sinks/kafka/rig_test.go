@@ -181,9 +181,7 @@ func (r rig) remote(stride int) sinktest.Remote {
 // broker returns the real broker that tests share.
 func broker(t *testing.T) *realkafka.Broker {
 	t.Helper()
-	if !testsize.Full() {
-		t.Skip("the broker takes long to start, and a cluster in the test's process stands for it in the sample: make unit")
-	}
+	testsize.Whole(t, "the broker takes long to start, and a cluster in the test's process stands for it in the sample")
 	realkafka.Needed(t) // each test that can't be done says why
 	shared.once.Do(func() {
 		shared.life = &life{}

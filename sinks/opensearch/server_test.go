@@ -137,9 +137,7 @@ func (r rig) wantBodies(t testing.TB, index string, want []string) {
 
 // TestServer runs all that needs a real server, on one.
 func TestServer(t *testing.T) {
-	if !testsize.Full() {
-		t.Skip("the server takes half a minute of a processor to start: make unit")
-	}
+	testsize.Whole(t, "the server takes half a minute of a processor to start")
 	r := rig{opensearch.Start(t)}
 	t.Run("side by side", func(t *testing.T) { // each with an index of its own
 		for _, tt := range []struct {

@@ -13,9 +13,7 @@ import (
 
 // A broker keeps its data over SIGKILL, and its secured listeners let the test's user in.
 func TestRestart(t *testing.T) {
-	if !testsize.Full() {
-		t.Skip("tests of the sink start one too: make unit")
-	}
+	testsize.Whole(t, "tests of the sink start one too")
 	b := Start(t, Options{Secure: true})
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
